@@ -1,0 +1,46 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target of ours is Swift 6 mode with warnings as errors.
+let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
+
+let package = Package(
+  name: "colocate",
+  products: [
+    // The solver as a library: standard library, Dispatch and Synchronization only.
+    .library(name: "Colocate", targets: ["Colocate"]),
+    // Readers and writers of traces, counts and plans.
+    .library(name: "ColocateFormats", targets: ["ColocateFormats"]),
+    // The command line. Builds without MPI and BLAS.
+    .executable(name: "colocate", targets: ["ColocateCommand"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+  ],
+  targets: [
+    .target(name: "Colocate", swiftSettings: strict),
+    .target(
+      name: "ColocateFormats",
+      dependencies: ["Colocate", .product(name: "Crypto", package: "swift-crypto")],
+      swiftSettings: strict),
+    // The product is called `colocate`; the module is not, because a module that differs from
+    // `Colocate` only by case breaks on file systems that ignore case.
+    .executableTarget(
+      name: "ColocateCommand",
+      dependencies: [
+        "Colocate", "ColocateFormats",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strict),
+    .target(
+      name: "TestSupport", dependencies: ["Colocate"], path: "Tests/TestSupport",
+      swiftSettings: strict),
+    .testTarget(
+      name: "ColocateTests", dependencies: ["Colocate", "TestSupport"], swiftSettings: strict),
+    .testTarget(
+      name: "ColocateFormatsTests", dependencies: ["ColocateFormats", "Colocate", "TestSupport"],
+      swiftSettings: strict),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,83 @@
+import Dispatch
+import Synchronization
+
+/// When to stop: asked by every long loop of heuristics, bounds and search, from any thread.
+///
+/// Time and cancellation stop a run wherever it is; work is counted in units that do not depend on the machine, and whoever spends
+/// it decides at which points of its own a used-up budget ends the run, so that results under a work limit can be repeated.
+package final class SearchControl: Sendable {
+  /// Nanoseconds of `DispatchTime` after which to stop.
+  private let deadline: UInt64
+  /// Threads that may work at the same time, at least 1.
+  package let threads: Int
+  /// Work that may be spent; `Int.max` without a limit.
+  package let workLimit: Int
+  private let cancelledFlag = Atomic<Bool>(false)
+  private let work = Atomic<Int>(0)
+  private let parent: SearchControl?
+  private let started = DispatchTime.now().uptimeNanoseconds
+
+  /// - Parameters:
+  ///   - timeLimit: seconds from now; nil for none.
+  ///   - workLimit: nil for none.
+  package init(timeLimit: Double? = nil, workLimit: Int? = nil, threads: Int = 1) {
+    if let timeLimit, timeLimit < 1e9 {
+      deadline = started &+ UInt64(max(0, timeLimit) * 1e9)
+    } else {
+      deadline = .max
+    }
+    self.workLimit = workLimit ?? .max
+    self.threads = max(1, threads)
+    parent = nil
+  }
+
+  /// A part of `parent`'s time: stops after `seconds`, or when the parent stops. The parent's cancellation is seen
+  /// only through `shouldStop` of the part.
+  package init(part seconds: Double, of parent: SearchControl, threads: Int? = nil) {
+    let now = DispatchTime.now().uptimeNanoseconds
+    deadline = min(parent.deadline, now &+ UInt64(max(0, min(seconds, 1e9)) * 1e9))
+    workLimit = parent.workLimit
+    self.threads = threads ?? parent.threads
+    self.parent = parent
+  }
+
+  /// Asks every loop to come to its end. Safe from a signal handler's queue.
+  package func cancel() { cancelledFlag.store(true, ordering: .relaxed) }
+
+  /// Whether somebody asked to stop.
+  package var isCancelled: Bool {
+    cancelledFlag.load(ordering: .relaxed) || (parent?.isCancelled ?? false)
+  }
+
+  /// Seconds since this control was made.
+  package var elapsed: Double {
+    Double(DispatchTime.now().uptimeNanoseconds &- started) * 1e-9
+  }
+
+  /// Seconds left, 0 when over; infinite without a limit.
+  package var remaining: Double {
+    guard deadline != .max else { return .infinity }
+    let now = DispatchTime.now().uptimeNanoseconds
+    return now >= deadline ? 0 : Double(deadline - now) * 1e-9
+  }
+
+  /// Whether the time is over or somebody asked to stop. About 30 ns: call it every few thousand steps.
+  package var shouldStop: Bool {
+    if isCancelled { return true }
+    return deadline != .max && DispatchTime.now().uptimeNanoseconds >= deadline
+  }
+
+  /// Whether the time is over.
+  package var isTimeOver: Bool {
+    deadline != .max && DispatchTime.now().uptimeNanoseconds >= deadline
+  }
+
+  /// Adds to the work spent.
+  package func spend(_ amount: Int) {
+    work.wrappingAdd(amount, ordering: .relaxed)
+    parent?.spend(amount)
+  }
+
+  /// Work spent so far.
+  package var workSpent: Int { work.load(ordering: .relaxed) }
+}
