@@ -13,6 +13,8 @@ let package = Package(
     .library(name: "ColocateFormats", targets: ["ColocateFormats"]),
     // The command line. Builds without MPI and BLAS.
     .executable(name: "colocate", targets: ["ColocateCommand"]),
+    // Runs a checkpoint over MPI ranks under a plan. Needs Open MPI and OpenBLAS; nothing above does.
+    .executable(name: "colocate-engine", targets: ["ColocateEngineCommand"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -33,6 +35,22 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
+    .systemLibrary(
+      name: "CMPI", path: "Sources/CMPI", pkgConfig: "ompi-c",
+      providers: [.apt(["libopenmpi-dev", "openmpi-bin"])]),
+    .systemLibrary(
+      name: "COpenBLAS", path: "Sources/COpenBLAS", pkgConfig: "openblas",
+      providers: [.apt(["libopenblas-dev"])]),
+    .target(
+      name: "MoEEngine", dependencies: ["Colocate", "ColocateFormats", "CMPI", "COpenBLAS"],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "ColocateEngineCommand",
+      dependencies: [
+        "MoEEngine", "Colocate", "ColocateFormats",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strict),
     .target(
       name: "TestSupport", dependencies: ["Colocate"], path: "Tests/TestSupport",
       swiftSettings: strict),
@@ -41,6 +59,9 @@ let package = Package(
     .testTarget(
       name: "ColocateFormatsTests", dependencies: ["ColocateFormats", "Colocate", "TestSupport"],
       swiftSettings: strict),
+    .testTarget(
+      name: "MoEEngineTests", dependencies: ["MoEEngine", "ColocateFormats", "Colocate"],
+      exclude: ["Fixtures"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

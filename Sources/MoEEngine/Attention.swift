@@ -1,0 +1,135 @@
+/// Causal attention with grouped queries over the cached context.
+///
+///     q, k, v = RMSNorm(x) · [Wq Wk Wv];   q, k ← RoPE(norm(q)), RoPE(norm(k));   k, v → cache
+///     x ← x + (softmax(q kᵀ / √hd) v) · Wo
+///
+/// Rows are sorted by sequence and position, so the rows of one sequence are a block: with one row the `nq / nkv` heads that share keys
+/// are the rows of a product, with more (prefill) the positions are, up to 64 at a time so that little above the diagonal is computed.
+extension Engine {
+  func attend(_ l: Int) {
+    let layer = weights.layers[l]
+    let (d, hd) = (config.hidden, config.headWidth)
+    let (nq, nkv) = (config.queryWidth, config.keyValueWidth)
+    let width = nq + 2 * nkv
+    let rows = localRows
+
+    var start = timings.start()
+    for row in 0..<rows {
+      VectorMath.rmsNorm(
+        work.x + row * d, layer.attentionNorm, work.normed + row * d, width: d,
+        epsilon: config.normEpsilon)
+    }
+    timings.stop(.vectors, since: start)
+    start = timings.start()
+    MatrixProduct.multiply(
+      work.normed, xStride: d, rows: rows, layer.queryKeyValue, inputs: d, outputs: width,
+      into: work.queryKeyValue, yStride: width)
+    timings.stop(.products, since: start)
+
+    start = timings.start()
+    for row in 0..<rows {
+      let q = work.queryKeyValue + row * width
+      let k = q + nq
+      if let clip = config.clip { VectorMath.clip(q, to: clip, count: width) }
+      normalise(q, layer.queryNorm, width: nq)
+      normalise(k, layer.keyNorm, width: nkv)
+      let id = work.rowIds[row]
+      let position = step.position(id)
+      let table = work.rotation + position * hd
+      for head in 0..<config.queryHeads { VectorMath.rotate(q + head * hd, table, headWidth: hd) }
+      for head in 0..<config.keyValueHeads { VectorMath.rotate(k + head * hd, table, headWidth: hd) }
+      cache(l, slot: slot(step.sequence(id)), position: position, keys: k, values: k + nkv)
+      if moves { addContextEntry(layer: l, row: id, keysAndValues: k) }
+    }
+    timings.stop(.vectors, since: start)
+    if moves && step.positions.count > 1 { gatherContext(layer: l) }
+
+    var row = 0
+    while row < rows {
+      let sequence = step.sequence(work.rowIds[row])
+      var end = row + 1
+      while end < rows, end - row < Workspace.attentionBlock, step.sequence(work.rowIds[end]) == sequence {
+        end += 1
+      }
+      attendBlock(l, sequence: sequence, rows: row..<end)
+      row = end
+    }
+
+    start = timings.start()
+    MatrixProduct.multiply(
+      work.mixed, xStride: nq, rows: rows, layer.output, inputs: nq, outputs: d, into: work.x,
+      yStride: d, adds: true)
+    timings.stop(.products, since: start)
+  }
+
+  /// Where a head's keys (and values) of a sequence start: `[T, hd]`.
+  @inline(__always)
+  private func cacheOffset(_ l: Int, slot: Int, head: Int) -> Int {
+    ((l &* work.slots &+ slot) &* config.keyValueHeads &+ head) &* work.capacity.positions
+      &* config.headWidth
+  }
+
+  /// Puts a token's keys and values, `[nkv]` each, into the cache.
+  @inline(__always)
+  func cache(
+    _ l: Int, slot: Int, position: Int, keys: UnsafePointer<Float>, values: UnsafePointer<Float>
+  ) {
+    let hd = config.headWidth
+    for head in 0..<config.keyValueHeads {
+      let at = cacheOffset(l, slot: slot, head: head) + position * hd
+      (work.keys + at).update(from: keys + head * hd, count: hd)
+      (work.values + at).update(from: values + head * hd, count: hd)
+    }
+  }
+
+  @inline(__always)
+  private func normalise(_ x: Floats, _ weight: Floats?, width: Int) {
+    guard let weight else { return }
+    if config.queryKeyNorm == .wholeWidth {
+      VectorMath.rmsNorm(x, weight, x, width: width, epsilon: config.normEpsilon)
+    } else {
+      for at in stride(from: 0, to: width, by: config.headWidth) {
+        VectorMath.rmsNorm(x + at, weight, x + at, width: config.headWidth, epsilon: config.normEpsilon)
+      }
+    }
+  }
+
+  /// Attention of some rows of one sequence, all heads.
+  private func attendBlock(_ l: Int, sequence: Int, rows: Range<Int>) {
+    let hd = config.headWidth
+    let (nq, width) = (config.queryWidth, config.queryWidth + 2 * config.keyValueWidth)
+    let group = config.queryHeads / config.keyValueHeads
+    let context = step.position(work.rowIds[rows.upperBound - 1]) + 1
+    let scale = 1 / Float(hd).squareRoot()
+    for keyHead in 0..<config.keyValueHeads {
+      let at = cacheOffset(l, slot: slot(sequence), head: keyHead)
+      let (keys, values) = (work.keys + at, work.values + at)
+      // One position: the heads of the group are the rows. More: one product per query head.
+      let one = rows.count == 1
+      let (products, queries) = one ? (1, group) : (group, rows.count)
+      for product in 0..<products {
+        let head = keyHead * group + product
+        let q = work.queryKeyValue + rows.lowerBound * width + head * hd
+        let o = work.mixed + rows.lowerBound * nq + head * hd
+        var start = timings.start()
+        MatrixProduct.scores(
+          q, qStride: one ? hd : width, rows: queries, keys, positions: context, width: hd,
+          into: work.scores, sStride: context)
+        timings.stop(.attentionProducts, since: start)
+        start = timings.start()
+        for i in 0..<queries {
+          let seen = one ? context : step.position(work.rowIds[rows.lowerBound + i]) + 1
+          let p = work.scores + i * context
+          VectorMath.softmax(p, count: seen, scale: scale)
+          for later in seen..<context { p[later] = 0 }
+        }
+        timings.stop(.vectors, since: start)
+        start = timings.start()
+        MatrixProduct.mix(
+          work.scores, pStride: context, rows: queries, values, positions: context, width: hd,
+          into: o, oStride: one ? hd : nq)
+        timings.stop(.attentionProducts, since: start)
+      }
+    }
+  }
+}

@@ -1,0 +1,178 @@
+import Foundation
+
+/// How tokens meet their experts when these live on several ranks.
+public enum Mode: String, CaseIterable, Sendable {
+  /// Tokens go back to their sequence's rank after every layer.
+  case home
+  /// Every rank has the context of all sequences; a token stays where its strongest expert is.
+  case coherent
+}
+
+/// One forward pass over new positions of some sequences of the batch, all of the same length.
+///
+/// A token row's id is its place in the step: `g = (sequence − sequences.lowerBound) · positions.count + (position − positions.lowerBound)`.
+public struct Step: Hashable, Sendable {
+  public var sequences: Range<Int>
+  public var positions: Range<Int>
+
+  public init(sequences: Range<Int>, positions: Range<Int>) {
+    self.sequences = sequences
+    self.positions = positions
+  }
+
+  public var rows: Int { sequences.count * positions.count }
+
+  @inline(__always)
+  func sequence(_ row: Int32) -> Int { sequences.lowerBound &+ Int(row) / positions.count }
+  @inline(__always)
+  func position(_ row: Int32) -> Int { positions.lowerBound &+ Int(row) % positions.count }
+}
+
+/// Which logits a step computes.
+public enum WantedLogits: Sendable {
+  case none
+  /// Of the last position of each sequence, and with them its next token.
+  case last
+  case all
+}
+
+/// A model on this rank. Read `forward` first: it is the model, one line per part, in the order of execution.
+public final class Engine {
+  public let config: ModelConfig
+  public let mode: Mode
+  let communicator: Communicator
+  let weights: Weights
+  let work: Workspace
+  /// Of this rank, since the last reset.
+  public internal(set) var traffic: Traffic
+  public internal(set) var timings: Timings
+
+  /// The step under way, and its local rows.
+  var step = Step(sequences: 0..<0, positions: 0..<0)
+  var localRows = 0
+  /// Local rows of the next layer (coherent mode).
+  var nextRows = 0
+  /// Rows with an expert here, rows received for that, rows sent.
+  var workRows = 0
+  var receivedRows = 0
+  var sentRows = 0
+  /// Rows whose logits this rank computed in the last step.
+  var logitRows = 0
+  /// `[S]`: the token that follows each sequence; known to the sequence's home rank, and in coherent mode to every rank.
+  public let nextToken: UnsafeMutablePointer<Int32>
+  private let memory = Memory()
+  /// Entries written to `contextSend` since the last gather.
+  var contextEntries = 0
+
+  /// Whether tokens change rank with their experts.
+  var moves: Bool { mode == .coherent && communicator.size > 1 }
+  /// Where a sequence's tokens start, and in home mode stay.
+  @inline(__always)
+  func home(_ sequence: Int) -> Int { sequence % communicator.size }
+  /// A sequence's place in this rank's cache.
+  @inline(__always)
+  func slot(_ sequence: Int) -> Int { moves ? sequence : sequence / communicator.size }
+
+  /// - Parameters:
+  ///   - assignment: `[L, E]`: the rank of each expert.
+  /// - Throws: `EngineError` on this rank alone: call inside `Communicator.together`.
+  init(
+    config: ModelConfig, checkpoint: Checkpoint, assignment: [Int], mode: Mode,
+    communicator: Communicator, capacity: Capacity, recordsRoutes: Bool, times: Bool
+  ) throws(EngineError) {
+    MatrixProduct.useOneThread()
+    guard capacity.positions <= config.maxPositions else {
+      throw EngineError(
+        "\(capacity.positions) positions: the model was made for at most \(config.maxPositions) (max_position_embeddings)")
+    }
+    self.config = config
+    self.mode = mode
+    self.communicator = communicator
+    weights = try Weights(
+      checkpoint: checkpoint, config: config, assignment: assignment, rank: communicator.rank)
+    work = try Workspace(
+      config: config, capacity: capacity, mode: mode, ranks: communicator.size,
+      expertsHere: weights.expertsHere, recordsRoutes: recordsRoutes)
+    traffic = Traffic(layers: config.layers)
+    timings = Timings(isOn: times)
+    nextToken = try memory.integers(capacity.sequences)
+    fillRotation()
+  }
+
+  /// Runs `step` on its tokens, `ids[rows]`. In home mode only the ids of the rank's own sequences matter.
+  public func forward(_ step: Step, ids: UnsafePointer<Int32>, logits wanted: WantedLogits) {
+    let begin = Timings.now()
+    self.step = step
+    startRows(ids)
+    for layer in 0..<config.layers {
+      attend(layer)  // x ← x + Attention(RMSNorm(x))
+      route(layer)  // which experts, how strongly
+      dispatch(layer)  // tokens to the ranks of their experts
+      applyExperts(layer)  // partial sums of what is here
+      combine(layer)  // x ← x + Σ partial sums
+    }
+    project(wanted)  // logits and next tokens
+    shareContext(wanted)  // coherent mode: keys, values and next tokens to every rank
+    timings.step(seconds: Timings.now() - begin)
+  }
+
+  /// Local rows at the start of a step: the new tokens of this rank's sequences. x = embedding.
+  private func startRows(_ ids: UnsafePointer<Int32>) {
+    let n = step.positions.count
+    var row = 0
+    for sequence in step.sequences where home(sequence) == communicator.rank {
+      for i in 0..<n {
+        let g = (sequence - step.sequences.lowerBound) * n + i
+        work.rowIds[row] = Int32(g)
+        weights.embed(Int(ids[g]), into: work.x + row * config.hidden)
+        row += 1
+      }
+    }
+    localRows = row
+    contextEntries = 0
+    if let routes = work.routes {
+      for i in 0..<(step.rows * config.layers * config.expertsPerToken) { routes[i] = -1 }
+    }
+  }
+
+  /// logits = RMSNorm(x) · head, for the rows wanted; next token = argmax.
+  private func project(_ wanted: WantedLogits) {
+    logitRows = 0
+    guard wanted != .none else { return }
+    let d = config.hidden
+    let n = step.positions.count
+    var start = timings.start()
+    for row in 0..<localRows where wanted == .all || Int(work.rowIds[row]) % n == n - 1 {
+      VectorMath.rmsNorm(
+        work.x + row * d, weights.finalNorm, work.normed + logitRows * d, width: d,
+        epsilon: config.normEpsilon)
+      work.logitIds[logitRows] = work.rowIds[row]
+      logitRows += 1
+    }
+    timings.stop(.vectors, since: start)
+    start = timings.start()
+    MatrixProduct.multiply(
+      work.normed, xStride: d, rows: logitRows, weights.head, inputs: d,
+      outputs: config.vocabulary, into: work.logits, yStride: config.vocabulary)
+    timings.stop(.products, since: start)
+    start = timings.start()
+    for row in 0..<logitRows where Int(work.logitIds[row]) % n == n - 1 {
+      nextToken[step.sequence(work.logitIds[row])] = Int32(
+        VectorMath.argmax(work.logits + row * config.vocabulary, count: config.vocabulary))
+    }
+    timings.stop(.vectors, since: start)
+  }
+
+  /// cos and sin of θ = position / theta^(2 i / hd), computed in float32 as Hugging Face does.
+  private func fillRotation() {
+    let half = config.headWidth / 2
+    for i in 0..<half {
+      let frequency = 1 / Float(pow(config.ropeTheta, Double(2 * i) / Double(config.headWidth)))
+      for position in 0..<work.capacity.positions {
+        let angle = Double(Float(position) * frequency)
+        work.rotation[position * config.headWidth + i] = Float(cos(angle))
+        work.rotation[position * config.headWidth + half + i] = Float(sin(angle))
+      }
+    }
+  }
+}

@@ -1,0 +1,51 @@
+import Foundation
+
+/// Where the time of the steps goes. Off by default: reading the clock twice per matrix product costs a percent or two at batch 1.
+public struct Timings: Sendable {
+  public enum Part: Int, CaseIterable, Sendable {
+    /// Projections, router, experts, output head: OpenBLAS.
+    case products
+    /// Scores and mixed values of attention: OpenBLAS.
+    case attentionProducts
+    /// RMSNorm, RoPE, softmax, SwiGLU, sorting, copying.
+    case vectors
+    /// Putting rows into messages and taking them out.
+    case packing
+    /// Inside MPI: counts, dispatch, combine, context; waiting for slower ranks included.
+    case collectives
+  }
+
+  public let isOn: Bool
+  public private(set) var seconds = [Double](repeating: 0, count: Part.allCases.count)
+  /// All of the steps' time, whether timed by part or not.
+  public private(set) var total = 0.0
+
+  init(isOn: Bool) { self.isOn = isOn }
+
+  /// Seconds of a clock that only goes forward.
+  @inline(__always)
+  static func now() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+  }
+
+  @inline(__always)
+  func start() -> Double { isOn ? Self.now() : 0 }
+
+  @inline(__always)
+  mutating func stop(_ part: Part, since start: Double) {
+    if isOn { seconds[part.rawValue] += Self.now() - start }
+  }
+
+  mutating func step(seconds: Double) { total += seconds }
+
+  mutating func reset() {
+    for i in seconds.indices { seconds[i] = 0 }
+    total = 0
+  }
+
+  public func share(_ part: Part) -> Double { total > 0 ? seconds[part.rawValue] / total : 0 }
+  /// Share of the time inside OpenBLAS.
+  public var blasShare: Double { share(.products) + share(.attentionProducts) }
+}

@@ -1,0 +1,228 @@
+/// Every buffer of a run, allocated once. Names in the shapes:
+///
+///     G   most token rows of a step, over all ranks      S  sequences of a batch       T  most positions of a sequence
+///     d   hidden size        nq, nkv  widths of queries and of keys     hd  head width    V  vocabulary
+///     L   layers    E  experts per layer    c  experts of a layer on this rank    f  expert width    k  experts per token
+///     R   ranks     F  most copies of a token that leave its rank: min(k, R − 1)
+///
+/// A rank never holds more than G rows, since a token is at most once on a rank.
+final class Workspace {
+  typealias Integers = UnsafeMutablePointer<Int32>
+
+  let capacity: Capacity
+  /// Words of a dispatched row: d numbers, k expert ids, k gate weights and, in coherent mode, the row's id.
+  let rowWords: Int
+  /// Words of a context entry: the row's id (with its layer), keys, values.
+  let entryWords: Int
+
+  // The tokens that are on this rank now ("local rows"), in ascending order of their ids.
+
+  /// `[G]`: id of each local row, see `Step`. The second one is what the next layer's rows are collected in.
+  var rowIds: Integers
+  var nextRowIds: Integers
+  /// `[G, d]`: the residual stream x. The second one is what the next layer's rows are collected in (coherent mode).
+  var x: Floats
+  var nextX: Floats
+
+  // Attention.
+
+  /// `[G, nq + 2 nkv]`: queries, keys, values of the local rows.
+  let queryKeyValue: Floats
+  /// `[max(block, nq / nkv), T]`: scores, then probabilities, of a block of queries.
+  let scores: Floats
+  /// `[G, nq]`: mixed values of the local rows.
+  let mixed: Floats
+  /// `[L, slots, nkv heads, T, hd]` each; slots: the rank's own sequences, or all of them in coherent mode.
+  let keys: Floats
+  let values: Floats
+  let slots: Int
+  /// `[T, hd]`: cosines `[hd/2]` and sines `[hd/2]` of each position.
+  let rotation: Floats
+
+  // Router.
+
+  /// `[G, d]`: RMSNorm(x) of the local rows, then of the received ones.
+  let normed: Floats
+  /// `[G, E]`
+  let routerScores: Floats
+  /// `[G, k]`: experts of the local rows, the strongest first, and their gate weights.
+  let chosen: Integers
+  let gates: Floats
+  /// `[G, L, k]`: the routes of a step, −1 where another rank chose; nil unless they are recorded.
+  let routes: Integers?
+
+  // Dispatch and combine.
+
+  /// `[R]` each: rows per rank, and counts and offsets in words for MPI.
+  let sendRows: Integers
+  let receiveRows: Integers
+  let moveRows: Integers
+  let returnRows: Integers
+  let sendCounts: Integers
+  let sendOffsets: Integers
+  let receiveCounts: Integers
+  let receiveOffsets: Integers
+  let cursor: Integers
+  /// `[R]`: the last row for which a rank was seen, to find the distinct ranks of a row's experts.
+  let seen: Integers
+  /// `[G · F, rowWords]` and `[G, rowWords]`.
+  let dispatchSend: Floats
+  let dispatchReceive: Floats
+  /// `[G · F]`: local row of each sent row.
+  let sentRow: Integers
+  /// `[G, d]` and `[G · F, d]`: partial sums.
+  let combineSend: Floats
+  let combineReceive: Floats
+  /// `[G · F]`: next local row of each partial sum to be received (coherent mode).
+  let returnRow: Integers
+  /// `[G]`: work row of each row id, −1 for none (coherent mode).
+  let workOf: Integers
+
+  // Experts: "work rows" are the local and received rows that have an expert here.
+
+  /// `[G]`: a work row's normed hidden state `[d]`, its residual `[d]`, and where its weighted outputs are added `[d]`.
+  let workInput: UnsafeMutablePointer<Floats>
+  let workResidual: UnsafeMutablePointer<Floats>
+  let workTarget: UnsafeMutablePointer<Floats>
+  /// `[G, k]`: a work row's experts and gate weights.
+  let workExperts: Integers
+  let workGates: Floats
+  /// `[G]`: a work row's id.
+  let workIds: Integers
+  /// `[G]`: work rows in the order of their ids (coherent mode).
+  let ordered: Integers
+  /// `[c + 1]`: where each expert's pairs start.
+  let pairStart: Integers
+  /// `[G · k]`: work rows sorted by expert, and the pair's gate weight.
+  let pairRow: Integers
+  let pairGate: Floats
+  /// `[G, d]`, `[G, 2 f]`, `[G, d]`: one expert's inputs, gate and up, outputs.
+  let gathered: Floats
+  let gateUp: Floats
+  let expertOutput: Floats
+
+  // Context gather (coherent mode).
+
+  /// `[max(L · S, G), entryWords]` and the new tokens, `[S, 2]`.
+  let contextSend: Floats
+  let contextReceive: Floats
+  /// `[2]` and `[R, 2]`: entries and new tokens of a rank.
+  let contextCount: Integers
+  let contextCounts: Integers
+
+  // Output.
+
+  /// `[H, V]`, H = G where every position's logits are wanted, S otherwise; row ids in `logitIds`.
+  let logits: Floats
+  let logitIds: Integers
+
+  private let memory = Memory()
+  var bytes: Int { memory.bytes }
+
+  /// Query rows of one sequence that attention takes at a time.
+  static let attentionBlock = 64
+
+  init(
+    config: ModelConfig, capacity: Capacity, mode: Mode, ranks: Int, expertsHere: Int,
+    recordsRoutes: Bool
+  ) throws(EngineError) {
+    self.capacity = capacity
+    let (rows, d, k) = (capacity.rows, config.hidden, config.expertsPerToken)
+    let (nq, nkv) = (config.queryWidth, config.keyValueWidth)
+    let moves = mode == .coherent && ranks > 1
+    let copies = ranks > 1 ? rows * min(k, ranks - 1) : 0
+    let received = ranks > 1 ? rows : 0
+    rowWords = d + 2 * k + (moves ? 1 : 0)
+    entryWords = 1 + 2 * nkv
+    slots = moves ? capacity.sequences : (capacity.sequences + ranks - 1) / ranks
+
+    rowIds = try memory.integers(rows)
+    nextRowIds = try memory.integers(rows)
+    x = try memory.floats(rows * d)
+    nextX = try memory.floats(moves ? rows * d : 0)
+
+    queryKeyValue = try memory.floats(rows * (nq + 2 * nkv))
+    scores = try memory.floats(
+      max(Self.attentionBlock, config.queryHeads / config.keyValueHeads) * capacity.positions)
+    mixed = try memory.floats(rows * nq)
+    keys = try memory.floats(config.layers * slots * nkv * capacity.positions)
+    values = try memory.floats(config.layers * slots * nkv * capacity.positions)
+    rotation = try memory.floats(capacity.positions * config.headWidth)
+
+    normed = try memory.floats(rows * d)
+    routerScores = try memory.floats(rows * config.experts)
+    chosen = try memory.integers(rows * k)
+    gates = try memory.floats(rows * k)
+    routes = recordsRoutes ? try memory.integers(rows * config.layers * k) : nil
+
+    sendRows = try memory.integers(ranks)
+    receiveRows = try memory.integers(ranks)
+    moveRows = try memory.integers(ranks)
+    returnRows = try memory.integers(ranks)
+    sendCounts = try memory.integers(ranks)
+    sendOffsets = try memory.integers(ranks)
+    receiveCounts = try memory.integers(ranks)
+    receiveOffsets = try memory.integers(ranks)
+    cursor = try memory.integers(ranks)
+    seen = try memory.integers(ranks)
+    dispatchSend = try memory.floats(copies * rowWords)
+    dispatchReceive = try memory.floats(received * rowWords)
+    sentRow = try memory.integers(copies)
+    combineSend = try memory.floats(received * d)
+    combineReceive = try memory.floats(copies * d)
+    returnRow = try memory.integers(copies)
+    workOf = try memory.integers(rows)
+    for g in 0..<rows { workOf[g] = -1 }
+
+    workInput = try memory.allocate(rows, of: Floats.self)
+    workResidual = try memory.allocate(rows, of: Floats.self)
+    workTarget = try memory.allocate(rows, of: Floats.self)
+    workExperts = try memory.integers(rows * k)
+    workGates = try memory.floats(rows * k)
+    workIds = try memory.integers(rows)
+    ordered = try memory.integers(rows)
+    pairStart = try memory.integers(expertsHere + 1)
+    pairRow = try memory.integers(rows * k)
+    pairGate = try memory.floats(rows * k)
+    gathered = try memory.floats(rows * d)
+    gateUp = try memory.floats(rows * 2 * config.expertWidth)
+    expertOutput = try memory.floats(rows * d)
+
+    let entries = moves ? max(config.layers * capacity.sequences, rows) : 0
+    let contextWords = moves ? entries * entryWords + 2 * capacity.sequences : 0
+    contextSend = try memory.floats(contextWords)
+    contextReceive = try memory.floats(contextWords)
+    contextCount = try memory.integers(2)
+    contextCounts = try memory.integers(2 * ranks)
+
+    let logitRows = capacity.allLogits ? rows : capacity.sequences
+    logits = try memory.floats(logitRows * config.vocabulary)
+    logitIds = try memory.integers(logitRows)
+
+    // MPI counts words in 32 bits.
+    for words in [copies * rowWords, received * rowWords, copies * d, contextWords, logitRows * config.vocabulary]
+    where words > Int(Int32.max) {
+      throw EngineError(
+        "a step of \(rows) rows needs a message of \(words) words; expected at most \(Int32.max): use smaller steps")
+    }
+  }
+}
+
+/// The sizes of a run that its buffers are made for.
+public struct Capacity: Hashable, Sendable {
+  /// `S`: most sequences of a batch.
+  public var sequences: Int
+  /// `T`: most positions of a sequence.
+  public var positions: Int
+  /// `G`: most token rows of a step, over all ranks; at least `sequences`, since a decode step has a row of each.
+  public var rows: Int
+  /// Whether logits are wanted for every row of a step, or for the last position of each sequence.
+  public var allLogits: Bool
+
+  public init(sequences: Int, positions: Int, rows: Int, allLogits: Bool = false) {
+    self.sequences = sequences
+    self.positions = positions
+    self.rows = max(rows, sequences)
+    self.allLogits = allLogits
+  }
+}
