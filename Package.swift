@@ -61,7 +61,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "MoEEngineTests", dependencies: ["MoEEngine", "ColocateFormats", "Colocate"],
-      exclude: ["Fixtures"], swiftSettings: strict),
+      exclude: ["Fixtures", "reference"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

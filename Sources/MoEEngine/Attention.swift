@@ -37,7 +37,9 @@ extension Engine {
       let position = step.position(id)
       let table = work.rotation + position * hd
       for head in 0..<config.queryHeads { VectorMath.rotate(q + head * hd, table, headWidth: hd) }
-      for head in 0..<config.keyValueHeads { VectorMath.rotate(k + head * hd, table, headWidth: hd) }
+      for head in 0..<config.keyValueHeads {
+        VectorMath.rotate(k + head * hd, table, headWidth: hd)
+      }
       cache(l, slot: slot(step.sequence(id)), position: position, keys: k, values: k + nkv)
       if moves { addContextEntry(layer: l, row: id, keysAndValues: k) }
     }
@@ -48,7 +50,9 @@ extension Engine {
     while row < rows {
       let sequence = step.sequence(work.rowIds[row])
       var end = row + 1
-      while end < rows, end - row < Workspace.attentionBlock, step.sequence(work.rowIds[end]) == sequence {
+      while end < rows, end - row < Workspace.attentionBlock,
+        step.sequence(work.rowIds[end]) == sequence
+      {
         end += 1
       }
       attendBlock(l, sequence: sequence, rows: row..<end)
@@ -89,7 +93,8 @@ extension Engine {
       VectorMath.rmsNorm(x, weight, x, width: width, epsilon: config.normEpsilon)
     } else {
       for at in stride(from: 0, to: width, by: config.headWidth) {
-        VectorMath.rmsNorm(x + at, weight, x + at, width: config.headWidth, epsilon: config.normEpsilon)
+        VectorMath.rmsNorm(
+          x + at, weight, x + at, width: config.headWidth, epsilon: config.normEpsilon)
       }
     }
   }

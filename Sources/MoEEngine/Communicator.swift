@@ -33,7 +33,8 @@ public final class Communicator {
     if let ranksPerNode {
       guard ranksPerNode >= 1, size % ranksPerNode == 0 else {
         throw EngineError(
-          "--ranks-per-node \(ranksPerNode) with \(size) ranks: expected a number that divides them")
+          "--ranks-per-node \(ranksPerNode) with \(size) ranks: expected a number that divides them"
+        )
       }
       nodeOf = (0..<size).map { $0 / ranksPerNode }
     } else {
@@ -71,7 +72,9 @@ public final class Communicator {
 
   /// `count` words of every rank to every rank, `[R, count]`.
   @inline(__always)
-  func allGather(_ send: UnsafePointer<Int32>, count: Int, into receive: UnsafeMutablePointer<Int32>) {
+  func allGather(
+    _ send: UnsafePointer<Int32>, count: Int, into receive: UnsafeMutablePointer<Int32>
+  ) {
     MPI_Allgather(send, Int32(count), words, receive, Int32(count), words, world)
   }
 
@@ -132,7 +135,8 @@ public final class Communicator {
 
   /// Blocks of words of every rank, one after the other, on rank 0; `counts` is filled there.
   func gather(
-    _ send: UnsafeRawPointer, count: Int, into receive: UnsafeMutableRawPointer?, counts: inout [Int32]
+    _ send: UnsafeRawPointer, count: Int, into receive: UnsafeMutableRawPointer?,
+    counts: inout [Int32]
   ) {
     if size == 1 {
       counts[0] = Int32(count)
@@ -147,7 +151,10 @@ public final class Communicator {
   }
 
   /// Runs what may fail on some ranks only. Where it failed on any, all ranks throw the error of the lowest one that failed.
-  public func together<Result>(_ body: () throws(EngineError) -> Result) throws(EngineError) -> Result {
+  @inline(never)
+  public func together<Result>(_ body: () throws(EngineError) -> Result) throws(EngineError)
+    -> Result
+  {
     var outcome: Swift.Result<Result, EngineError>
     do {
       outcome = .success(try body())

@@ -80,7 +80,8 @@ public struct ModelConfig: Hashable, Sendable {
     let type = try reader.string("model_type")
     guard let family = Family(rawValue: type) else {
       throw EngineError(
-        "\(path): model_type \"\(type)\" is not supported; expected \"olmoe\", \"mixtral\" or \"qwen3_moe\"")
+        "\(path): model_type \"\(type)\" is not supported; expected \"olmoe\", \"mixtral\" or \"qwen3_moe\""
+      )
     }
     self.family = family
     vocabulary = try reader.size("vocab_size")
@@ -89,17 +90,21 @@ public struct ModelConfig: Hashable, Sendable {
     queryHeads = try reader.size("num_attention_heads")
     keyValueHeads = try reader.size("num_key_value_heads", default: queryHeads)
     guard queryHeads % keyValueHeads == 0 else {
-      throw reader.error("num_attention_heads", "a multiple of num_key_value_heads (\(keyValueHeads))")
+      throw reader.error(
+        "num_attention_heads", "a multiple of num_key_value_heads (\(keyValueHeads))")
     }
     if reader.has("head_dim") {
       headWidth = try reader.size("head_dim")
     } else {
       guard hidden % queryHeads == 0 else {
-        throw reader.error("hidden_size", "a multiple of num_attention_heads (\(queryHeads)), or head_dim")
+        throw reader.error(
+          "hidden_size", "a multiple of num_attention_heads (\(queryHeads)), or head_dim")
       }
       headWidth = hidden / queryHeads
     }
-    guard headWidth % 2 == 0 else { throw reader.error("head_dim", "an even number (RoPE turns pairs)") }
+    guard headWidth % 2 == 0 else {
+      throw reader.error("head_dim", "an even number (RoPE turns pairs)")
+    }
     let expertsName = family == .mixtral ? "num_local_experts" : "num_experts"
     experts = try reader.size(expertsName)
     expertsPerToken = try reader.size("num_experts_per_tok")
@@ -119,7 +124,9 @@ public struct ModelConfig: Hashable, Sendable {
     clip = try reader.optionalNumber("clip_qkv").map { Float($0) }
     if let clip, !(clip > 0) { throw reader.error("clip_qkv", "a positive number or null") }
     normEpsilon = Float(try reader.number("rms_norm_eps", default: family == .olmoe ? 1e-5 : 1e-6))
-    guard normEpsilon >= 0, normEpsilon < 1 else { throw reader.error("rms_norm_eps", "a number in [0, 1)") }
+    guard normEpsilon >= 0, normEpsilon < 1 else {
+      throw reader.error("rms_norm_eps", "a number in [0, 1)")
+    }
     tiedHead = try reader.bool("tie_word_embeddings", default: false)
     maxPositions = try reader.size("max_position_embeddings")
     ropeTheta = try Self.ropeTheta(&reader, family: family)
@@ -140,20 +147,25 @@ public struct ModelConfig: Hashable, Sendable {
     try reader.require("partial_rotary_factor", .number(1), default: .number(1))
     if case .array(let kinds)? = reader.take("layer_types") {
       for kind in kinds where kind != .string("full_attention") {
-        throw EngineError("\(path): layer_types has \(kind.text); only \"full_attention\" is supported")
+        throw EngineError(
+          "\(path): layer_types has \(kind.text); only \"full_attention\" is supported")
       }
     }
     reader.ignore(
       // Of training and of other programs.
-      "architectures", "attention_dropout", "initializer_range", "output_router_logits", "router_aux_loss_coef",
-      "router_jitter_noise", "use_cache", "torch_dtype", "dtype", "transformers_version", "_name_or_path",
+      "architectures", "attention_dropout", "initializer_range", "output_router_logits",
+      "router_aux_loss_coef",
+      "router_jitter_noise", "use_cache", "torch_dtype", "dtype", "transformers_version",
+      "_name_or_path",
       "bos_token_id", "eos_token_id", "pad_token_id", "pretraining_tp", "_attn_implementation",
       "output_attentions", "output_hidden_states", "return_dict", "id2label", "label2id")
     try reader.refuseRest()
   }
 
   /// `rope_theta` (transformers 4) or `rope_parameters.rope_theta` (transformers 5).
-  private static func ropeTheta(_ reader: inout SettingReader, family: Family) throws(EngineError) -> Double {
+  private static func ropeTheta(_ reader: inout SettingReader, family: Family) throws(EngineError)
+    -> Double
+  {
     var theta = try reader.optionalNumber("rope_theta")
     for name in ["rope_scaling", "rope_parameters"] {
       guard let value = reader.take(name), value != .null else { continue }
@@ -167,7 +179,8 @@ public struct ModelConfig: Hashable, Sendable {
       if let here = try inner.optionalNumber("rope_theta") {
         if let theta, theta != here {
           throw EngineError(
-            "\(reader.path): rope_theta is \(theta) and \(name).rope_theta is \(here); expected the same")
+            "\(reader.path): rope_theta is \(theta) and \(name).rope_theta is \(here); expected the same"
+          )
         }
         theta = here
       }
@@ -242,11 +255,14 @@ private struct SettingReader {
   }
 
   /// Refuses any value but one.
-  mutating func require(_ name: String, _ only: JSONValue, default missing: JSONValue) throws(EngineError) {
+  mutating func require(_ name: String, _ only: JSONValue, default missing: JSONValue)
+    throws(EngineError)
+  {
     let value = take(name) ?? missing
     if value == only || value == .null && missing == only { return }
     if case .number(let number) = only, value == .integer(Int(number)) { return }
-    throw EngineError("\(path): \(prefix)\(name) is \(value.text), which is not supported; expected \(only.text)")
+    throw EngineError(
+      "\(path): \(prefix)\(name) is \(value.text), which is not supported; expected \(only.text)")
   }
 
   mutating func ignore(_ names: String...) {
@@ -255,7 +271,8 @@ private struct SettingReader {
 
   func refuseRest() throws(EngineError) {
     if let name = settings.keys.sorted().first {
-      throw EngineError("\(path): setting \(prefix)\(name) (\(settings[name]!.text)) is not supported")
+      throw EngineError(
+        "\(path): setting \(prefix)\(name) (\(settings[name]!.text)) is not supported")
     }
   }
 }

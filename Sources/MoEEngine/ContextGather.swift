@@ -14,7 +14,7 @@ extension Engine {
   }
 
   func shareContext(_ wanted: WantedLogits) {
-    guard moves, wanted != .none || contextEntries > 0 || step.positions.count == 1 else { return }
+    guard moves, wanted != .none || step.positions.count == 1 else { return }
     gatherContext(layer: config.layers)
   }
 
@@ -43,10 +43,11 @@ extension Engine {
     traffic.call(.context, layer: l)
     for r in 0..<ranks where r != here {
       let distance = distance(to: r)
-      traffic.send(.counts, layer: l, distance: distance, tokens: 0, payload: 0, header: 0)
+      traffic.send(.counts, layer: l, distance: distance, extra: 8)
       traffic.send(
-        .context, layer: l, distance: distance, tokens: contextEntries, payload: 2 * nkv * 4, header: 4)
-      traffic.send(.context, layer: l, distance: distance, tokens: 0, payload: 0, header: 0)
+        .context, layer: l, distance: distance, tokens: contextEntries, payload: 2 * nkv * 4,
+        header: 4,
+        extra: 8 * tokens)
     }
     communicator.allGather(work.contextCount, count: 2, into: work.contextCounts)
     var offset = Int32(0)
@@ -68,7 +69,8 @@ extension Engine {
         let id = Int32(bitPattern: entry[0].bitPattern)
         let (layer, row) = (Int(id) / step.rows, Int32(Int(id) % step.rows))
         cache(
-          layer, slot: slot(step.sequence(row)), position: step.position(row), keys: entry + 1, values: entry + 1 + nkv)
+          layer, slot: slot(step.sequence(row)), position: step.position(row), keys: entry + 1,
+          values: entry + 1 + nkv)
         entry += words
       }
       for _ in 0..<work.contextCounts[2 * r + 1] {

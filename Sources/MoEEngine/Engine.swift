@@ -60,6 +60,8 @@ public final class Engine {
   var logitRows = 0
   /// `[S]`: the token that follows each sequence; known to the sequence's home rank, and in coherent mode to every rank.
   public let nextToken: UnsafeMutablePointer<Int32>
+  /// `[G]`: ids of a step's rows.
+  let stepIds: UnsafeMutablePointer<Int32>
   private let memory = Memory()
   /// Entries written to `contextSend` since the last gather.
   var contextEntries = 0
@@ -83,7 +85,8 @@ public final class Engine {
     MatrixProduct.useOneThread()
     guard capacity.positions <= config.maxPositions else {
       throw EngineError(
-        "\(capacity.positions) positions: the model was made for at most \(config.maxPositions) (max_position_embeddings)")
+        "\(capacity.positions) positions: the model was made for at most \(config.maxPositions) (max_position_embeddings)"
+      )
     }
     self.config = config
     self.mode = mode
@@ -96,6 +99,7 @@ public final class Engine {
     traffic = Traffic(layers: config.layers)
     timings = Timings(isOn: times)
     nextToken = try memory.integers(capacity.sequences)
+    stepIds = try memory.integers(capacity.rows)
     fillRotation()
   }
 

@@ -51,7 +51,8 @@ extension Engine {
       var returned = 0
       for rank in 0..<communicator.size { returned += Int(work.returnRows[rank]) }
       for i in 0..<returned {
-        VectorMath.add(work.combineReceive + i * d, to: work.nextX + Int(work.returnRow[i]) * d, count: d)
+        VectorMath.add(
+          work.combineReceive + i * d, to: work.nextX + Int(work.returnRow[i]) * d, count: d)
       }
       timings.stop(.packing, since: start)
     }
@@ -64,7 +65,8 @@ extension Engine {
   @inline(__always)
   func distance(to rank: Int) -> Distance {
     rank == communicator.rank
-      ? .same : communicator.nodeOf[rank] == communicator.nodeOf[communicator.rank] ? .sameNode : .otherNode
+      ? .same
+      : communicator.nodeOf[rank] == communicator.nodeOf[communicator.rank] ? .sameNode : .otherNode
   }
 
   @inline(__always)
@@ -101,7 +103,8 @@ extension Engine {
     for r in 0..<ranks {
       let distance = distance(to: r)
       traffic.send(
-        .dispatch, layer: l, distance: distance, tokens: Int(work.sendRows[r]), payload: config.hidden * 4,
+        .dispatch, layer: l, distance: distance, tokens: Int(work.sendRows[r]),
+        payload: config.hidden * 4,
         header: header)
       if moves { traffic.move(layer: l, distance: distance, tokens: Int(work.moveRows[r])) }
     }
@@ -145,11 +148,12 @@ extension Engine {
     traffic.call(.counts, layer: l)
     communicator.exchange(counts: work.sendRows, into: work.receiveRows)
     for r in 0..<ranks {
-      traffic.send(.counts, layer: l, distance: distance(to: r), tokens: 0, payload: 0, header: 0)
+      traffic.send(.counts, layer: l, distance: distance(to: r), extra: 4)
     }
     fillOffsets(work.sendRows, work.receiveRows, words: work.rowWords)
     communicator.exchange(
-      work.dispatchSend, counts: work.sendCounts, offsets: work.sendOffsets, into: work.dispatchReceive,
+      work.dispatchSend, counts: work.sendCounts, offsets: work.sendOffsets,
+      into: work.dispatchReceive,
       counts: work.receiveCounts, offsets: work.receiveOffsets)
     receivedRows = 0
     for r in 0..<ranks { receivedRows += Int(work.receiveRows[r]) }
@@ -196,7 +200,9 @@ extension Engine {
   private func prepareReturn() {
     let d = config.hidden
     work.combineSend.update(repeating: 0, count: receivedRows * d)
-    for i in 0..<receivedRows { work.workTarget[workRows - receivedRows + i] = work.combineSend + i * d }
+    for i in 0..<receivedRows {
+      work.workTarget[workRows - receivedRows + i] = work.combineSend + i * d
+    }
   }
 
   /// Coherent mode: work rows whose strongest expert is here become the next layer's local rows; the others' sums go after their token.
@@ -273,11 +279,13 @@ extension Engine {
     traffic.call(.combine, layer: l)
     for r in 0..<communicator.size {
       traffic.send(
-        .combine, layer: l, distance: distance(to: r), tokens: Int(counts[r]), payload: config.hidden * 4, header: 0)
+        .combine, layer: l, distance: distance(to: r), tokens: Int(counts[r]),
+        payload: config.hidden * 4, header: 0)
     }
     fillOffsets(counts, expected, words: config.hidden)
     communicator.exchange(
-      work.combineSend, counts: work.sendCounts, offsets: work.sendOffsets, into: work.combineReceive,
+      work.combineSend, counts: work.sendCounts, offsets: work.sendOffsets,
+      into: work.combineReceive,
       counts: work.receiveCounts, offsets: work.receiveOffsets)
     timings.stop(.collectives, since: start)
   }

@@ -20,7 +20,8 @@ extension Engine {
         start = timings.start()
         for i in 0..<rows {
           MatrixProduct.multiply(
-            work.workInput[Int(work.pairRow[first + i])], xStride: d, rows: 1, gateUp, inputs: d, outputs: 2 * f,
+            work.workInput[Int(work.pairRow[first + i])], xStride: d, rows: 1, gateUp, inputs: d,
+            outputs: 2 * f,
             into: work.gateUp + i * 2 * f, yStride: 2 * f)
         }
         timings.stop(.products, since: start)
@@ -35,21 +36,25 @@ extension Engine {
       } else {
         start = timings.start()
         for i in 0..<rows {
-          (work.gathered + i * d).update(from: work.workInput[Int(work.pairRow[first + i])], count: d)
+          (work.gathered + i * d).update(
+            from: work.workInput[Int(work.pairRow[first + i])], count: d)
         }
         timings.stop(.vectors, since: start)
         start = timings.start()
         MatrixProduct.multiply(
-          work.gathered, xStride: d, rows: rows, gateUp, inputs: d, outputs: 2 * f, into: work.gateUp, yStride: 2 * f)
+          work.gathered, xStride: d, rows: rows, gateUp, inputs: d, outputs: 2 * f,
+          into: work.gateUp, yStride: 2 * f)
         timings.stop(.products, since: start)
         activate(rows, first)
         start = timings.start()
         MatrixProduct.multiply(
-          work.gateUp, xStride: 2 * f, rows: rows, down, inputs: f, outputs: d, into: work.expertOutput, yStride: d)
+          work.gateUp, xStride: 2 * f, rows: rows, down, inputs: f, outputs: d,
+          into: work.expertOutput, yStride: d)
         timings.stop(.products, since: start)
         start = timings.start()
         for i in 0..<rows {
-          VectorMath.add(work.expertOutput + i * d, to: work.workTarget[Int(work.pairRow[first + i])], count: d)
+          VectorMath.add(
+            work.expertOutput + i * d, to: work.workTarget[Int(work.pairRow[first + i])], count: d)
         }
         timings.stop(.vectors, since: start)
       }
@@ -91,7 +96,9 @@ extension Engine {
       }
     }
     // Each start has moved to its end: shift back.
-    for expert in stride(from: weights.expertsHere, to: 0, by: -1) { start[expert] = start[expert - 1] }
+    for expert in stride(from: weights.expertsHere, to: 0, by: -1) {
+      start[expert] = start[expert - 1]
+    }
     start[0] = 0
   }
 }

@@ -38,7 +38,9 @@ enum JSONValue: Decodable, Equatable {
     case .string(let value): return "\"\(value)\""
     case .array(let values): return "[" + values.map(\.text).joined(separator: ", ") + "]"
     case .object(let values):
-      return "{" + values.keys.sorted().map { "\"\($0)\": \(values[$0]!.text)" }.joined(separator: ", ") + "}"
+      return "{"
+        + values.keys.sorted().map { "\"\($0)\": \(values[$0]!.text)" }.joined(separator: ", ")
+        + "}"
     }
   }
 }

@@ -25,12 +25,14 @@ struct MatrixProduct {
     if rows < gemmRows {
       for row in 0..<rows {
         cblas_sgemv(
-          CblasRowMajor, CblasTrans, blasint(inputs), blasint(outputs), 1, w, blasint(outputs), x + row &* xStride, 1,
+          CblasRowMajor, CblasTrans, blasint(inputs), blasint(outputs), 1, w, blasint(outputs),
+          x + row &* xStride, 1,
           beta, y + row &* yStride, 1)
       }
     } else {
       cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(rows), blasint(outputs), blasint(inputs), 1, x,
+        CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(rows), blasint(outputs), blasint(inputs),
+        1, x,
         blasint(xStride), w, blasint(outputs), beta, y, blasint(yStride))
     }
   }
@@ -47,10 +49,12 @@ struct MatrixProduct {
   ) {
     if rows == 1 {
       cblas_sgemv(
-        CblasRowMajor, CblasNoTrans, blasint(positions), blasint(width), 1, k, blasint(width), q, 1, 0, s, 1)
+        CblasRowMajor, CblasNoTrans, blasint(positions), blasint(width), 1, k, blasint(width), q, 1,
+        0, s, 1)
     } else {
       cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasTrans, blasint(rows), blasint(positions), blasint(width), 1, q,
+        CblasRowMajor, CblasNoTrans, CblasTrans, blasint(rows), blasint(positions), blasint(width),
+        1, q,
         blasint(qStride), k, blasint(width), 0, s, blasint(sStride))
     }
   }
@@ -67,10 +71,12 @@ struct MatrixProduct {
   ) {
     if rows == 1 {
       cblas_sgemv(
-        CblasRowMajor, CblasTrans, blasint(positions), blasint(width), 1, v, blasint(width), p, 1, 0, o, 1)
+        CblasRowMajor, CblasTrans, blasint(positions), blasint(width), 1, v, blasint(width), p, 1,
+        0, o, 1)
     } else {
       cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(rows), blasint(width), blasint(positions), 1, p,
+        CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(rows), blasint(width),
+        blasint(positions), 1, p,
         blasint(pStride), v, blasint(width), 0, o, blasint(oStride))
     }
   }

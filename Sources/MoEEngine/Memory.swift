@@ -21,7 +21,8 @@ final class Memory {
   func allocate<Element: BitwiseCopyable>(
     _ count: Int, of type: Element.Type
   ) throws(EngineError) -> UnsafeMutablePointer<Element> {
-    let (size, overflow) = max(count, 1).multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
+    let (size, overflow) = max(count, 1).multipliedReportingOverflow(
+      by: MemoryLayout<Element>.stride)
     var block: UnsafeMutableRawPointer?
     guard !overflow, posix_memalign(&block, 64, size) == 0, let block else {
       throw EngineError("no memory for a buffer of \(count) elements")

@@ -57,14 +57,17 @@ public struct Traffic: Sendable {
 
   /// - Parameters:
   ///   - payload: bytes of one token's numbers.
-  ///   - header: bytes of what goes with them (ids, gate weights).
+  ///   - header: bytes of what goes with each of them (ids, gate weights).
+  ///   - extra: bytes besides.
   mutating func send(
-    _ collective: Collective, layer: Int, distance: Distance, tokens: Int, payload: Int, header: Int
+    _ collective: Collective, layer: Int, distance: Distance, tokens: Int = 0, payload: Int = 0,
+    header: Int = 0,
+    extra: Int = 0
   ) {
     let at = index(collective, layer) + distance.rawValue
     counters[at + Field.tokens] += tokens
     counters[at + Field.payload] += tokens * payload
-    counters[at + Field.header] += tokens * header
+    counters[at + Field.header] += tokens * header + extra
   }
 
   /// Tokens that change their home with this dispatch (coherent mode).

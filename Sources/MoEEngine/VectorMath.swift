@@ -31,7 +31,8 @@ enum VectorMath {
     p = p * r + 1.666_666_55e-1
     p = p * r + 5.000_000_1e-1
     p = p * r * r + r + 1
-    let exponent = unsafeBitCast(shifted, to: SIMD8<Int32>.self) &- SIMD8<Int32>(repeating: 0x4B40_0000)
+    let exponent =
+      unsafeBitCast(shifted, to: SIMD8<Int32>.self) &- SIMD8<Int32>(repeating: 0x4B40_0000)
     let scale = unsafeBitCast((exponent &+ 127) &<< 23, to: Lanes.self)
     return (p * scale).replacing(with: 0, where: value .< -87.3)
   }

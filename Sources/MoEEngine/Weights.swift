@@ -69,7 +69,8 @@ final class Weights {
       expected.insert(name)
       let (type, bytes) = try checkpoint.tensor(name, shape: [outputs, inputs])
       Self.transpose(
-        bytes.baseAddress!, type, rows: outputs, columns: inputs, into: target + column, stride: stride)
+        bytes.baseAddress!, type, rows: outputs, columns: inputs, into: target + column,
+        stride: stride)
     }
 
     // What the other ranks hold is checked for its shape all the same: a checkpoint is refused by all ranks or by none.
@@ -83,8 +84,11 @@ final class Weights {
       let width = nq + 2 * nkv
       let attention = prefix + "self_attn."
       try matrix(attention + "q_proj.weight", outputs: nq, inputs: d, into: qkv, stride: width)
-      try matrix(attention + "k_proj.weight", outputs: nkv, inputs: d, into: qkv, stride: width, column: nq)
-      try matrix(attention + "v_proj.weight", outputs: nkv, inputs: d, into: qkv, stride: width, column: nq + nkv)
+      try matrix(
+        attention + "k_proj.weight", outputs: nkv, inputs: d, into: qkv, stride: width, column: nq)
+      try matrix(
+        attention + "v_proj.weight", outputs: nkv, inputs: d, into: qkv, stride: width,
+        column: nq + nkv)
       let output = try memory.floats(nq * d)
       try matrix(attention + "o_proj.weight", outputs: d, inputs: nq, into: output, stride: d)
       var queryNorm: Floats?
@@ -112,8 +116,10 @@ final class Weights {
         if home == rank {
           let target = gateUp + next * d * 2 * f
           try matrix(expert + names.gate, outputs: f, inputs: d, into: target, stride: 2 * f)
-          try matrix(expert + names.up, outputs: f, inputs: d, into: target, stride: 2 * f, column: f)
-          try matrix(expert + names.down, outputs: d, inputs: f, into: down + next * f * d, stride: d)
+          try matrix(
+            expert + names.up, outputs: f, inputs: d, into: target, stride: 2 * f, column: f)
+          try matrix(
+            expert + names.down, outputs: d, inputs: f, into: down + next * f * d, stride: d)
           localIndex[e] = Int32(next)
           next += 1
         } else {
@@ -141,10 +147,13 @@ final class Weights {
 
     // A weight that nobody asked for means a model that is not what config.json says.
     for name in checkpoint.names.sorted()
-    where !expected.contains(name) && !name.hasSuffix("rotary_emb.inv_freq") && name != "lm_head.weight" {
+    where !expected.contains(name) && !name.hasSuffix("rotary_emb.inv_freq")
+      && name != "lm_head.weight"
+    {
       throw EngineError(
         "\(checkpoint.folder): tensor \(name) has no place in the model that config.json describes "
-          + "(\(config.layers) layers, \(config.experts) experts, family \(config.family.rawValue))")
+          + "(\(config.layers) layers, \(config.experts) experts, family \(config.family.rawValue))"
+      )
     }
     self.layers = layers
     self.checkpoint = checkpoint
@@ -164,23 +173,34 @@ final class Weights {
     case .float32:
       UnsafeMutableRawPointer(y).copyMemory(from: bytes, byteCount: count * 4)
     case .bfloat16:
-      for i in 0..<count { y[i] = bfloat16(bytes.loadUnaligned(fromByteOffset: i &* 2, as: UInt16.self)) }
+      for i in 0..<count {
+        y[i] = bfloat16(bytes.loadUnaligned(fromByteOffset: i &* 2, as: UInt16.self))
+      }
     case .float16:
-      for i in 0..<count { y[i] = float16(bytes.loadUnaligned(fromByteOffset: i &* 2, as: UInt16.self)) }
+      for i in 0..<count {
+        y[i] = float16(bytes.loadUnaligned(fromByteOffset: i &* 2, as: UInt16.self))
+      }
     }
   }
 
   /// Stored `[rows, columns]` to float32 `[columns, rows]` with rows of `stride`, in tiles that stay in the first-level cache.
   private static func transpose(
-    _ bytes: UnsafeRawPointer, _ type: ElementType, rows: Int, columns: Int, into y: Floats, stride: Int
+    _ bytes: UnsafeRawPointer, _ type: ElementType, rows: Int, columns: Int, into y: Floats,
+    stride: Int
   ) {
     switch type {
     case .float32:
-      transpose(rows, columns, y, stride) { Float(bitPattern: bytes.loadUnaligned(fromByteOffset: $0 &* 4, as: UInt32.self)) }
+      transpose(rows, columns, y, stride) {
+        Float(bitPattern: bytes.loadUnaligned(fromByteOffset: $0 &* 4, as: UInt32.self))
+      }
     case .bfloat16:
-      transpose(rows, columns, y, stride) { bfloat16(bytes.loadUnaligned(fromByteOffset: $0 &* 2, as: UInt16.self)) }
+      transpose(rows, columns, y, stride) {
+        bfloat16(bytes.loadUnaligned(fromByteOffset: $0 &* 2, as: UInt16.self))
+      }
     case .float16:
-      transpose(rows, columns, y, stride) { float16(bytes.loadUnaligned(fromByteOffset: $0 &* 2, as: UInt16.self)) }
+      transpose(rows, columns, y, stride) {
+        float16(bytes.loadUnaligned(fromByteOffset: $0 &* 2, as: UInt16.self))
+      }
     }
   }
 

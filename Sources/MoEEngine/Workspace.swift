@@ -200,10 +200,14 @@ final class Workspace {
     logitIds = try memory.integers(logitRows)
 
     // MPI counts words in 32 bits.
-    for words in [copies * rowWords, received * rowWords, copies * d, contextWords, logitRows * config.vocabulary]
+    for words in [
+      copies * rowWords, received * rowWords, copies * d, contextWords,
+      logitRows * config.vocabulary,
+    ]
     where words > Int(Int32.max) {
       throw EngineError(
-        "a step of \(rows) rows needs a message of \(words) words; expected at most \(Int32.max): use smaller steps")
+        "a step of \(rows) rows needs a message of \(words) words; expected at most \(Int32.max): use smaller steps"
+      )
     }
   }
 }
