@@ -21,13 +21,21 @@ import Testing
     let nodes = (0..<(2 * problem.experts)).shuffled(using: &random)
     let boundary = random.next(below: problem.layers - 1)
     let shape: ColocationCut.Shape
-    switch random.next(below: problem.caps == nil ? 2 : 4) {
+    switch random.next(below: problem.caps == nil ? 3 : 5) {
     case 0:
       let first = 1 + random.next(below: min(3, nodes.count - 1))
       let second = 1 + random.next(below: min(4, nodes.count - first))
       shape = .partition(Array(nodes[..<first]), Array(nodes[first..<(first + second)]))
     case 1: shape = .crowd(Array(nodes[..<(1 + random.next(below: nodes.count))]))
     case 2:
+      let half = random.next(below: 2)
+      var members = [[Int](), [Int](), [Int]()]
+      for j in 0..<problem.experts {
+        let node = half * problem.experts + j
+        if node != nodes[0] && node != nodes[1] { members[random.next(below: 3)].append(node) }
+      }
+      shape = .company(nodes[0], nodes[1], half: half, first: members[0], second: members[1])
+    case 3:
       shape = .load(
         node: nodes[0], half: random.next(below: 2), atMost: random.next(below: 2) == 0)
     default:

@@ -8,6 +8,10 @@ package struct ColocationCut: Hashable, Sendable {
     case partition([Int], [Int])
     /// Of the nodes Q some must share a group: Σ_{pairs of Q} m ≥ P·a(a-1)/2 + r·a with |Q| = aP + r (pigeonhole).
     case crowd([Int])
+    /// Whoever shares i's group shares k's if i and k share one: (c - |rest|)·m_ik ≤ Σ_{j∈first} m_ij + Σ_{j∈second} m_kj, where first, second and rest
+    /// make up layer l (`half` 0) or l+1 (`half` 1) and neither i nor k is in first or second. If m_ik = 1, both sums count members of the one group,
+    /// of which at most |rest| are elsewhere; if m_ik = 0 the left side is 0. It is what min(m_ij, m_kj, m_ik) ≥ "i, j and k together" sums up to.
+    case company(Int, Int, half: Int, first: [Int], second: [Int])
     /// The load that the group of node `node` has in layer l (`half` 0) or l+1 (`half` 1) is at most the cap, or (`atMost` false) at least
     /// what the other groups cannot take.
     case load(node: Int, half: Int, atMost: Bool)
@@ -124,6 +128,20 @@ package struct ColocationCut: Hashable, Sendable {
         for y in crowd[..<rank] { terms.append((index(x, y), -1)) }
       }
       return Row(terms: terms, limit: -(problem.groups * (a * (a - 1) / 2) + r * a))
+    case .company(let i, let k, let half, let first, let second):
+      let all = first + second
+      guard i != k, nodes.contains(i), nodes.contains(k), half == 0 || half == 1,
+        all.allSatisfy({
+          (half * experts..<(half + 1) * experts).contains($0) && $0 != i && $0 != k
+        }),
+        Set(all).count == all.count
+      else { return nil }
+      var terms = [(index: Int, coefficient: Int)]()
+      let lead = problem.groupSize - (experts - all.count)
+      if lead != 0 { terms.append((index(i, k), lead)) }
+      for j in first { terms.append((index(i, j), -1)) }
+      for j in second { terms.append((index(k, j), -1)) }
+      return Row(terms: terms, limit: 0)
     case .load(let node, let half, let atMost):
       guard nodes.contains(node), half == 0 || half == 1,
         let (low, high) = context.range(boundary + half)

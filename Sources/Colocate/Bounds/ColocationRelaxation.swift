@@ -17,7 +17,7 @@ package final class ColocationRelaxation: @unchecked Sendable {
   /// What can be tuned.
   package struct Parameters: Sendable {
     /// ρ over the mean deviation of the weights from their mean.
-    package var penalty = 4.0
+    package var penalty = 1.0
     /// γ.
     package var step = 1.6
     package var firstCuts = 60
@@ -26,7 +26,10 @@ package final class ColocationRelaxation: @unchecked Sendable {
     package var violation = 0.02
     /// New cuts in a boundary at a time, over E.
     package var cutsPerExpert = 20
-    package var sweeps = 1
+    package var firstSparse = 150
+    package var sparseViolation = 0.05
+    package var sparsePerExpert = 4
+    package var sweeps = 2
     package var overRelaxation = 1.0
     package var maxIterations = Int.max
     package var log: (@Sendable (String) -> Void)?
@@ -42,7 +45,9 @@ package final class ColocationRelaxation: @unchecked Sendable {
   package private(set) var multipliers: ColocationMultipliers?
   package private(set) var iterations = 0
   /// Cuts with a multiplier now.
-  package var cutCount: Int { cuts.reduce(0) { $0 + $1.count } }
+  package var cutCount: Int {
+    cuts.reduce(0) { $0 + $1.count } + sparse.reduce(0) { $0 + $1.count }
+  }
 
   private let layout: ColocationLayout
   private let context: ColocationCut.Context
@@ -64,6 +69,7 @@ package final class ColocationRelaxation: @unchecked Sendable {
   private var rho = 1.0
   private let fractionBits: Int
   private let cuts: [TripleCuts]
+  private let sparse: [SparseCuts]
   private var workers = [Worker]()
 
   package init(problem: GroupingProblem, control: SearchControl) {
@@ -86,6 +92,7 @@ package final class ColocationRelaxation: @unchecked Sendable {
     inverse = sums + layout.count
     linear = inverse + layout.count
     cuts = (0..<boundaries).map { TripleCuts(boundary: $0) }
+    sparse = (0..<boundaries).map { SparseCuts(boundary: $0) }
     var bits = experts > 128 ? 12 : 28
     while bits > 0 && problem.total > (1 << 52) >> bits { bits -= 1 }
     fractionBits = bits
@@ -182,11 +189,34 @@ package final class ColocationRelaxation: @unchecked Sendable {
         }
       }
     }
+    if problem.caps != nil { addLoadCuts() }
     let share = 1 / Double(problem.groups)
     for row in 0..<((2 * problem.layers - 1) * experts) {
       for j in 0..<experts { values[row * width + j] = share }
     }
     fixDiagonal()
+  }
+
+  /// Caps of the groups of every node, in its own layer and the neighbouring one.
+  private func addLoadCuts() {
+    for l in 0..<boundaries {
+      let last = l == boundaries - 1
+      for half in 0..<2 {
+        for node in 0..<(2 * experts) {
+          if half == 1 && node >= experts && !last { continue }
+          for atMost in [true, false] {
+            sparse[l].add(
+              .load(node: node, half: half, atMost: atMost), context, fixed: true)
+          }
+        }
+      }
+      for (first, second) in last ? [(0, 0), (0, 1), (1, 1)] : [(0, 0), (0, 1)] {
+        for atMost in [true, false] {
+          sparse[l].add(
+            .loadProduct(first: first, second: second, atMost: atMost), context, fixed: true)
+        }
+      }
+    }
   }
 
   /// z_ii = 1, and pairs that exceed the cap stay apart.
@@ -358,6 +388,7 @@ package final class ColocationRelaxation: @unchecked Sendable {
         concurrentFor((boundaries + 1 - parity) / 2, threads: control.threads) { _, index in
           cuts[2 * index + parity].ascend(
             values: values, sums: sums, inverse: inverse, over: parameters.overRelaxation)
+          sparse[2 * index + parity].ascend(values: values, sums: sums, inverse: inverse)
         }
       }
     }
@@ -388,6 +419,24 @@ package final class ColocationRelaxation: @unchecked Sendable {
 
   // MARK: Cuts
 
+  /// X of boundary l as a symmetric matrix with zero diagonal.
+  private func fill(_ dense: UnsafeMutablePointer<Double>, _ l: Int, stride: Int) {
+    for a in 0..<(2 * experts) {
+      for b in 0..<a {
+        let value = min(max(values[layout.pair(l, a, b)], 0), 1)
+        dense[a * stride + b] = value
+        dense[b * stride + a] = value
+      }
+    }
+  }
+
+  /// How much two nodes of boundary l share a group in the relaxation, `[2E, 2E]`, zero diagonal.
+  package func marginals(boundary l: Int) -> [Double] {
+    var dense = [Double](repeating: 0, count: 4 * experts * experts)
+    dense.withUnsafeMutableBufferPointer { fill($0.baseAddress!, l, stride: 2 * experts) }
+    return dense
+  }
+
   private func separate() {
     let wide = (2 * experts + 3) & ~3
     concurrentFor(boundaries, threads: control.threads) { _, l in
@@ -396,18 +445,17 @@ package final class ColocationRelaxation: @unchecked Sendable {
       defer { raw.deallocate() }
       let dense = raw.bindMemory(to: Double.self, capacity: 2 * experts * wide)
       dense.initialize(repeating: 0, count: 2 * experts * wide)
-      for a in 0..<(2 * experts) {
-        for b in 0..<a {
-          let value = min(max(values[layout.pair(l, a, b)], 0), 1)
-          dense[a * wide + b] = value
-          dense[b * wide + a] = value
-        }
-      }
+      fill(dense, l, stride: wide)
       cuts[l].purge()
       _ = cuts[l].separate(
         dense: dense, stride: wide, layout: layout, pairs: problem.groups == 2,
         second: l == boundaries - 1, threshold: parameters.violation,
         limit: parameters.cutsPerExpert * experts)
+      guard iterations >= parameters.firstSparse, parameters.sparsePerExpert > 0 else { return }
+      sparse[l].purge()
+      sparse[l].separate(
+        dense: dense, stride: wide, context: context, second: l == boundaries - 1,
+        threshold: parameters.sparseViolation, limit: parameters.sparsePerExpert * experts)
     }
   }
 
@@ -434,7 +482,8 @@ package final class ColocationRelaxation: @unchecked Sendable {
     }
     let candidate = ColocationMultipliers(
       layers: problem.layers, experts: experts, groups: problem.groups, fractionBits: fractionBits,
-      dual: dual, cuts: cuts.flatMap { $0.export(unit: unit) })
+      dual: dual,
+      cuts: cuts.flatMap { $0.export(unit: unit) } + sparse.flatMap { $0.export(unit: unit) })
     guard let bound = candidate.keptBound(for: problem, control: control) else { return }
     parameters.log?(
       "\(iterations) \(control.elapsed) bound \(bound) best \(keptBound) cuts \(cutCount)")
