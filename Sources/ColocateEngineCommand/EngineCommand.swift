@@ -7,7 +7,7 @@ struct EngineCommand: ParsableCommand {
     commandName: "colocate-engine",
     abstract:
       "Run a Mixture-of-Experts checkpoint over MPI ranks under a placement of its experts.",
-    subcommands: [TraceCommand.self, LogitsCommand.self, GenerateCommand.self])
+    subcommands: [TraceCommand.self, LogitsCommand.self, GenerateCommand.self, VerifyCommand.self])
 }
 
 struct ModelOptions: ParsableArguments {

@@ -121,6 +121,13 @@ public final class Communicator {
     return largest
   }
 
+  /// Rank 0's opinion, everywhere.
+  public func agree(_ opinion: Bool) -> Bool {
+    var value = [opinion ? 1 : 0]
+    broadcast(&value)
+    return value[0] == 1
+  }
+
   /// Rank 0's values, everywhere.
   func broadcast(_ values: inout [Int]) {
     guard size > 1 else { return }

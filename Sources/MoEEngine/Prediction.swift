@@ -1,0 +1,106 @@
+import Colocate
+
+/// What the formulas of DESIGN.md §6 and the solver's objective say a run must send, from its routes alone.
+///
+/// Per token, with `R_l` the ranks of its experts in layer l, `a_l` where it is and P ranks:
+///
+///     home:      a_l = home of its sequence;                   dispatch |R_l \ {a_l}|, combine |R_l \ {a_l}|
+///     coherent:  a_0 = home, a_{l+1} = rank of e_l (strongest); dispatch |R_l \ {a_l}|, combine |R_l \ {a_{l+1}}|, context P − 1
+///
+/// The move a_l → a_{l+1} of the layers l ≥ 1 is what the solver counts: `W_{l-1}[e_{l-1}, e_l]` with its experts on different
+/// ranks. Layer 0's has no boundary in the objective (a token starts on its sequence's home rank) and stands apart. With several experts per
+/// token the objective that counts moves is that of the strongest experts alone (`--top-k first`); the copies besides are in the formulas.
+struct Prediction {
+  let mode: Mode
+  let placement: Placement
+  let expertsPerToken: Int
+  let nodeOf: [Int]
+  /// `[collective, layer, distance]`: rows of dispatch, combine and context.
+  private(set) var rows: [[[Int]]]
+  /// `[L-1, E, E]`: strongest expert to strongest expert.
+  private(set) var weights: [Int]
+  private(set) var tokens = 0
+  /// `[distance]`: layer 0's moves.
+  private(set) var start = [0, 0, 0]
+
+  init(mode: Mode, placement: Placement, expertsPerToken: Int, nodeOf: [Int]) {
+    self.mode = mode
+    self.placement = placement
+    self.expertsPerToken = expertsPerToken
+    self.nodeOf = nodeOf
+    rows = [[[Int]]](
+      repeating: [[Int]](repeating: [0, 0, 0], count: placement.layers),
+      count: Collective.allCases.count)
+    weights = [Int](
+      repeating: 0, count: max(0, placement.layers - 1) * placement.experts * placement.experts)
+  }
+
+  private func distance(_ from: Int, _ to: Int) -> Int {
+    (from == to ? Distance.same : nodeOf[from] == nodeOf[to] ? .sameNode : .otherNode).rawValue
+  }
+
+  /// Adds a token that started on rank `home`; `route`: `[L, k]`.
+  mutating func add(route: UnsafePointer<Int32>, home: Int) {
+    let (k, experts, ranks) = (expertsPerToken, placement.experts, nodeOf.count)
+    var at = home
+    tokens += 1
+    for l in 0..<placement.layers {
+      let chosen = (0..<k).map { Int(route[l * k + $0]) }
+      let ranksOfExperts = Set(chosen.map { placement[l, $0] })
+      let next = mode == .home ? home : placement[l, chosen[0]]
+      for rank in ranksOfExperts {
+        rows[Collective.dispatch.rawValue][l][distance(at, rank)] += 1
+        if mode == .home || k > 1 {
+          rows[Collective.combine.rawValue][l][distance(rank, next)] += 1
+        }
+      }
+      if mode == .coherent && ranks > 1 {
+        for rank in 0..<ranks where rank != at {
+          rows[Collective.context.rawValue][l][distance(at, rank)] += 1
+        }
+      }
+      if l == 0 { start[distance(at, next)] += 1 }
+      if l > 0 {
+        let before = Int(route[(l - 1) * k])
+        weights[((l - 1) * experts + before) * experts + chosen[0]] += 1
+      }
+      at = next
+    }
+  }
+
+  /// Rows of one collective that go as far as `distance`, in one layer or in all.
+  func count(_ collective: Collective, layer: Int? = nil, _ distance: Distance) -> Int {
+    if let layer { return rows[collective.rawValue][layer][distance.rawValue] }
+    return rows[collective.rawValue].reduce(0) { $0 + $1[distance.rawValue] }
+  }
+
+  /// What the solver would be given for these routes.
+  func counts() throws(ModelError) -> TransitionCounts {
+    try TransitionCounts(layers: placement.layers, experts: placement.experts, weights: weights)
+  }
+}
+
+/// The common heuristic, layer by layer: given where layer l's experts are, layer l + 1's go, the heaviest wish first, to the GPU that
+/// sends them the most tokens and has room. Layer 0 is contiguous.
+func greedyAssignment(_ counts: TransitionCounts, gpus: Int) -> [Int] {
+  let (layers, experts) = (counts.layers, counts.experts)
+  let each = experts / gpus
+  var result = (0..<experts).map { $0 / each }
+  for l in 0..<(layers - 1) {
+    var wish = [(weight: Int, expert: Int, gpu: Int)]()
+    for j in 0..<experts {
+      var weight = [Int](repeating: 0, count: gpus)
+      for i in 0..<experts { weight[result[l * experts + i]] += counts[l, i, j] }
+      for gpu in 0..<gpus { wish.append((weight[gpu], j, gpu)) }
+    }
+    wish.sort { ($0.weight, $1.expert, $1.gpu) > ($1.weight, $0.expert, $0.gpu) }
+    var room = [Int](repeating: each, count: gpus)
+    var layer = [Int](repeating: -1, count: experts)
+    for (_, expert, gpu) in wish where layer[expert] < 0 && room[gpu] > 0 {
+      layer[expert] = gpu
+      room[gpu] -= 1
+    }
+    result += layer
+  }
+  return result
+}
