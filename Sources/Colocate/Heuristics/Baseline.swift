@@ -1,0 +1,88 @@
+/// The placements that people know, for comparison and as starting points.
+///
+/// Each is the plain method of its name, followed by nothing: where a load cap is given and the method does not look at loads, `LoadRepair` brings it under the
+/// cap by swaps. All of them maximise what `Objective.flat` counts (crossings between GPUs) whatever the instance's objective is.
+public enum Baseline: Hashable, Sendable, CaseIterable, CustomStringConvertible {
+  /// Expert `e` on GPU `e / c`: what frameworks do by default.
+  case contiguous
+  /// Expert `e` on GPU `e mod P`.
+  case roundRobin
+  /// Each layer shuffled, from a seed.
+  case random(seed: UInt64)
+  /// Layer 0 contiguous; each next layer the best response to the one before, one transportation problem.
+  case greedyForwards
+  /// The same from the last layer to the first.
+  case greedyBackwards
+  /// The same from the middle layer outwards.
+  case greedyOutwards
+  /// Greedy over all pairs of neighbouring experts, the heaviest first: a pair that can still share a GPU is put on one.
+  case heaviestPair
+  /// ExFlow's reference code splits all layers in two, then each half again; there by a general solver, here by local search
+  /// with a fixed budget. P must be a power of two.
+  case recursiveBisection
+  /// Loads alone, as EPLB packs without replicas: heaviest expert first, to the least loaded GPU with room. Blind to transitions.
+  case loadPacking
+
+  public static let allCases: [Baseline] = [
+    .contiguous, .roundRobin, .random(seed: 1), .greedyForwards, .greedyBackwards,
+    .greedyOutwards, .heaviestPair, .recursiveBisection, .loadPacking,
+  ]
+
+  /// The name in tables and on the command line.
+  public var description: String {
+    switch self {
+    case .contiguous: return "contiguous"
+    case .roundRobin: return "round-robin"
+    case .random: return "random"
+    case .greedyForwards: return "greedy forwards"
+    case .greedyBackwards: return "greedy backwards"
+    case .greedyOutwards: return "greedy outwards"
+    case .heaviestPair: return "heaviest pair"
+    case .recursiveBisection: return "recursive bisection"
+    case .loadPacking: return "load packing"
+    }
+  }
+
+  /// Why there is no placement.
+  public struct NotApplicable: Error, Hashable, Sendable, CustomStringConvertible {
+    /// One line.
+    public let description: String
+  }
+
+  /// The placement, within the load cap where the instance has one.
+  /// - Throws: `NotApplicable` where the method does not fit the instance, or its placement could not be brought under the cap.
+  public func placement(for instance: Instance) throws(NotApplicable) -> Placement {
+    let problem = instance.gpuProblem
+    var labels = try labels(for: problem)
+    guard LoadRepair.repair(&labels, problem: problem) else {
+      throw NotApplicable(description: "\(self): swaps do not bring it under the load cap")
+    }
+    return Placement(unchecked: instance.topology, problem.layers, problem.experts, labels)
+  }
+
+  /// Labels `[L, E]` without regard to caps.
+  func labels(for problem: GroupingProblem) throws(NotApplicable) -> [Int] {
+    let (layers, experts, groups) = (problem.layers, problem.experts, problem.groups)
+    switch self {
+    case .contiguous:
+      return (0..<(layers * experts)).map { $0 % experts / problem.groupSize }
+    case .roundRobin: return (0..<(layers * experts)).map { $0 % experts % groups }
+    case .random(let seed):
+      var random = SeededGenerator(seed: seed)
+      return (0..<layers).flatMap { _ in
+        (0..<experts).map { $0 % groups }.shuffled(using: &random)
+      }
+    case .greedyForwards: return GreedyLayers.labels(problem, from: 0)
+    case .greedyBackwards: return GreedyLayers.labels(problem, from: layers - 1)
+    case .greedyOutwards: return GreedyLayers.labels(problem, from: layers / 2)
+    case .heaviestPair: return HeaviestPair.labels(problem)
+    case .recursiveBisection:
+      guard groups.nonzeroBitCount == 1 else {
+        throw NotApplicable(
+          description: "recursive bisection: \(groups) GPUs, expected a power of two")
+      }
+      return RecursiveBisection.labels(problem)
+    case .loadPacking: return LoadPacking.labels(problem)
+    }
+  }
+}

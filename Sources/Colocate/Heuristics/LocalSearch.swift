@@ -1,0 +1,190 @@
+import Dispatch
+import Synchronization
+
+/// Finds good placements, for as long as it is let: annealing, recombination, reheating.
+///
+/// A round gives each of a fixed number of streams a task of its own with its own random numbers: anneal from scratch, or reheat the incumbent. Streams
+/// run in parallel and meet at the round's end: their results go, in the order of the streams, into the pool, and the chain programme over the
+/// pool (`PartitionPool`) puts the best of all together. Rounds grow, so that the first answer comes at once and later ones
+/// cool more slowly. Who computes a stream does not matter, so for a given seed and work limit the result is the same for any number of
+/// threads; a time limit ends rounds where the clock says.
+package struct LocalSearch: Sendable {
+  package let problem: GroupingProblem
+  package let saved: SavedWeights
+  package let seed: UInt64
+  package let control: SearchControl
+  package let incumbent: Incumbent
+  package let pool: PartitionPool
+
+  /// Tasks of one round. Not the number of threads: results must not depend on that.
+  static let streams = 4
+
+  /// - Parameters:
+  ///   - saved: what sharing a group or a node saves; by default the flat objective. `incumbent` and `pool` hold values of this kind.
+  ///   - pool: made for the same problem and `saved`.
+  package init(
+    problem: GroupingProblem, saved: SavedWeights? = nil, seed: UInt64, control: SearchControl,
+    incumbent: Incumbent, pool: PartitionPool
+  ) {
+    self.problem = problem
+    self.saved = saved ?? .flat(groups: problem.groups)
+    self.seed = seed
+    self.control = control
+    self.incumbent = incumbent
+    self.pool = pool
+  }
+
+  /// Searches until the control's time or work is used up, somebody cancels, `target` is reached, or `rounds` are done.
+  /// - Parameter target: a value that is known to be optimal, or good enough.
+  package func run(rounds: Int = .max, target: Int = .max) {
+    if SearchModel<Int32>.fits(problem, saved) {
+      Rounds<Int32>(search: self).run(rounds: rounds, target: target)
+    } else {
+      Rounds<Int64>(search: self).run(rounds: rounds, target: target)
+    }
+  }
+
+  /// The local optimum that swaps, transportation of single layers and label matching reach from feasible `labels` (`[L, E]`).
+  package static func polish(
+    _ labels: [Int], problem: GroupingProblem, saved: SavedWeights? = nil, control: SearchControl
+  ) -> (labels: [Int], value: Int) {
+    func work<Gain>(_ kind: Gain.Type) -> (labels: [Int], value: Int)
+    where Gain: FixedWidthInteger & SignedInteger & SIMDScalar & Sendable {
+      let model = SearchModel<Gain>(
+        problem: problem, saved: saved ?? .flat(groups: problem.groups))
+      let table = GainTable(model: model, labels: labels)
+      var sweep = LayerSweep()
+      var matching = LabelMatching()
+      sweep.polish(table, matching: &matching, control: control)
+      return (table.placement, table.value)
+    }
+    return SearchModel<Int32>.fits(problem, saved ?? .flat(groups: problem.groups))
+      ? work(Int32.self) : work(Int64.self)
+  }
+
+  /// A feasible start: layers filled at random, or by `BalancedPacking` under a cap.
+  static func start(_ problem: GroupingProblem, random: inout SeededGenerator) -> [Int] {
+    var labels = [Int]()
+    for l in 0..<problem.layers {
+      if problem.caps == nil {
+        var layer = (0..<problem.experts).map { $0 % problem.groups }
+        layer.shuffle(using: &random)
+        labels += layer
+      } else {
+        let loads = problem.loads[(l * problem.experts)..<((l + 1) * problem.experts)]
+        var names = Array(0..<problem.groups)
+        names.shuffle(using: &random)
+        var packing = BalancedPacking(loads: Array(loads), groups: problem.groups, stepLimit: 0)
+        if packing.maximum > problem.caps![l] {
+          packing = BalancedPacking(loads: Array(loads), groups: problem.groups)
+        }
+        labels += packing.groupOf.map { names[$0] }
+      }
+    }
+    return labels
+  }
+}
+
+/// The rounds of one run, for one integer type.
+private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar & Sendable>:
+  @unchecked Sendable
+{
+  let search: LocalSearch
+  let model: SearchModel<Gain>
+  var tables: [GainTable<Gain>] = []
+
+  init(search: LocalSearch) {
+    self.search = search
+    model = SearchModel(problem: search.problem, saved: search.saved)
+  }
+
+  /// Proposals of one stream in the first round and in any.
+  var firstMoves: Int { max(20_000, 200 * model.layers * model.experts) }
+  var mostMoves: Int { 60 * firstMoves }
+
+  func run(rounds: Int, target: Int) {
+    let problem = search.problem
+    let control = search.control
+    let streams = LocalSearch.streams
+    if problem.groups == 1 || problem.layers * problem.experts == 0 {
+      let labels = [Int](repeating: 0, count: problem.layers * problem.experts)
+      offer(labels, search.saved.value(problem, labels), .localSearch)
+      return
+    }
+    for stream in 0..<streams {
+      var random = SeededGenerator.stream(seed: search.seed, index: stream)
+      tables.append(
+        GainTable(model: model, labels: LocalSearch.start(problem, random: &random)))
+    }
+    var moves = firstMoves
+    var round = 0
+    while round < rounds, search.incumbent.kept < target, !control.shouldStop {
+      let left = control.workLimit - control.workSpent
+      guard left > 0 else { return }
+      let budget = min(moves, max(Annealing.block, left / streams))
+      let start = search.incumbent.entry
+      let index = round
+      parallel(streams) { self.stream($0, round: index, moves: budget, from: start?.labels) }
+      control.spend(budget * streams)
+      for table in tables {
+        let labels = table.placement
+        search.pool.add(labels, value: table.value)
+        offer(labels, table.value, .localSearch)
+      }
+      if let (labels, value) = search.pool.recombine(control: control),
+        value > search.incumbent.kept
+      {
+        let polished = LocalSearch.polish(
+          labels, problem: problem, saved: search.saved, control: control)
+        let best = polished.value > value ? polished : (labels: labels, value: value)
+        search.pool.add(best.labels, value: best.value)
+        offer(best.labels, best.value, .pool)
+      }
+      if round % 2 == 1 { moves = min(mostMoves, moves * 2) }
+      round += 1
+    }
+  }
+
+  private func offer(_ labels: [Int], _ value: Int, _ source: Incumbent.Source) {
+    search.incumbent.offer(labels, kept: value, source: source)
+  }
+
+  private func parallel(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+    let next = Atomic<Int>(0)
+    DispatchQueue.concurrentPerform(iterations: min(count, search.control.threads)) { _ in
+      while true {
+        let task = next.wrappingAdd(1, ordering: .relaxed).oldValue
+        guard task < count else { return }
+        body(task)
+      }
+    }
+  }
+
+  /// One stream's task of one round; the result is in `tables[stream]`.
+  private func stream(_ stream: Int, round: Int, moves: Int, from start: [Int]?) {
+    let table = tables[stream]
+    let control = search.control
+    var random = SeededGenerator.stream(
+      seed: search.seed, index: 1 + stream + (round + 1) * LocalSearch.streams)
+    let unit = model.meanEntry
+    var hot = Tuning.hot
+    if round % 2 == 1, let start {
+      table.load(start)
+      hot = Tuning.reheat * (stream < 2 ? 1 : 0.5)
+    }
+    Annealing.run(
+      table, random: &random, layers: 0..<model.layers, moves: moves, hot: hot * unit,
+      cold: Tuning.cold * unit, relabelEvery: Tuning.relabel, control: control)
+    var sweep = LayerSweep()
+    var matching = LabelMatching()
+    sweep.polish(table, matching: &matching, control: control)
+  }
+}
+
+/// The temperatures, in units of the mean entry of `W`, and how often labels move.
+enum Tuning {
+  static let hot = 20.0
+  static let cold = 0.3
+  static let reheat = 4.0
+  static let relabel = 64
+}
