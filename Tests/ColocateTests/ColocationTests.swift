@@ -21,7 +21,7 @@ import Testing
     let nodes = (0..<(2 * problem.experts)).shuffled(using: &random)
     let boundary = random.next(below: problem.layers - 1)
     let shape: ColocationCut.Shape
-    switch random.next(below: problem.caps == nil ? 3 : 5) {
+    switch random.next(below: problem.caps == nil ? 3 : 6) {
     case 0:
       let first = 1 + random.next(below: min(3, nodes.count - 1))
       let second = 1 + random.next(below: min(4, nodes.count - first))
@@ -36,6 +36,10 @@ import Testing
       }
       shape = .company(nodes[0], nodes[1], half: half, first: members[0], second: members[1])
     case 3:
+      shape = .loadPair(
+        nodes[0], nodes[1], half: random.next(below: 2),
+        relation: ColocationCut.PairRelation.allCases[random.next(below: 3)])
+    case 4:
       shape = .load(
         node: nodes[0], half: random.next(below: 2), atMost: random.next(below: 2) == 0)
     default:

@@ -15,8 +15,20 @@ package struct ColocationCut: Hashable, Sendable {
     /// The load that the group of node `node` has in layer l (`half` 0) or l+1 (`half` 1) is at most the cap, or (`atMost` false) at least
     /// what the other groups cannot take.
     case load(node: Int, half: Int, atMost: Bool)
+    /// Loads of the groups of i and k in layer l (`half` 0) or l+1 (`half` 1), by whether they are one group: with loads in [low, cap] that add up to T,
+    ///     difference:  load(i) - load(k) ≤ (cap - low)·(1 - m_ik)
+    ///     most:        load(i) + load(k) ≤ 2·cap·m_ik + min(2·cap, T - (P-2)·low)·(1 - m_ik)
+    ///     least:       load(i) + load(k) ≥ 2·low·m_ik + max(2·low, T - (P-2)·cap)·(1 - m_ik)
+    case loadPair(Int, Int, half: Int, relation: PairRelation)
     /// Σ_g load_g(l + first) · load_g(l + second), at most or at least its extreme value over loads within the cap.
     case loadProduct(first: Int, second: Int, atMost: Bool)
+  }
+
+  /// Which inequality of `Shape.loadPair`.
+  package enum PairRelation: Int, Hashable, Sendable, CaseIterable {
+    case difference = 0
+    case most = 1
+    case least = 2
   }
 
   /// l.
@@ -158,6 +170,42 @@ package struct ColocationCut: Hashable, Sendable {
           terms.append((index(node, half * experts + e), sign * load))
         }
       }
+      return Row(terms: terms, limit: limit)
+    case .loadPair(let i, let k, let half, let relation):
+      guard i != k, nodes.contains(i), nodes.contains(k), half == 0 || half == 1,
+        let (low, high) = context.range(boundary + half)
+      else { return nil }
+      let others = (problem.groups - 2) * (relation == .least ? high : low)
+      let apart = context.loads[boundary + half] - others
+      // Σ_j t_j (±m_ij ± m_kj) + pair · m_ik ≤ limit.
+      let (signI, signK, pair): (Int, Int, Int)
+      var limit: Int
+      switch relation {
+      case .difference: (signI, signK, pair, limit) = (1, -1, high - low, high - low)
+      case .most:
+        limit = min(2 * high, apart)
+        (signI, signK, pair) = (1, 1, limit - 2 * high)
+      case .least:
+        limit = -max(2 * low, apart)
+        (signI, signK, pair) = (-1, -1, limit + 2 * low)
+      }
+      var lead = pair
+      var terms = [(index: Int, coefficient: Int)]()
+      for e in 0..<experts {
+        let load = problem.loads[(boundary + half) * experts + e]
+        guard load > 0 else { continue }
+        let node = half * experts + e
+        for (end, sign) in [(i, signI), (k, signK)] {
+          if node == end {
+            limit -= sign * load
+          } else if node == i || node == k {
+            lead += sign * load
+          } else {
+            terms.append((index(node, end), sign * load))
+          }
+        }
+      }
+      if lead != 0 { terms.append((index(i, k), lead)) }
       return Row(terms: terms, limit: limit)
     case .loadProduct(let first, let second, let atMost):
       guard (0...1).contains(first), (first...1).contains(second),

@@ -33,12 +33,19 @@ package final class ColocationRelaxation: @unchecked Sendable {
     package var overRelaxation = 1.0
     package var maxIterations = Int.max
     package var log: (@Sendable (String) -> Void)?
-    package init() {}
+    /// Defaults by size.
+    package init(experts: Int, groups: Int) {
+      if groups == 2 { penalty = 0.5 }
+      if experts > 128 {
+        evaluateEvery = 5
+        firstCuts = 20
+      }
+    }
   }
 
   package let problem: GroupingProblem
   package let control: SearchControl
-  package var parameters = Parameters()
+  package var parameters: Parameters
   /// No placement keeps more.
   package private(set) var keptBound: Int
   /// What proves `keptBound`; nil while it is the trivial bound.
@@ -49,25 +56,25 @@ package final class ColocationRelaxation: @unchecked Sendable {
     cuts.reduce(0) { $0 + $1.count } + sparse.reduce(0) { $0 + $1.count }
   }
 
-  private let layout: ColocationLayout
-  private let context: ColocationCut.Context
-  private let boundaries: Int
-  private let experts: Int
+  let layout: ColocationLayout
+  let context: ColocationCut.Context
+  let boundaries: Int
+  let experts: Int
   /// Doubles in a row of a block, a multiple of 4, and in a block.
-  private let width: Int
-  private let block: Int
+  let width: Int
+  let block: Int
   private let storage: UnsafeMutableRawPointer
   /// M and U, `[L-1, 3, E, width]`: blocks of Z_l, Y_l, Z_{l+1}.
-  private let matrices: UnsafeMutablePointer<Double>
-  private let duals: UnsafeMutablePointer<Double>
+  let matrices: UnsafeMutablePointer<Double>
+  let duals: UnsafeMutablePointer<Double>
   /// `[layout.count]`: unclipped X, Aᵀλ, 1/h.
-  private let values: UnsafeMutablePointer<Double>
-  private let sums: UnsafeMutablePointer<Double>
+  let values: UnsafeMutablePointer<Double>
+  let sums: UnsafeMutablePointer<Double>
   private let inverse: UnsafeMutablePointer<Double>
   /// Linear objective by place, half of it, in units of ρ.
-  private let linear: UnsafeMutablePointer<Double>
-  private var rho = 1.0
-  private let fractionBits: Int
+  let linear: UnsafeMutablePointer<Double>
+  var rho = 1.0
+  let fractionBits: Int
   private let cuts: [TripleCuts]
   private let sparse: [SparseCuts]
   private var workers = [Worker]()
@@ -76,6 +83,7 @@ package final class ColocationRelaxation: @unchecked Sendable {
     self.problem = problem
     self.control = control
     keptBound = problem.total
+    parameters = Parameters(experts: problem.experts, groups: problem.groups)
     experts = problem.experts
     boundaries = problem.layers - 1
     width = (experts + 3) & ~3
@@ -162,7 +170,7 @@ package final class ColocationRelaxation: @unchecked Sendable {
     _ = report()
   }
 
-  /// ρ and the starting point X = J/P, U = 0.
+  /// ρ and the starting point: M = J/P, U = 0, and X from them.
   private func start() {
     let mean = Double(problem.weights.reduce(0, +)) / Double(problem.weights.count)
     var deviation = 0.0
@@ -191,10 +199,10 @@ package final class ColocationRelaxation: @unchecked Sendable {
     }
     if problem.caps != nil { addLoadCuts() }
     let share = 1 / Double(problem.groups)
-    for row in 0..<((2 * problem.layers - 1) * experts) {
-      for j in 0..<experts { values[row * width + j] = share }
+    for row in 0..<(3 * boundaries * experts) {
+      for j in 0..<experts { matrices[row * width + j] = share }
     }
-    fixDiagonal()
+    boxStep()
   }
 
   /// Caps of the groups of every node, in its own layer and the neighbouring one.
@@ -480,6 +488,7 @@ package final class ColocationRelaxation: @unchecked Sendable {
         }
       }
     }
+    tighten(&dual)
     let candidate = ColocationMultipliers(
       layers: problem.layers, experts: experts, groups: problem.groups, fractionBits: fractionBits,
       dual: dual,

@@ -172,6 +172,11 @@ final class SparseCuts {
         }
       }
     }
+    if context.problem.caps != nil {
+      separateLoadPairs(dense: dense, stride: stride, context: context, second: second) {
+        violation, shape in if violation > threshold { found.append((violation, shape)) }
+      }
+    }
     found.sort { $0.violation > $1.violation }
     var added = 0
     for (_, shape) in found {
@@ -179,6 +184,52 @@ final class SparseCuts {
       let before = count
       add(shape, context)
       added += count - before
+    }
+  }
+
+  /// Violations of `loadPair`, over the norm of the row.
+  private func separateLoadPairs(
+    dense: UnsafeMutablePointer<Double>, stride: Int, context: ColocationCut.Context,
+    second: Bool, _ report: (Double, ColocationCut.Shape) -> Void
+  ) {
+    let problem = context.problem
+    let experts = problem.experts
+    for half in 0..<2 {
+      guard let (low, high) = context.range(boundary + half) else { continue }
+      let load = (0..<experts).map {
+        Double(problem.loads[(boundary + half) * experts + $0])
+      }
+      let norm = 2 * load.reduce(0) { $0 + $1 * $1 }
+      let sums = (0..<(2 * experts)).map { node in
+        (0..<experts).reduce(0.0) {
+          let other = half * experts + $1
+          return $0 + load[$1] * (other == node ? 1 : dense[node * stride + other])
+        }
+      }
+      let total = Double(context.loads[boundary + half])
+      let (least, most) = (Double(low), Double(high))
+      let rest = Double(problem.groups - 2)
+      for i in 0..<(2 * experts) {
+        for k in 0..<(2 * experts) where k != i {
+          if half == 1 && !second && i >= experts && k >= experts { continue }
+          let m = dense[i * stride + k]
+          func add(_ violation: Double, _ pair: Double, _ relation: ColocationCut.PairRelation) {
+            guard violation > 0 else { return }
+            report(
+              violation / (norm + pair * pair).squareRoot(),
+              .loadPair(i, k, half: half, relation: relation))
+          }
+          add(
+            sums[i] - sums[k] - (most - least) * (1 - m), most - least, .difference)
+          guard k < i else { continue }
+          let upper = min(2 * most, total - rest * least)
+          add(
+            sums[i] + sums[k] - 2 * most * m - upper * (1 - m), upper - 2 * most, .most)
+          let lower = max(2 * least, total - rest * most)
+          add(
+            2 * least * m + lower * (1 - m) - sums[i] - sums[k], lower - 2 * least, .least)
+        }
+      }
     }
   }
 

@@ -274,7 +274,8 @@ package final class SymmetricEigen: @unchecked Sendable {
       norm = max(norm, abs(diagonal[i]) + abs(beside[i]) + (i + 1 < order ? abs(beside[i + 1]) : 0))
     }
     let tiny = max(norm * 0x1p-52, 0x1p-900)
-    let cluster = norm * 1e-3
+    // Neighbours further apart come out orthogonal to 10⁻⁹ by themselves.
+    let cluster = norm * 1e-6
     var first = 0
     var previous = Double.infinity
     var state: UInt64 = 0x1234_5678_9ABC_DEF1
@@ -296,9 +297,7 @@ package final class SymmetricEigen: @unchecked Sendable {
         for _ in 0..<(k - first > 8 ? 2 : 1) {
           for other in first..<k {
             let y = vectors + other * vectorStride
-            var dot = 0.0
-            for i in 0..<order { dot += x[i] * y[i] }
-            for i in 0..<order { x[i] -= dot * y[i] }
+            removeComponent(x, along: y, factor: 1, length: order)
           }
         }
         var largest = 0.0
@@ -322,33 +321,46 @@ package final class SymmetricEigen: @unchecked Sendable {
       let v = matrix + i * stride
       for k in 0..<count {
         let x = vectors + k * vectorStride
-        let even = i & ~3
-        var sum0 = SIMD2<Double>.zero
-        var sum1 = sum0
-        var j = 0
-        while j < even {
-          sum0 += load2(x, j) * load2(v, j)
-          sum1 += load2(x, j + 2) * load2(v, j + 2)
-          j += 4
-        }
-        var dot = (sum0 + sum1).sum()
-        while j < i {
-          dot += x[j] * v[j]
-          j += 1
-        }
-        let factor = tau[i] * dot
-        let wide = SIMD2(repeating: factor)
-        j = 0
-        while j < even {
-          store2(x, j, load2(x, j) - wide * load2(v, j))
-          store2(x, j + 2, load2(x, j + 2) - wide * load2(v, j + 2))
-          j += 4
-        }
-        while j < i {
-          x[j] -= factor * v[j]
-          j += 1
-        }
+        removeComponent(x, along: v, factor: tau[i], length: i)
       }
+    }
+  }
+
+  /// `x -= factor · (x·v) · v` over the first `length` entries.
+  @inline(__always)
+  private func removeComponent(
+    _ x: UnsafeMutablePointer<Double>, along v: UnsafeMutablePointer<Double>, factor: Double,
+    length: Int
+  ) {
+    let even = length & ~7
+    var (sum0, sum1) = (SIMD2<Double>.zero, SIMD2<Double>.zero)
+    var (sum2, sum3) = (sum0, sum1)
+    var j = 0
+    while j < even {
+      sum0 += load2(x, j) * load2(v, j)
+      sum1 += load2(x, j + 2) * load2(v, j + 2)
+      sum2 += load2(x, j + 4) * load2(v, j + 4)
+      sum3 += load2(x, j + 6) * load2(v, j + 6)
+      j += 8
+    }
+    var dot = ((sum0 + sum1) + (sum2 + sum3)).sum()
+    while j < length {
+      dot += x[j] * v[j]
+      j += 1
+    }
+    let scaled = factor * dot
+    let wide = SIMD2(repeating: scaled)
+    j = 0
+    while j < even {
+      store2(x, j, load2(x, j) - wide * load2(v, j))
+      store2(x, j + 2, load2(x, j + 2) - wide * load2(v, j + 2))
+      store2(x, j + 4, load2(x, j + 4) - wide * load2(v, j + 4))
+      store2(x, j + 6, load2(x, j + 6) - wide * load2(v, j + 6))
+      j += 8
+    }
+    while j < length {
+      x[j] -= scaled * v[j]
+      j += 1
     }
   }
 
