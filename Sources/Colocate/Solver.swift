@@ -1,3 +1,6 @@
+import Dispatch
+import Synchronization
+
 /// What to spend, when to stop, and how to search. The defaults suit an interactive run.
 public struct SolverOptions: Hashable, Sendable {
   /// Seconds of wall time; nil for no limit.
@@ -17,10 +20,25 @@ public struct SolverOptions: Hashable, Sendable {
   public var proves: Bool = true
   /// Where to start from.
   public var warmStart: Placement?
+  /// Weights at which a staged answer is compared with the joint objective; between nodes, inside a node.
+  public var jointWeights = JointWeights()
   /// Keep what a certificate needs (prices, multipliers, the tree).
   public var keepsCertificate: Bool = false
 
   public init() {}
+}
+
+/// What a crossing costs in the joint objective, `interNode ≥ intraNode ≥ 0`.
+public struct JointWeights: Hashable, Sendable {
+  /// Between nodes.
+  public var interNode: Int
+  /// Inside a node.
+  public var intraNode: Int
+
+  public init(interNode: Int = 4, intraNode: Int = 1) {
+    self.interNode = interNode
+    self.intraNode = intraNode
+  }
 }
 
 /// How good an answer is.
@@ -81,11 +99,15 @@ public struct Outcome: Sendable {
   public let crossings: Crossings?
   /// `Objective.value(of:)` of the placement.
   public let value: Int?
-  /// No placement has a smaller value; 0 where nothing is known. For a staged objective, whose stages are bounded each, this bounds
-  /// the GPU crossings of ANY placement only where a stage says so: see `stages`.
+  /// No placement has a smaller value; 0 where nothing is known. For a staged objective: no placement that spreads the experts over
+  /// the nodes as this one does; `stages` says what is known of each step, `joint` what is known of any placement.
   public let bound: Int
   /// One entry for flat and joint; for staged one for the nodes, one for each node's inside.
   public let stages: [StageOutcome]
+  /// For a staged answer: how it stands against the joint objective; nil for other objectives, or without bounds.
+  public let joint: JointComparison?
+  /// The evidence for a certificate, one for each stage that has any; empty unless `keepsCertificate`.
+  package let proofs: [StageProof]
   /// Tree nodes, work and seconds spent.
   public let statistics: Statistics
 
@@ -129,4 +151,75 @@ public struct Progress: Sendable {
 public enum ProgressAction: Sendable {
   case proceed
   case stop
+}
+
+/// What a staged answer, which minimises one level after the other, is worth when both count at once.
+public struct JointComparison: Hashable, Sendable {
+  /// Weight of a crossing between nodes.
+  public let interNode: Int
+  /// Weight of a crossing inside a node.
+  public let intraNode: Int
+  /// `interNode · node crossings + intraNode · crossings inside nodes` of the staged answer.
+  public let value: Int
+  /// No placement whatever has a smaller joint value.
+  public let bound: Int
+
+  /// `(value - bound) / value`, 0 where `value` is 0.
+  public var gap: Double { value == 0 ? 0 : Double(value - bound) / Double(value) }
+}
+
+/// Finds placements and proves how good they are.
+///
+/// ```swift
+/// let instance = try Instance(counts: counts, topology: Topology(gpus: 8, nodes: 2))
+/// let outcome = try Solver(options).solve(instance) { progress in .proceed }
+/// ```
+///
+/// The objective and, when proved, the bound do not depend on the number of threads.
+public struct Solver: Sendable {
+  public let options: SolverOptions
+
+  public init(_ options: SolverOptions = SolverOptions()) { self.options = options }
+
+  /// Solves `instance`; returns when a limit of the options is reached or nothing is left to do.
+  /// - Parameter onProgress: called on the calling thread, with each new incumbent and otherwise about ten times a second;
+  ///   answering `.stop` ends the run with what it has.
+  /// - Throws: `ModelError.placement` where the warm start is for another model or machine, or breaks the load cap.
+  public func solve(
+    _ instance: Instance, onProgress: (Progress) -> ProgressAction = { _ in .proceed }
+  ) throws(ModelError) -> Outcome {
+    if let warmStart = options.warmStart {
+      try instance.counts.check(warmStart)
+      guard warmStart.topology == instance.topology else {
+        throw .placement(
+          "the warm start is for \(warmStart.topology.nodes) × \(warmStart.topology.gpusPerNode) GPUs, the instance has "
+            + "\(instance.topology.nodes) × \(instance.topology.gpusPerNode)")
+      }
+      guard instance.gpuProblem.isFeasible(warmStart.assignment) else {
+        throw .placement("the warm start breaks the load cap")
+      }
+    }
+    let control = SearchControl(
+      timeLimit: options.timeLimit, workLimit: options.workLimit, threads: options.threads)
+    let feed = ProgressFeed(control: control)
+    let run = SolveRun(instance: instance, options: options, control: control, feed: feed)
+    let done = DispatchSemaphore(value: 0)
+    let answer = Answer()
+    DispatchQueue.global().async {
+      answer.store(run.run())
+      done.signal()
+    }
+    while done.wait(timeout: .now() + .milliseconds(100)) == .timedOut {
+      for line in feed.take() where onProgress(line) == .stop { control.cancel() }
+    }
+    for line in feed.take() { _ = onProgress(line) }
+    return answer.take()
+  }
+
+  /// Where the worker leaves the outcome.
+  private final class Answer: Sendable {
+    private let outcome = Mutex<Outcome?>(nil)
+    func store(_ value: Outcome) { outcome.withLock { $0 = value } }
+    func take() -> Outcome { outcome.withLock { $0! } }
+  }
 }

@@ -193,71 +193,22 @@ package final class PathSmoothing {
     var isOverfull = false
 
     init(relaxation: PathRelaxation, boundary l: Int, cut: Double, limit: Int) {
-      let sources = relaxation.layers[l]
-      let targets = relaxation.layers[l + 1]
-      let experts = relaxation.experts
-      rowStart = Block(sources.count + 1, 0)
+      rowStart = Block(relaxation.layers[l].count + 1, 0)
       var found = GrowingList<UInt16>(capacity: 4096)
       var slack = GrowingList<Float>(capacity: 4096)
       defer {
         found.deallocate()
         slack.deallocate()
       }
-      let own = relaxation.vertexWeights(l + 1)
-      // penalty = [λ − f(S)] − [own(T) + b(T)] − w
-      let reach = Block(targets.count, 0.0)
-      let start = Block(targets.count, 0.0)  // f(T) − own(T)
-      for t in 0..<targets.count {
-        reach[t] = own[t] + relaxation.backward[l + 1][t]
-        start[t] = relaxation.forward[l + 1][t] - own[t]
+      relaxation.scanArcs(boundary: l, cut: cut) { s, t, exact in
+        found.append(t)
+        slack.append(Float(exact))
+      } endOfRow: { s in
+        rowStart[s + 1] = Int32(truncatingIfNeeded: found.count)
+        isOverfull = found.count > limit
+        return !isOverfull
       }
-      let sums = Block(experts, SIMD4<Double>.zero)
-      let left = Block(targets.leftCount, SIMD4<Double>.zero)
-      let right = Block(targets.rightCount, SIMD4<Double>.zero)
-      var lanes = (0..<4).map { _ in GrowingList<UInt16>(capacity: 1024) }
-      var lanesSlack = (0..<4).map { _ in GrowingList<Float>(capacity: 1024) }
-      defer {
-        lanes.forEach { $0.deallocate() }
-        lanesSlack.forEach { $0.deallocate() }
-      }
-      let leftIndex = targets.left.base
-      let rightIndex = targets.right.base
-      for row in 0..<((sources.count + 3) / 4) {
-        PathRelaxation.sumRows(
-          sources, from: row * 4, matrix: relaxation.weights.base + l * experts * experts,
-          experts: experts, into: sums.base)
-        targets.tabulate(sums.base, left: left.base, right: right.base)
-        var need = SIMD4<Double>(repeating: .greatestFiniteMagnitude)
-        var from = SIMD4<Double>.zero
-        for lane in 0..<4 where row * 4 + lane < sources.count {
-          from[lane] = relaxation.forward[l][row * 4 + lane]
-          need[lane] = relaxation.longest - from[lane] - cut
-        }
-        for lane in 0..<4 {
-          lanes[lane].removeAll()
-          lanesSlack[lane].removeAll()
-        }
-        for t in 0..<targets.count {
-          let weight = left[Int(leftIndex[t])] + right[Int(rightIndex[t])]
-          let excess = weight + SIMD4(repeating: reach[t]) - need
-          if max(max(excess[0], excess[1]), max(excess[2], excess[3])) < 0 { continue }
-          for lane in 0..<4 where excess[lane] >= 0 {
-            lanes[lane].append(UInt16(t))
-            lanesSlack[lane].append(Float(start[t] - weight[lane] - from[lane]))
-          }
-        }
-        for lane in 0..<4 where row * 4 + lane < sources.count {
-          for index in 0..<lanes[lane].count {
-            found.append(lanes[lane].base[index])
-            slack.append(lanesSlack[lane].base[index])
-          }
-          rowStart[row * 4 + lane + 1] = Int32(found.count)
-        }
-        if found.count > limit {
-          isOverfull = true
-          return
-        }
-      }
+      if isOverfull { return }
       let target = Block(found.count, UInt16(0))
       target.base.update(from: found.base, count: found.count)
       let value = Block((found.count + 3) / 4 * 4, Float(0))

@@ -24,17 +24,25 @@ package final class Incumbent: Sendable {
   }
 
   private let best: Mutex<Entry?>
+  private let accepts: (@Sendable ([Int]) -> Bool)?
   private let notify: @Sendable (Entry) -> Void
 
-  /// - Parameter notify: called under no lock, by the thread that improved; entries may arrive out of order, compare `kept`.
-  package init(notify: @escaping @Sendable (Entry) -> Void = { _ in }) {
+  /// - Parameters:
+  ///   - accepts: further conditions on a placement; one that fails is not taken, however good. nil for none.
+  ///   - notify: called under no lock, by the thread that improved; entries may arrive out of order, compare `kept`.
+  package init(
+    accepts: (@Sendable ([Int]) -> Bool)? = nil,
+    notify: @escaping @Sendable (Entry) -> Void = { _ in }
+  ) {
     best = Mutex(nil)
+    self.accepts = accepts
     self.notify = notify
   }
 
   /// Takes the solution if it is better than the one held. The caller vouches for feasibility and `kept`.
   @discardableResult
   package func offer(_ labels: [Int], kept: Int, source: Source) -> Bool {
+    if let accepts, kept <= self.kept || !accepts(labels) { return false }
     let entry = Entry(labels: labels, kept: kept, source: source)
     let improved = best.withLock { held in
       guard kept > held?.kept ?? -1 else { return false }

@@ -72,6 +72,9 @@ package final class SearchControl: Sendable {
     deadline != .max && DispatchTime.now().uptimeNanoseconds >= deadline
   }
 
+  /// Whether the work limit is used up.
+  package var isWorkOver: Bool { workSpent >= workLimit }
+
   /// Adds to the work spent.
   package func spend(_ amount: Int) {
     work.wrappingAdd(amount, ordering: .relaxed)

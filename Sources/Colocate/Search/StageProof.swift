@@ -1,0 +1,19 @@
+/// What a certificate needs from one stage: the problem, the placement, and the evidence for its bound.
+package struct StageProof: Sendable {
+  /// The evidence, by method.
+  package enum Kind: Sendable {
+    /// All partitions, with their value function; or P = E.
+    case chain(ChainProgram.Answer)
+    /// Prices of the path relaxation, `[L, E]` in ticks: `B(u)` at the root.
+    case path(prices: [Int])
+    /// Multipliers of the co-location relaxation.
+    case colocation(ColocationMultipliers)
+  }
+
+  /// The stage's name, as in `StageOutcome`.
+  package let name: String
+  package let problem: GroupingProblem
+  /// `[L, E]`, groups `0 ..< P`.
+  package let labels: [Int]
+  package let kind: Kind
+}

@@ -1,0 +1,72 @@
+import Colocate
+import TestSupport
+import Testing
+
+@Suite struct RussianDollsTests {
+  /// From an incumbent below the optimum the dolls find it; from the optimum they prove it.
+  @Test(arguments: 0..<200)
+  func equalsBruteForce(seed: Int) {
+    let random = RandomProblem(seed: UInt64(seed) + 5000)
+    let problem = random.problem
+    guard problem.groups >= 2, let optimum = problem.bruteForce() else { return }
+    for below in [0, 1, optimum.kept / 20 + 1] {
+      let incumbent = optimum.kept - below
+      let relaxation = PathRelaxation(problem: problem, threads: 1 + seed % 2)!
+      if below > 0 { relaxation.knownOptimum = optimum }
+      relaxation.evaluate(relaxation.startPrices(share: 0.5))
+      let control = SearchControl()
+      relaxation.optimise(incumbent: { incumbent }, control: control)
+      if relaxation.bound <= incumbent {
+        #expect(below == 0, "\(random)")
+        continue
+      }
+      relaxation.evaluate(relaxation.boundPrices)
+      let dolls = RussianDolls(
+        relaxation: relaxation, incumbent: { incumbent }, control: control)
+      switch dolls.run() {
+      case .proved: #expect(below == 0, "\(random)")
+      case .optimum(let kept, let labels):
+        #expect(kept == optimum.kept && below > 0, "\(random)")
+        #expect(problem.isFeasible(labels) && problem.kept(labels) == kept, "\(random)")
+      case .overflow, .stopped: Issue.record("\(random): nothing to overflow")
+      }
+    }
+  }
+
+  /// Every doll is what its suffix loses at the least: the suffix solved as a problem of its own.
+  @Test(arguments: 0..<40)
+  func dollsBoundTheirSuffix(seed: Int) {
+    let random = RandomProblem(seed: UInt64(seed) + 9000, maxLayers: 5)
+    let problem = random.problem
+    guard problem.groups >= 2, let optimum = problem.bruteForce() else { return }
+    let relaxation = PathRelaxation(problem: problem, threads: 1)!
+    relaxation.evaluate(relaxation.startPrices(share: 0.5))
+    let dolls = RussianDolls(
+      relaxation: relaxation, incumbent: { optimum.kept - 1 }, control: SearchControl())
+    guard case .optimum(let kept, _) = dolls.run() else {
+      Issue.record("\(random): not found")
+      return
+    }
+    #expect(kept == optimum.kept)
+    for k in 1..<dolls.dolls.count { #expect(dolls.dolls[k] <= dolls.dolls[k - 1], "\(random)") }
+    #expect(dolls.bound == optimum.kept, "\(random)")
+  }
+
+  @Test func declaresOverflow() {
+    var generator = SeededGenerator(seed: 3)
+    let weights = (0..<(5 * 64)).map { _ in generator.next(below: 20) }
+    let counts = try! TransitionCounts(layers: 6, experts: 8, weights: weights)
+    let problem = GroupingProblem(
+      layers: 6, experts: 8, groups: 4, weights: weights, loads: counts.loads)
+    let relaxation = PathRelaxation(problem: problem, threads: 1)!
+    relaxation.evaluate(relaxation.startPrices(share: 0.5))
+    var limits = RussianDolls.Limits()
+    limits.states = 3
+    let dolls = RussianDolls(
+      relaxation: relaxation, limits: limits, incumbent: { 0 }, control: SearchControl())
+    guard case .overflow = dolls.run() else {
+      Issue.record("three states a layer cannot be enough")
+      return
+    }
+  }
+}

@@ -1,0 +1,139 @@
+import Colocate
+import TestSupport
+import Testing
+
+@Suite struct SolverTests {
+  private func instance(
+    _ random: RandomProblem, nodes: Int = 1, objective: Objective = .flat
+  ) throws -> Instance {
+    let problem = random.problem
+    let counts = try TransitionCounts(
+      layers: problem.layers, experts: problem.experts, weights: problem.weights,
+      coactivation: problem.coactivation)
+    return try Instance(
+      counts: counts, topology: Topology(gpus: problem.groups, nodes: nodes),
+      objective: objective,
+      loadCap: problem.caps == nil ? nil : LoadCap(1.2, relaxedToFeasible: true))
+  }
+
+  private var options: SolverOptions {
+    var options = SolverOptions()
+    options.timeLimit = 20
+    return options
+  }
+
+  @Test(arguments: 0..<60) func flatEqualsBruteForce(seed: Int) throws {
+    let random = RandomProblem(seed: UInt64(seed) + 100_000)
+    let instance = try instance(random)
+    let outcome = try Solver(options).solve(instance)
+    let optimum = try #require(instance.gpuProblem.bruteForce(), "\(random)")
+    #expect(outcome.status == .optimal && outcome.stopReason == .proved, "\(random)")
+    #expect(outcome.value == instance.gpuProblem.total - optimum.kept, "\(random)")
+    #expect(outcome.bound == outcome.value && outcome.gap == 0, "\(random)")
+    let placement = try #require(outcome.placement)
+    #expect(try instance.counts.crossings(of: placement) == outcome.crossings)
+    #expect(instance.gpuProblem.isFeasible(placement.assignment), "\(random)")
+  }
+
+  /// Stage 1 is the optimum for nodes; with it given, each inside is an optimum of its own.
+  @Test(arguments: 0..<25) func stagedSolvesEachStage(seed: Int) throws {
+    let random = RandomProblem(seed: UInt64(seed) + 200_000, experts: [4, 8], caps: false)
+    guard random.problem.groups == 4 else { return }
+    let instance = try instance(random, nodes: 2, objective: .staged)
+    let outcome = try Solver(options).solve(instance)
+    #expect(outcome.status == .optimal, "\(random)")
+    let crossings = try #require(outcome.crossings)
+    let nodeOptimum = try #require(instance.nodeProblem.bruteForce())
+    #expect(crossings.node == instance.nodeProblem.total - nodeOptimum.kept, "\(random)")
+    let placement = try #require(outcome.placement)
+    var inside = 0
+    for node in 0..<2 {
+      let members = (0..<placement.layers).map { l in
+        (0..<placement.experts).filter { placement.topology.node(of: placement[l, $0]) == node }
+      }
+      let problem = instance.nodeProblem.restricted(to: members, groups: 2, caps: nil)
+      inside += problem.total - (try #require(problem.bruteForce())).kept
+    }
+    #expect(crossings.gpu == crossings.node + inside, "\(random)")
+    let joint = try #require(outcome.joint)
+    #expect(joint.bound <= joint.value, "\(random)")
+  }
+
+  /// The joint bound holds for the best labelled placement of all, found by trying every one.
+  @Test(arguments: 0..<25) func jointBoundHolds(seed: Int) throws {
+    let random = RandomProblem(
+      seed: UInt64(seed) + 300_000, experts: [4], maxLayers: 3, caps: false)
+    guard random.problem.groups == 4 else { return }
+    let objective = Objective.joint(interNode: 5, intraNode: 2)
+    let instance = try instance(random, nodes: 2, objective: objective)
+    var options = options
+    options.timeLimit = 0.5
+    let outcome = try Solver(options).solve(instance)
+    var permutations = [[Int]]()
+    func permute(_ prefix: [Int]) {
+      if prefix.count == 4 { permutations.append(prefix) }
+      for g in 0..<4 where !prefix.contains(g) { permute(prefix + [g]) }
+    }
+    permute([])
+    var best = Int.max
+    func choose(_ chosen: [Int]) throws {
+      if chosen.count == instance.counts.layers * 4 {
+        let placement = try Placement(
+          topology: instance.topology, layers: instance.counts.layers, experts: 4,
+          assignment: chosen)
+        best = min(best, objective.value(of: try instance.counts.crossings(of: placement)))
+        return
+      }
+      for permutation in chosen.isEmpty ? [permutations[0]] : permutations {
+        try choose(chosen + permutation)
+      }
+    }
+    // Layer 0's labels cannot be fixed to one order with two levels: try all of them.
+    for first in permutations { try choose(first) }
+    #expect(outcome.bound <= best, "\(random)")
+    #expect(outcome.value == best, "\(random)")
+  }
+
+  @Test func threadsDoNotChangeTheAnswer() throws {
+    for seed in 0..<6 {
+      let random = RandomProblem(seed: UInt64(seed) + 400_000, experts: [8])
+      let instance = try instance(random)
+      var values = Set<Int>()
+      for threads in [1, 2, 4, 8] {
+        var options = options
+        options.threads = threads
+        values.insert(try #require(try Solver(options).solve(instance).value))
+      }
+      #expect(values.count == 1, "\(random)")
+    }
+  }
+
+  @Test func stoppingKeepsTheIncumbent() throws {
+    var generator = SeededGenerator(seed: 5)
+    let weights = (0..<(7 * 32 * 32)).map { _ in generator.next(below: 50) }
+    let counts = try TransitionCounts(layers: 8, experts: 32, weights: weights)
+    let instance = try Instance(counts: counts, topology: Topology(gpus: 4))
+    let outcome = try Solver(options).solve(instance) { $0.value == nil ? .proceed : .stop }
+    #expect(outcome.stopReason == .cancelled && outcome.status == .feasible)
+    let placement = try #require(outcome.placement)
+    #expect(try counts.crossings(of: placement).gpu == outcome.value)
+    #expect(outcome.bound <= outcome.value!)
+  }
+
+  @Test func aWarmStartIsNeverMadeWorse() throws {
+    let random = RandomProblem(seed: 77, experts: [8], caps: false)
+    let instance = try instance(random)
+    let first = try Solver(options).solve(instance)
+    var options = options
+    options.warmStart = first.placement
+    options.timeLimit = 0
+    let second = try Solver(options).solve(instance)
+    #expect(second.value == first.value)
+    options.warmStart = try Placement(
+      topology: Topology(gpus: instance.topology.gpus), layers: 2, experts: 8,
+      assignment: (0..<16).map { $0 % 8 * instance.topology.gpus / 8 })
+    if instance.counts.layers != 2 {
+      #expect(throws: ModelError.self) { try Solver(options).solve(instance) }
+    }
+  }
+}
