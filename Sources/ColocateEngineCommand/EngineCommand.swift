@@ -103,6 +103,6 @@ struct GenerateCommand: ParsableCommand {
     print(
       "prefill \(Double(result.prefillTokens) / result.prefillSeconds) decode \(Double(result.decodeTokens) / result.decodeSeconds)"
     )
-    if timings { for p in Timings.Part.allCases { print(p, result.timings.share(p)) } }
+    if timings { print("decode per CPU second", Double(result.decodeTokens) / result.timings.computing); for p in Timings.Part.allCases { print(p, result.timings.share(p)) } }
   }
 }

@@ -82,7 +82,7 @@ public final class Engine {
     config: ModelConfig, checkpoint: Checkpoint, assignment: [Int], mode: Mode,
     communicator: Communicator, capacity: Capacity, recordsRoutes: Bool, times: Bool
   ) throws(EngineError) {
-    MatrixProduct.useOneThread()
+    MatrixProduct.prepare()
     guard capacity.positions <= config.maxPositions else {
       throw EngineError(
         "\(capacity.positions) positions: the model was made for at most \(config.maxPositions) (max_position_embeddings)"
@@ -105,7 +105,7 @@ public final class Engine {
 
   /// Runs `step` on its tokens, `ids[rows]`. In home mode only the ids of the rank's own sequences matter.
   public func forward(_ step: Step, ids: UnsafePointer<Int32>, logits wanted: WantedLogits) {
-    let begin = Timings.now()
+    let (begin, computing) = (Timings.now(), Timings.computing())
     self.step = step
     startRows(ids)
     for layer in 0..<config.layers {
@@ -117,7 +117,7 @@ public final class Engine {
     }
     project(wanted)  // logits and next tokens
     shareContext(wanted)  // coherent mode: keys, values and next tokens to every rank
-    timings.step(seconds: Timings.now() - begin)
+    timings.step(seconds: Timings.now() - begin, computing: Timings.computing() - computing)
   }
 
   /// Local rows at the start of a step: the new tokens of this rank's sequences. x = embedding.

@@ -5,7 +5,7 @@
 extension Engine {
   func applyExperts(_ l: Int) {
     let layer = weights.layers[l]
-    let (d, f, k) = (config.hidden, config.expertWidth, config.expertsPerToken)
+    let (d, f) = (config.hidden, config.expertWidth)
     var start = timings.start()
     sortPairs(layer.localIndex)
     timings.stop(.vectors, since: start)
@@ -15,23 +15,21 @@ extension Engine {
       guard rows > 0 else { continue }
       let gateUp = layer.gateUp + expert * d * 2 * f
       let down = layer.down + expert * f * d
-      if rows < MatrixProduct.gemmRows {
-        // Few rows: each is a gemv, from where it lies to where its sum is.
+      if MatrixProduct.isFew(rows: rows) {
+        // Few rows: from where they lie to where their sums are.
+        let work = work
         start = timings.start()
-        for i in 0..<rows {
-          MatrixProduct.multiply(
-            work.workInput[Int(work.pairRow[first + i])], xStride: d, rows: 1, gateUp, inputs: d,
-            outputs: 2 * f,
-            into: work.gateUp + i * 2 * f, yStride: 2 * f)
-        }
+        MatrixProduct.multiplyScattered(
+          rows: rows, gateUp, inputs: d, outputs: 2 * f, adds: false,
+          x: { UnsafePointer(work.workInput[Int(work.pairRow[first + $0])]) },
+          y: { work.gateUp + $0 * 2 * f })
         timings.stop(.products, since: start)
         activate(rows, first)
         start = timings.start()
-        for i in 0..<rows {
-          MatrixProduct.multiply(
-            work.gateUp + i * 2 * f, xStride: 2 * f, rows: 1, down, inputs: f, outputs: d,
-            into: work.workTarget[Int(work.pairRow[first + i])], yStride: d, adds: true)
-        }
+        MatrixProduct.multiplyScattered(
+          rows: rows, down, inputs: f, outputs: d, adds: true,
+          x: { UnsafePointer(work.gateUp + $0 * 2 * f) },
+          y: { work.workTarget[Int(work.pairRow[first + $0])] })
         timings.stop(.products, since: start)
       } else {
         start = timings.start()
@@ -59,7 +57,6 @@ extension Engine {
         timings.stop(.vectors, since: start)
       }
     }
-    _ = k
   }
 
   /// `[rows, 2 f]` → its first half: gate · SwiGLU.

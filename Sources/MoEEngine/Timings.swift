@@ -19,6 +19,8 @@ public struct Timings: Sendable {
   public private(set) var seconds = [Double](repeating: 0, count: Part.allCases.count)
   /// All of the steps' time, whether timed by part or not.
   public private(set) var total = 0.0
+  /// The same on the processor's clock of this thread.
+  public private(set) var computing = 0.0
 
   init(isOn: Bool) { self.isOn = isOn }
 
@@ -30,6 +32,14 @@ public struct Timings: Sendable {
     return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
   }
 
+  /// Seconds that this thread has been computing: what other programs on the machine do hardly matters to it.
+  @inline(__always)
+  static func computing() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+  }
+
   @inline(__always)
   func start() -> Double { isOn ? Self.now() : 0 }
 
@@ -38,11 +48,15 @@ public struct Timings: Sendable {
     if isOn { seconds[part.rawValue] += Self.now() - start }
   }
 
-  mutating func step(seconds: Double) { total += seconds }
+  mutating func step(seconds: Double, computing: Double) {
+    total += seconds
+    self.computing += computing
+  }
 
   mutating func reset() {
     for i in seconds.indices { seconds[i] = 0 }
     total = 0
+    computing = 0
   }
 
   public func share(_ part: Part) -> Double { total > 0 ? seconds[part.rawValue] / total : 0 }
