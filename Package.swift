@@ -60,7 +60,9 @@ let package = Package(
       name: "ColocateFormatsTests", dependencies: ["ColocateFormats", "Colocate", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "MoEEngineTests", dependencies: ["MoEEngine", "ColocateFormats", "Colocate"],
+      name: "MoEEngineTests",
+      // The program too: its tests start it under mpirun.
+      dependencies: ["MoEEngine", "ColocateFormats", "Colocate", "ColocateEngineCommand"],
       exclude: ["Fixtures", "reference"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]

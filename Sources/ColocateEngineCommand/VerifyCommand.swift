@@ -10,7 +10,7 @@ struct VerifyCommand: ParsableCommand {
       Decodes the same tokens four times: home × contiguous (the baseline), coherent × contiguous, coherent × greedy, coherent × \
       the plan. Exit code 0 only if every run sends exactly what is predicted for its routes, and computes the same tokens.
       """)
-  @OptionGroup var options: ModelOptions
+  @OptionGroup var options: RunOptions
   @Option(help: "New tokens per sequence, at least 2.")
   var new = 16
   @Flag(help: "Print the report as JSON.")
@@ -21,7 +21,7 @@ struct VerifyCommand: ParsableCommand {
   }
 
   func run() throws {
-    let (model, tokens, assignment) = try options.open()
+    let (model, tokens, assignment) = try options.open(output: nil)
     let plan = options.plan.map { _ in (name: "plan", assignment: assignment) }
     let report = try model.verify(tokens, new: new, plan: plan)
     if model.communicator.isFirst {

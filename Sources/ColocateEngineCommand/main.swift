@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 import MoEEngine
 
-// One line from one rank: rank 0 prints what all ranks agree on.
+// Errors are one line from one rank. What all ranks know of, rank 0 says, and all leave together; what only one knows of ends the job.
 let process = MPIProcess()
 do {
   var command = try EngineCommand.parseAsRoot()
@@ -10,10 +10,25 @@ do {
   process.finish()
 } catch {
   let code = EngineCommand.exitCode(for: error)
-  if process.rank == 0 {
-    let text = error is EngineError ? "Error: \(error)" : EngineCommand.fullMessage(for: error)
-    FileHandle.standardError.write(Data((text + "\n").utf8))
+  let isShared = (error as? EngineError)?.isShared ?? (EngineCommand.isOfArguments(error))
+  if process.rank == 0 || !isShared {
+    if let error = error as? EngineError {
+      say("Error: \(error)")
+    } else if code == .success {
+      print(EngineCommand.fullMessage(for: error))  // --help
+    } else if !(error is ExitCode) {
+      say(EngineCommand.fullMessage(for: error))
+    }
   }
+  guard isShared else { process.abort(code: code.rawValue == 0 ? 1 : code.rawValue) }
   process.finish()
   exit(code.rawValue)
+}
+
+extension EngineCommand {
+  /// Every rank parses the same arguments and ends with the same exit code.
+  static func isOfArguments(_ error: any Error) -> Bool {
+    error is ExitCode || exitCode(for: error) == .success
+      || exitCode(for: error) == .validationFailure
+  }
 }

@@ -22,7 +22,8 @@ public final class Communicator {
       (rank, size, world, words) = (0, 1, nil, nil)
       nodeOf = [0]
       if let ranksPerNode, ranksPerNode != 1 {
-        throw EngineError("--ranks-per-node \(ranksPerNode) with 1 rank: expected 1")
+        throw EngineError(
+          "--ranks-per-node \(ranksPerNode) with 1 rank: expected 1", isShared: true)
       }
       return
     }
@@ -33,8 +34,8 @@ public final class Communicator {
     if let ranksPerNode {
       guard ranksPerNode >= 1, size % ranksPerNode == 0 else {
         throw EngineError(
-          "--ranks-per-node \(ranksPerNode) with \(size) ranks: expected a number that divides them"
-        )
+          "--ranks-per-node \(ranksPerNode) with \(size) ranks: expected a number that divides them",
+          isShared: true)
       }
       nodeOf = (0..<size).map { $0 / ranksPerNode }
     } else {
@@ -168,7 +169,12 @@ public final class Communicator {
     } catch {
       outcome = .failure(error)
     }
-    guard size > 1 else { return try outcome.get() }
+    guard size > 1 else {
+      if case .failure(let error) = outcome {
+        throw EngineError(error.description, isShared: true)
+      }
+      return try outcome.get()
+    }
     var failed = Int32(size)
     if case .failure = outcome { failed = Int32(rank) }
     var lowest = failed
@@ -180,7 +186,7 @@ public final class Communicator {
     MPI_Bcast(&length, 1, words, lowest, world)
     if Int(lowest) != rank { text = [UInt8](repeating: 0, count: Int(length)) }
     MPI_Bcast(&text, length, mpiByte(), lowest, world)
-    throw EngineError(String(decoding: text, as: UTF8.self))
+    throw EngineError(String(decoding: text, as: UTF8.self), isShared: true)
   }
 }
 

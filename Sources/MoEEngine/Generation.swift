@@ -113,7 +113,9 @@ extension Model {
     let engine = try engine(assignment: assignment, mode: mode, capacity: capacity)
     let vocabulary = config.vocabulary
     let isFirst = communicator.isFirst
-    let buffer = isFirst ? try LogitBuffer(rows: capacity.rows, vocabulary: vocabulary) : nil
+    let buffer = try communicator.together { () throws(EngineError) in
+      isFirst ? try LogitBuffer(rows: capacity.rows, vocabulary: vocabulary) : nil
+    }
     var result = [Float](
       repeating: 0, count: isFirst ? tokens.sequences * tokens.positions * vocabulary : 0)
     try forEachGroup(tokens, capacity) { first, count, ids throws(EngineError) in
@@ -167,6 +169,7 @@ extension Model {
     public let decodeTokens: Int
     /// Of the decode steps: this rank's times, all ranks' traffic.
     public let timings: Timings
+    public let prefillTimings: Timings
     public let prefillTraffic: Traffic
     public let decodeTraffic: Traffic
     public let decodeSteps: Int
@@ -197,7 +200,7 @@ extension Model {
     ) {}
     communicator.barrier()
     let prefilled = Timings.now()
-    let prefillTraffic = engine.traffic
+    let (prefillTraffic, prefillTimings) = (engine.traffic, engine.timings)
     engine.resetStatistics()
     for position in prompt..<length {
       engine.takeNext(into: tokens + position, stride: length, sequences: sequences)
@@ -215,6 +218,7 @@ extension Model {
       prefillSeconds: prefilled - begin, decodeSeconds: end - prefilled,
       prefillTokens: sequences * prompt, decodeTokens: sequences * max(0, new - 1),
       timings: engine.timings,
+      prefillTimings: prefillTimings,
       prefillTraffic: prefillTraffic.overAllRanks(communicator),
       decodeTraffic: engine.traffic.overAllRanks(communicator), decodeSteps: max(0, new - 1))
   }

@@ -7,15 +7,16 @@ public struct Model {
   /// - Throws: the same `EngineError` on every rank.
   public init(folder: String, communicator: Communicator) throws(EngineError) {
     (config, checkpoint) = try communicator.together { () throws(EngineError) in
-      (try ModelConfig(folder: folder), try Checkpoint(folder: folder))
+      let config = try ModelConfig(folder: folder)
+      guard config.experts % communicator.size == 0 else {
+        let divisors = (1...config.experts).filter { config.experts % $0 == 0 }
+        throw EngineError(
+          "\(config.experts) experts do not spread evenly over \(communicator.size) ranks: the number of ranks must be one of "
+            + divisors.map(String.init).joined(separator: ", "))
+      }
+      return (config, try Checkpoint(folder: folder))
     }
     self.communicator = communicator
-    guard config.experts % communicator.size == 0 else {
-      let divisors = (1...config.experts).filter { config.experts % $0 == 0 }
-      throw EngineError(
-        "\(config.experts) experts do not spread evenly over \(communicator.size) ranks: the number of ranks must be one of "
-          + divisors.map(String.init).joined(separator: ", "))
-    }
   }
 
   /// Experts in order: the first `E / R` of each layer on rank 0, and so on. `[L, E]`.
@@ -47,6 +48,13 @@ public struct Tokens: Sendable {
   public init(sequences: Int, positions: Int, ids: [Int32]) {
     precondition(ids.count == sequences * positions)
     (self.sequences, self.positions, self.ids) = (sequences, positions, ids)
+  }
+
+  /// The first `count` sequences, or all where there are no more.
+  public func first(_ count: Int) -> Tokens {
+    let count = min(count, sequences)
+    return Tokens(
+      sequences: count, positions: positions, ids: Array(ids[0..<(count * positions)]))
   }
 
   /// - Parameters:

@@ -79,28 +79,3 @@ struct Prediction {
     try TransitionCounts(layers: placement.layers, experts: placement.experts, weights: weights)
   }
 }
-
-/// The common heuristic, layer by layer: given where layer l's experts are, layer l + 1's go, the heaviest wish first, to the GPU that
-/// sends them the most tokens and has room. Layer 0 is contiguous.
-func greedyAssignment(_ counts: TransitionCounts, gpus: Int) -> [Int] {
-  let (layers, experts) = (counts.layers, counts.experts)
-  let each = experts / gpus
-  var result = (0..<experts).map { $0 / each }
-  for l in 0..<(layers - 1) {
-    var wish = [(weight: Int, expert: Int, gpu: Int)]()
-    for j in 0..<experts {
-      var weight = [Int](repeating: 0, count: gpus)
-      for i in 0..<experts { weight[result[l * experts + i]] += counts[l, i, j] }
-      for gpu in 0..<gpus { wish.append((weight[gpu], j, gpu)) }
-    }
-    wish.sort { ($0.weight, $1.expert, $1.gpu) > ($1.weight, $0.expert, $0.gpu) }
-    var room = [Int](repeating: each, count: gpus)
-    var layer = [Int](repeating: -1, count: experts)
-    for (_, expert, gpu) in wish where layer[expert] < 0 && room[gpu] > 0 {
-      layer[expert] = gpu
-      room[gpu] -= 1
-    }
-    result += layer
-  }
-  return result
-}

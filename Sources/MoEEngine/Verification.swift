@@ -105,7 +105,8 @@ extension Model {
   ) throws(EngineError) -> Verification {
     guard config.layers >= 2 else {
       throw EngineError(
-        "a model with 1 layer: at least 2 are needed, there is no boundary to cross")
+        "a model with 1 layer: at least 2 are needed, there is no boundary to cross",
+        isShared: true)
     }
     let nodes = Set(communicator.nodeOf).count
     guard communicator.nodeOf == (0..<communicator.size).map({ $0 * nodes / communicator.size })
@@ -119,7 +120,9 @@ extension Model {
       expertsPerToken: config.expertsPerToken, sequences: prompts.sequences,
       prompt: prompts.positions,
       decodeSteps: new - 1)
-    let baseline = try Baseline(model: self, prompts: prompts, new: new)
+    let baseline = try communicator.together { () throws(EngineError) in
+      try BaselineRun(model: self, prompts: prompts, new: new)
+    }
 
     let (first, counts) = try run(.home, "contiguous", contiguous, prompts, new: new, baseline)
     report.runs.append(first)
@@ -129,8 +132,16 @@ extension Model {
     report.runs.append(try run(.coherent, "contiguous", contiguous, prompts, new: new, baseline).0)
 
     // Rank 0 has the routes: it makes the greedy plan.
-    var greedy = contiguous
-    if let counts { greedy = greedyAssignment(counts, gpus: communicator.size) }
+    var greedy = try communicator.together { () throws(EngineError) in
+      guard let counts else { return contiguous }
+      do {
+        let topology = try Topology(gpus: communicator.size)
+        let instance = try Instance(counts: counts, topology: topology)
+        return try Baseline.greedyForwards.placement(for: instance).assignment
+      } catch {
+        throw EngineError("\(error)")
+      }
+    }
     communicator.broadcast(&greedy)
     report.runs.append(try run(.coherent, "greedy", greedy, prompts, new: new, baseline).0)
     if let plan {
@@ -144,7 +155,7 @@ extension Model {
   /// - Returns: on rank 0 the measured, predicted and compared figures and the counts of the routes taken.
   private func run(
     _ mode: Mode, _ name: String, _ assignment: [Int], _ prompts: Tokens, new: Int,
-    _ baseline: Baseline
+    _ baseline: BaselineRun
   ) throws(EngineError) -> (Verification.Run, TransitionCounts?) {
     let (sequences, prompt, length) = (prompts.sequences, prompts.positions, baseline.length)
     let isFirst = communicator.isFirst
@@ -324,7 +335,7 @@ extension Verification.Run {
 }
 
 /// The first run's tokens, routes and logits, which the others are compared with. Routes and logits are on rank 0 only.
-private final class Baseline {
+private final class BaselineRun {
   let sequences: Int
   let prompt: Int
   /// Prompt and new tokens.

@@ -78,9 +78,13 @@ enum Fixture {
     try Npy.readIntegers("\(folder)/\(name)/\(file)").values
   }
 
-  /// A float32 array; its shape is what the caller expects.
   static func floats(_ name: String, _ file: String) throws -> [Float] {
-    let data = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(name)/\(file)"))
+    try floats("\(folder)/\(name)/\(file)")
+  }
+
+  /// A float32 array; its shape is what the caller expects.
+  static func floats(_ path: String) throws -> [Float] {
+    let data = try Data(contentsOf: URL(fileURLWithPath: path))
     let start = 10 + Int(data[8]) + Int(data[9]) << 8
     return data.withUnsafeBytes { bytes in
       stride(from: start, to: bytes.count, by: 4).map {

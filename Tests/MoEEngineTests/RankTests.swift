@@ -1,0 +1,206 @@
+import Colocate
+import Foundation
+import MoEEngine
+import Testing
+
+/// The program itself, as a user starts it: one process, and under mpirun with several ranks.
+///
+/// Every number of ranks, mode and plan must give the tokens and logits of Hugging Face's single process, and `verify` must find that
+/// what was sent is what the objective predicts. One test at a time: each starts up to 8 processes.
+@Suite(.serialized)
+struct RankTests {
+  static let checkpoints = ["tiny-olmoe-16x8", "random-qwen3-moe"]
+
+  @Test(arguments: checkpoints, [2, 4, 8])
+  func sameTokensUnderARandomPlan(name: String, ranks: Int) throws {
+    let scratch = try Scratch()
+    let plan = try scratch.randomPlan(name, ranks: ranks, seed: UInt64(ranks))
+    let expected = try Fixture.integers(name, "greedy.npy")
+    for mode in ["home", "coherent"] {
+      let output = scratch.path("tokens.npy")
+      let run = try Program.run(
+        ranks,
+        [
+          "generate", "--model", Fixture.checkpoint(name), "--tokens",
+          "\(Fixture.folder)/\(name)/ids.npy", "--new",
+          "48", "--mode", mode, "--plan", plan, "-o", output,
+        ])
+      try #require(run.code == 0, "\(run.errors)")
+      #expect(try Npy.readIntegers(output).values == expected, "\(mode)")
+    }
+  }
+
+  @Test(arguments: checkpoints, ["home", "coherent"])
+  func sameLogitsOnFourRanks(name: String, mode: String) throws {
+    let scratch = try Scratch()
+    let plan = try scratch.randomPlan(name, ranks: 4, seed: 9)
+    let output = scratch.path("logits.npy")
+    let run = try Program.run(
+      4,
+      [
+        "logits", "--model", Fixture.checkpoint(name), "--tokens",
+        "\(Fixture.folder)/\(name)/ids.npy", "--mode", mode,
+        "--plan", plan, "-o", output,
+      ])
+    try #require(run.code == 0, "\(run.errors)")
+    let (model, tokens) = try Fixture.open(name)
+    let alone = try model.logits(tokens, assignment: model.contiguous, mode: .home)
+    let logits = try Fixture.floats(output)
+    #expect(logits.count == alone.count)
+    let scale = alone.reduce(0) { max($0, abs($1)) }
+    let largest = zip(logits, alone).reduce(0) { max($0, abs($1.0 - $1.1)) }
+    #expect(largest <= 1e-4 * scale, "largest difference \(largest), scale \(scale)")
+  }
+
+  @Test(arguments: checkpoints + ["tiny-olmoe-32x12"], [1, 4])
+  func verifyAgrees(name: String, ranks: Int) throws {
+    let scratch = try Scratch()
+    var arguments = [
+      "verify", "--model", Fixture.checkpoint(name), "--tokens",
+      "\(Fixture.folder)/\(name)/ids.npy", "--new", "6",
+      "--plan", try scratch.randomPlan(name, ranks: ranks, seed: 4), "--json",
+    ]
+    if ranks == 4 { arguments += ["--ranks-per-node", "2"] }
+    let run = try Program.run(ranks, arguments)
+    try #require(run.code == 0, "\(run.output) \(run.errors)")
+    let report = try JSONDecoder().decode(Report.self, from: Data(run.output.utf8))
+    #expect(report.runs.map(\.placement) == ["contiguous", "contiguous", "greedy", "plan"])
+    #expect(report.runs.map(\.mode) == ["home", "coherent", "coherent", "coherent"])
+    let boundaries = report.layers - 1
+    for coherent in report.runs.dropFirst() {
+      #expect(coherent.crossedGPUs.count == boundaries)
+      #expect(coherent.crossedGPUs == coherent.crossedGPUsPredicted)
+      #expect(coherent.crossedNodes == coherent.crossedNodesPredicted)
+      let steps = Double(report.layers * (report.expertsPerToken > 1 ? 2 : 1))
+      let collectives = coherent.collectivesPerDecodeStep
+      #expect(collectives.dispatch + collectives.combine == (ranks > 1 ? steps : 0))
+      #expect(collectives.context == (ranks > 1 ? 1 : 0))
+      if ranks > 1 {
+        // A random plan and the contiguous one move most tokens; nothing would make this test see a counter that stays 0.
+        #expect(
+          coherent.crossedGPUs.allSatisfy { $0 > 0 } && coherent.crossedNodes.reduce(0, +) > 0)
+      } else {
+        #expect(coherent.crossedGPUs.allSatisfy { $0 == 0 })
+      }
+    }
+    let home = report.runs[0].collectivesPerDecodeStep
+    #expect(home.dispatch + home.combine == (ranks > 1 ? Double(2 * report.layers) : 0))
+    #expect(home.context == 0)
+  }
+
+  struct Report: Decodable {
+    struct Run: Decodable {
+      struct Collectives: Decodable {
+        let dispatch: Double
+        let combine: Double
+        let context: Double
+      }
+      let mode: String
+      let placement: String
+      let crossedGPUs: [Int]
+      let crossedGPUsPredicted: [Int]
+      let crossedNodes: [Int]
+      let crossedNodesPredicted: [Int]
+      let collectivesPerDecodeStep: Collectives
+    }
+    let layers: Int
+    let expertsPerToken: Int
+    let runs: [Run]
+  }
+
+  @Test func traceIsTheReferences() throws {
+    let scratch = try Scratch()
+    let output = scratch.path("trace.npy")
+    for name in ["random-mixtral", "random-olmoe-sharded"] {
+      let run = try Program.run(
+        2,
+        [
+          "trace", "--model", Fixture.checkpoint(name), "--tokens",
+          "\(Fixture.folder)/\(name)/ids.npy", "--mode",
+          "coherent", "-o", output,
+        ])
+      try #require(run.code == 0, "\(run.errors)")
+      #expect(try Npy.readIntegers(output).values == Fixture.integers(name, "trace.npy"))
+    }
+  }
+
+  // Faults: one line from one rank, no output file, no hang, a code that is not 0.
+
+  struct Fault: Sendable, CustomTestStringConvertible {
+    let what: String
+    let ranks: Int
+    let arguments: [String]
+    let says: String
+    var testDescription: String { what }
+  }
+
+  static let model = Fixture.checkpoint("random-mixtral")
+  static let ids = "\(Fixture.folder)/random-mixtral/ids.npy"
+
+  @Test(arguments: [
+    Fault(
+      what: "ranks that do not divide the experts", ranks: 3,
+      arguments: ["trace", "--model", model, "--tokens", ids], says: "1, 2, 4, 8"),
+    Fault(
+      what: "more ranks than experts", ranks: 16,
+      arguments: ["trace", "--model", model, "--tokens", ids], says: "1, 2, 4, 8"),
+    Fault(
+      what: "ids of a larger vocabulary", ranks: 2,
+      arguments: [
+        "trace", "--model", model, "--tokens", "\(Fixture.folder)/tiny-olmoe-16x8/ids.npy",
+      ], says: "token id"),
+    Fault(
+      what: "no such model", ranks: 2,
+      arguments: ["trace", "--model", "/nowhere", "--tokens", ids], says: "/nowhere/config.json"),
+    Fault(
+      what: "no such tokens", ranks: 1,
+      arguments: ["logits", "--model", model, "--tokens", "/nowhere.npy"], says: "/nowhere.npy"),
+    Fault(
+      what: "nodes that the ranks do not fill", ranks: 4,
+      arguments: ["trace", "--model", model, "--tokens", ids, "--ranks-per-node", "3"],
+      says: "--ranks-per-node 3"),
+  ])
+  func faults(_ fault: Fault) throws {
+    let scratch = try Scratch()
+    let output = scratch.path("output.npy")
+    let run = try Program.run(fault.ranks, fault.arguments + ["-o", output])
+    #expect(run.code != 0)
+    let lines = run.errors.split(separator: "\n").filter { $0.hasPrefix("Error: ") }
+    #expect(lines.count == 1, "\(run.errors)")
+    #expect(lines.first?.contains(fault.says) == true, "\(run.errors)")
+    #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.folder.path).isEmpty)
+  }
+
+  @Test func aPlanForAnotherModelOrOtherRanks() throws {
+    let scratch = try Scratch()
+    let other = try scratch.randomPlan("tiny-olmoe-16x8", ranks: 2, seed: 1)
+    let four = try scratch.randomPlan("random-mixtral", ranks: 4, seed: 1)
+    for (plan, says) in [(other, "8 layers × 16 experts"), (four, "4 GPUs")] {
+      let run = try Program.run(
+        2, ["generate", "--model", Self.model, "--tokens", Self.ids, "--new", "2", "--plan", plan])
+      #expect(run.code != 0)
+      let lines = run.errors.split(separator: "\n").filter { $0.hasPrefix("Error: ") }
+      #expect(lines.count == 1 && lines[0].contains(says), "\(run.errors)")
+    }
+  }
+
+  @Test func aKilledRankEndsTheJob() throws {
+    // Long enough that the kill comes in the middle; the job would run for minutes.
+    let tokens = try Scratch()
+    let path = tokens.path("ids.npy")
+    try Npy.write(path, type: "<i4", shape: [64, 8], data: [Int32](repeating: 3, count: 512))
+    let job = try Program.start(
+      2,
+      [
+        "generate", "--model", Fixture.checkpoint("tiny-olmoe-16x8"), "--tokens", path, "--new",
+        "500", "--mode", "coherent",
+        "-o", tokens.path("out.npy"),
+      ])
+    let rank = try #require(job.waitForRank(), "no rank was started")
+    kill(rank, SIGKILL)
+    let run = job.finish()
+    #expect(run.code != 0)
+    #expect(run.errors.contains("signal 9"), "\(run.errors)")
+    #expect(!FileManager.default.fileExists(atPath: tokens.path("out.npy")))
+  }
+}
