@@ -21,7 +21,7 @@ import Testing
     let problem = instance.problem
     let optimum = try #require(problem.bruteForce(), "\(instance)")
     let found = try #require(
-      Self.search(problem, seed: 1, work: 160_000, threads: 1), "\(instance)")
+      Self.search(problem, seed: 1, work: 480_000, threads: 1), "\(instance)")
     #expect(problem.isFeasible(found.labels), "\(instance)")
     #expect(problem.kept(found.labels) == found.kept, "\(instance)")
     #expect(found.kept == optimum.kept, "\(instance)")
@@ -37,7 +37,7 @@ import Testing
     let saved = SavedWeights(groupsPerNode: problem.groups / node, group: 2, node: 3)
     let best = try #require(TwoLevelBruteForce.best(problem, saved), "\(instance)")
     let found = try #require(
-      Self.search(problem, saved: saved, seed: 3, work: 160_000, threads: 1), "\(instance)")
+      Self.search(problem, saved: saved, seed: 3, work: 480_000, threads: 1), "\(instance)")
     #expect(problem.isFeasible(found.labels), "\(instance)")
     #expect(saved.value(problem, found.labels) == found.kept, "\(instance)")
     #expect(found.kept == best, "\(instance)")
@@ -90,6 +90,69 @@ import Testing
         }
       }
     }
+  }
+
+  /// Nothing that dealing two groups' experts out anew in all layers at once could still win, on one level or two.
+  @Test(arguments: 0..<60) func polishSettlesPairsOfGroups(seed: Int) {
+    let instance = RandomProblem(seed: UInt64(seed), experts: [4, 6, 8], maxLayers: 3)
+    let problem = instance.problem
+    guard problem.groups > 1, problem.groupSize <= 2 else { return }
+    var random = SeededGenerator(seed: UInt64(seed) + 99)
+    let saved = GainTableTests.weights(problem, &random)
+    var labels = [Int]()
+    for l in 0..<problem.layers {
+      let loads = Array(problem.loads[(l * problem.experts)..<((l + 1) * problem.experts)])
+      labels +=
+        problem.caps == nil
+        ? (0..<problem.experts).map { $0 % problem.groups }.shuffled(using: &random)
+        : BalancedPacking(loads: loads, groups: problem.groups).groupOf
+    }
+    let polished = LocalSearch.polish(
+      labels, problem: problem, saved: saved, control: SearchControl())
+    #expect(polished.value == saved.value(problem, polished.labels), "\(instance)")
+    #expect(polished.value >= saved.value(problem, labels), "\(instance)")
+    #expect(problem.isFeasible(polished.labels), "\(instance)")
+    for p in 0..<problem.groups {
+      for q in 0..<p {
+        var trial = polished.labels
+        func deal(_ l: Int) {
+          guard l < problem.layers else {
+            if problem.isFeasible(trial) {
+              #expect(saved.value(problem, trial) <= polished.value, "\(instance) \(saved)")
+            }
+            return
+          }
+          let members = (0..<problem.experts).map { l * problem.experts + $0 }
+            .filter { polished.labels[$0] == p || polished.labels[$0] == q }
+          for mask in 0..<(1 << members.count)
+          where mask.nonzeroBitCount == problem.groupSize {
+            for (k, index) in members.enumerated() { trial[index] = mask >> k & 1 == 1 ? p : q }
+            deal(l + 1)
+          }
+          for index in members { trial[index] = polished.labels[index] }
+        }
+        deal(0)
+      }
+    }
+  }
+
+  /// With two groups the pair is the whole problem.
+  @Test(arguments: 0..<40) func polishIsOptimalForTwoSmallGroups(seed: Int) throws {
+    let problem = try Structured.problem(
+      layers: 5, experts: [4, 6, 8, 10][seed % 4], groups: 2, seed: UInt64(seed),
+      cap: seed % 3 == 0 ? 1.1 : nil)
+    let chain = try #require(ChainProgram(problem))
+    let optimum = try #require(chain.solve(control: SearchControl()))
+    var labels = [Int]()
+    for l in 0..<problem.layers {
+      labels +=
+        BalancedPacking(
+          loads: Array(problem.loads[(l * problem.experts)..<((l + 1) * problem.experts)]),
+          groups: 2
+        ).groupOf
+    }
+    let polished = LocalSearch.polish(labels, problem: problem, control: SearchControl())
+    #expect(polished.value == optimum.kept, "seed \(seed)")
   }
 
   @Test(arguments: 0..<60) func poolRecombinesTheBestOfAll(seed: Int) throws {

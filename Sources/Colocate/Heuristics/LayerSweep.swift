@@ -10,6 +10,7 @@ package struct LayerSweep {
   private var groupOf: [Int] = []
   private var old: [Int] = []
   private var load: [Int] = []
+  private var pairs: GroupPairs?
 
   package init() {}
 
@@ -63,12 +64,16 @@ package struct LayerSweep {
     return improved
   }
 
-  /// Swaps, transportation and label matching in turn until none of them helps: a local optimum of all three.
+  /// Swaps, transportation, label matching and pairs of groups in turn until none of them helps: a local optimum of all four.
   /// Where `control` says stop, swaps are still tried once, so that an interrupted annealing leaves something decent.
   package mutating func polish<Gain>(
-    _ table: GainTable<Gain>, matching: inout LabelMatching, control: SearchControl
+    _ table: GainTable<Gain>, matching: inout LabelMatching, control: SearchControl,
+    withPairs: Bool = true
   ) {
     let model = table.model
+    if pairs == nil, withPairs {
+      pairs = GroupPairs(layers: model.layers, experts: model.experts, groups: model.groups)
+    }
     while true {
       var improved = false
       for l in 0..<model.layers where Self.descend(table, layer: l) { improved = true }
@@ -82,6 +87,11 @@ package struct LayerSweep {
       let matched = model.saved.value(model.problem, labels)
       if matched > value {
         table.load(labels)
+        improved = true
+      }
+      if !improved, !control.shouldStop, withPairs,
+        let pairs, pairs.improve(table, control: control)
+      {
         improved = true
       }
       if !improved { return }

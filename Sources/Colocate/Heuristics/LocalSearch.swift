@@ -3,7 +3,8 @@ import Synchronization
 
 /// Finds good placements, for as long as it is let: annealing, recombination, reheating.
 ///
-/// A round gives each of a fixed number of streams a task of its own with its own random numbers: anneal from scratch, or reheat the incumbent. Streams
+/// A round gives each of a fixed number of streams a task of its own with its own random numbers. Rounds come in threes: start anew (annealing from scratch,
+/// or a coarse start, `PathContraction`), reheat what came of it, reheat the incumbent, each stream from another temperature. Streams
 /// run in parallel and meet at the round's end: their results go, in the order of the streams, into the pool, and the chain programme over the
 /// pool (`PartitionPool`) puts the best of all together. Rounds grow, so that the first answer comes at once and later ones
 /// cool more slowly. Who computes a stream does not matter, so for a given seed and work limit the result is the same for any number of
@@ -91,16 +92,19 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
 {
   let search: LocalSearch
   let model: SearchModel<Gain>
+  let pairCost: Int
   var tables: [GainTable<Gain>] = []
 
   init(search: LocalSearch) {
     self.search = search
     model = SearchModel(problem: search.problem, saved: search.saved)
+    pairCost = GroupPairs.passCost(
+      layers: model.layers, experts: model.experts, groups: model.groups)
   }
 
   /// Proposals of one stream in the first round and in any.
   var firstMoves: Int { max(20_000, 200 * model.layers * model.experts) }
-  var mostMoves: Int { 60 * firstMoves }
+  var mostMoves: Int { 32 * firstMoves }
 
   func run(rounds: Int, target: Int) {
     let problem = search.problem
@@ -140,7 +144,7 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
         search.pool.add(best.labels, value: best.value)
         offer(best.labels, best.value, .pool)
       }
-      if round % 2 == 1 { moves = min(mostMoves, moves * 2) }
+      if round % 3 == 2 { moves = min(mostMoves, moves * 2) }
       round += 1
     }
   }
@@ -168,16 +172,27 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
       seed: search.seed, index: 1 + stream + (round + 1) * LocalSearch.streams)
     let unit = model.meanEntry
     var hot = Tuning.hot
-    if round % 2 == 1, let start {
-      table.load(start)
-      hot = Tuning.reheat * (stream < 2 ? 1 : 0.5)
+    switch round % 3 {
+    case 0:
+      if round == 0 ? stream < 2 : stream == 3,
+        let labels = PathContraction.start(
+          model, labels: round == 0 ? nil : start, random: &random, control: control)
+      {
+        table.load(labels)
+        hot = Tuning.reheats[1]
+      }
+    case 1: hot = Tuning.reheats[(stream + round / 3) % 4]
+    default:
+      hot = Tuning.reheats[stream]
+      if let start { table.load(start) }
     }
     Annealing.run(
       table, random: &random, layers: 0..<model.layers, moves: moves, hot: hot * unit,
       cold: Tuning.cold * unit, relabelEvery: Tuning.relabel, control: control)
     var sweep = LayerSweep()
     var matching = LabelMatching()
-    sweep.polish(table, matching: &matching, control: control)
+    sweep.polish(
+      table, matching: &matching, control: control, withPairs: moves / 2 >= pairCost)
   }
 }
 
@@ -185,6 +200,7 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
 enum Tuning {
   static let hot = 20.0
   static let cold = 0.3
-  static let reheat = 4.0
+  /// Reheats of the four streams.
+  static let reheats = [8.0, 4.0, 2.0, 1.0]
   static let relabel = 64
 }

@@ -10,7 +10,8 @@ import Synchronization
 ///
 /// `θ` is only computed where `f_l(Π)` plus an upper bound on it (each row of the overlap by its largest entry; before that, each expert of layer `l + 1` by its best
 /// group) exceeds what is already reached, and is kept for the next time. Partitions are stored under one naming
-/// (groups by their smallest member; on two levels the nodes too), so equal ones meet. Where a layer is full the partition with the worst solution leaves.
+/// (groups by their smallest member; on two levels the nodes too), so equal ones meet. Where a layer is full, the oldest of the worse half leaves: the half of the
+/// best solutions is variants of one incumbent, and what is new must stay long enough to be combined with it.
 package final class PartitionPool: Sendable {
   private let problem: GroupingProblem
   private let saved: SavedWeights
@@ -25,6 +26,8 @@ package final class PartitionPool: Sendable {
     var value: Int
     /// `inside`: value inside the layer (co-activation).
     var inside: Int
+    /// When it came.
+    var time: Int
   }
 
   private struct State {
@@ -32,6 +35,7 @@ package final class PartitionPool: Sendable {
     var slotOf: [[[UInt16]: Int]]
     /// Per boundary `[limit, limit]`, `from · limit + to`; -1 where not computed.
     var theta: [[Int]]
+    var time = 0
   }
 
   /// - Parameter limit: most partitions per layer; by default up to 150, fewer where one recombination would take more than about a second.
@@ -67,22 +71,25 @@ package final class PartitionPool: Sendable {
       Self.canonical(labels[(l * experts)..<((l + 1) * experts)], saved: saved, problem.groups)
     }
     state.withLock { state in
+      state.time += 1
       for l in 0..<problem.layers {
         let partition = canonical[l]
         if let slot = state.slotOf[l][partition] {
           state.entries[l][slot].value = max(state.entries[l][slot].value, value)
           continue
         }
-        let entry = Entry(labels: partition, value: value, inside: inside(l, partition))
+        let entry = Entry(
+          labels: partition, value: value, inside: inside(l, partition), time: state.time)
         if state.entries[l].count < limit {
           state.slotOf[l][partition] = state.entries[l].count
           state.entries[l].append(entry)
           continue
         }
-        let worst = state.entries[l].indices.min {
-          state.entries[l][$0].value < state.entries[l][$1].value
-        }!
-        guard state.entries[l][worst].value < value else { continue }
+        // The better half stays; of the rest the oldest leaves.
+        let entries = state.entries[l]
+        let worst = entries.indices.sorted {
+          (entries[$0].value, entries[$0].time) < (entries[$1].value, entries[$1].time)
+        }.prefix((limit + 1) / 2).min { (entries[$0].time, $0) < (entries[$1].time, $1) }!
         state.slotOf[l][state.entries[l][worst].labels] = nil
         state.slotOf[l][partition] = worst
         state.entries[l][worst] = entry
