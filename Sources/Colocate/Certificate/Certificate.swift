@@ -150,7 +150,7 @@ package struct Certificate: Sendable {
     return (problem, labels)
   }
 
-  private static func bound(
+  static func bound(
     _ stage: Stage, problem: GroupingProblem, kept: Int, control: SearchControl
   ) throws(CertificateError) -> Int {
     guard problem.total < 1 << 50 else {
