@@ -1,0 +1,97 @@
+/// JSON to be written: keys stay in the order given, and arrays of numbers stay on one line, so that a plan is fit for people too.
+public enum JSONText: Hashable, Sendable, ExpressibleByStringLiteral, ExpressibleByIntegerLiteral,
+  ExpressibleByBooleanLiteral, ExpressibleByNilLiteral
+{
+  case null
+  case bool(Bool)
+  case integer(Int)
+  case number(Double)
+  case string(String)
+  case array([JSONText])
+  case object([(key: String, value: JSONText)])
+
+  public init(stringLiteral value: String) { self = .string(value) }
+  public init(integerLiteral value: Int) { self = .integer(value) }
+  public init(booleanLiteral value: Bool) { self = .bool(value) }
+  public init(nilLiteral: ()) { self = .null }
+
+  /// An array of integers.
+  public init(_ integers: some Sequence<Int>) { self = .array(integers.map { .integer($0) }) }
+  /// A row-major table as an array of rows.
+  public init(_ table: [Int], width: Int) {
+    self = .array(
+      stride(from: 0, to: table.count, by: width).map {
+        JSONText(table[$0..<min($0 + width, table.count)])
+      })
+  }
+
+  public static func == (a: JSONText, b: JSONText) -> Bool { a.text == b.text }
+  public func hash(into hasher: inout Hasher) { hasher.combine(text) }
+
+  /// The document, ending in a line break.
+  public var text: String {
+    var text = ""
+    write(to: &text, indent: "")
+    return text + "\n"
+  }
+
+  private var isScalar: Bool {
+    switch self {
+    case .array, .object: return false
+    default: return true
+    }
+  }
+
+  private func write(to text: inout String, indent: String) {
+    let inner = indent + "  "
+    switch self {
+    case .null: text += "null"
+    case .bool(let value): text += value ? "true" : "false"
+    case .integer(let value): text += "\(value)"
+    // JSON has no infinities.
+    case .number(let value): text += value.isFinite ? "\(value)" : "null"
+    case .string(let value): Self.quote(value, to: &text)
+    case .array(let values) where values.allSatisfy(\.isScalar):
+      text += "["
+      for (index, value) in values.enumerated() {
+        if index > 0 { text += ", " }
+        value.write(to: &text, indent: inner)
+      }
+      text += "]"
+    case .array(let values):
+      text += "["
+      for (index, value) in values.enumerated() {
+        text += (index > 0 ? ",\n" : "\n") + inner
+        value.write(to: &text, indent: inner)
+      }
+      text += "\n" + indent + "]"
+    case .object(let members):
+      text += "{"
+      for (index, member) in members.enumerated() {
+        text += (index > 0 ? ",\n" : "\n") + inner
+        Self.quote(member.key, to: &text)
+        text += ": "
+        member.value.write(to: &text, indent: inner)
+      }
+      text += members.isEmpty ? "}" : "\n" + indent + "}"
+    }
+  }
+
+  private static func quote(_ string: String, to text: inout String) {
+    text += "\""
+    for scalar in string.unicodeScalars {
+      switch scalar {
+      case "\"": text += "\\\""
+      case "\\": text += "\\\\"
+      case "\n": text += "\\n"
+      case "\r": text += "\\r"
+      case "\t": text += "\\t"
+      case "\u{0}"..."\u{1F}":
+        let digits = String(scalar.value, radix: 16)
+        text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+      default: text.unicodeScalars.append(scalar)
+      }
+    }
+    text += "\""
+  }
+}

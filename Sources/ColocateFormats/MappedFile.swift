@@ -1,0 +1,30 @@
+import Foundation
+
+/// A regular file's bytes, mapped into memory: pages come in as they are read, so a trace of any size needs no copy of itself.
+struct MappedFile {
+  let path: String
+  let bytes: Data
+
+  /// - Throws: `FormatError` where there is no such file, or it is a folder, a pipe or a device.
+  init(_ path: String) throws(FormatError) {
+    var status = stat()
+    guard stat(path, &status) == 0 else { throw FormatError(path, Self.reason(errno)) }
+    let kind = status.st_mode & S_IFMT
+    guard kind == S_IFREG else {
+      throw FormatError(
+        path, "\(kind == S_IFDIR ? "a folder" : "not a regular file"), expected a file")
+    }
+    do {
+      bytes =
+        status.st_size == 0
+        ? Data() : try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
+    } catch {
+      throw FormatError(path, Self.reason(errno))
+    }
+    self.path = path
+  }
+
+  static func reason(_ code: Int32) -> String {
+    code == 0 ? "cannot be read" : String(cString: strerror(code)).lowercased()
+  }
+}

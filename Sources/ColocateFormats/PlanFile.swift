@@ -1,0 +1,264 @@
+import Colocate
+
+/// The tool's own plan: a placement with what is known about it, as JSON.
+///
+///     { "format": "colocate-plan", "version": 1,
+///       "layers": 24, "experts": 32,
+///       "topology": { "nodes": 2, "gpus_per_node": 4 },
+///       "objective": { "name": "joint", "inter_node": 4, "intra_node": 1 },
+///       "load_cap": { "numerator": 12, "denominator": 10, "relaxed_to_feasible": false } or null,
+///       "status": "feasible", "stop_reason": "time", "value": …, "bound": …, "gap": …,
+///       "crossings": { "total": …, "gpu": …, "node": …, "gpu_per_boundary": […], "node_per_boundary": […] },
+///       "load": { "max_over_mean": …, "per_layer": [ tokens of each GPU, a row for each layer ] },
+///       "stages": [ … ], "traces": [ { "file": …, "sha256": … } ], "options": { … },
+///       "assignment": [ GPU of each expert, a row for each layer ], "tool": "colocate 0.1.0" }
+///
+/// Only `format`, `version`, `layers`, `experts`, `topology` and `assignment` are needed to read one.
+public struct PlanFile: Sendable {
+  /// The value of "format".
+  public static let formatName = "colocate-plan"
+  /// The value of "version".
+  public static let formatVersion = 1
+
+  /// A trace that the plan was made from.
+  public struct Trace: Hashable, Sendable {
+    public var file: String
+    public var sha256: String
+    public init(file: String, sha256: String) {
+      self.file = file
+      self.sha256 = sha256
+    }
+  }
+
+  /// Where the experts live.
+  public var placement: Placement
+  /// What was minimised; nil where the file does not say.
+  public var objective: Objective?
+  public var loadCap: LoadCap?
+  public var status: Status?
+  public var stopReason: StopReason?
+  /// `Objective.value(of:)` and its bound.
+  public var value: Int?
+  public var bound: Int?
+  public var crossings: Crossings?
+  /// Tokens of each GPU in each layer, `[L, P]`, and the largest over the mean.
+  public var gpuLoads: [Int] = []
+  public var loadImbalance: Double?
+  public var stages: [StageOutcome] = []
+  public var traces: [Trace] = []
+  /// What the solver was asked, in the order to be written.
+  public var options: [(key: String, value: JSONText)] = []
+  /// The program and its version.
+  public var tool: String?
+
+  public init(placement: Placement) { self.placement = placement }
+
+  /// A plan with the figures of `placement` on `counts`.
+  /// - Throws: `ModelError.placement` where the placement is for a model of other sizes.
+  public init(placement: Placement, on counts: TransitionCounts, objective: Objective)
+    throws(ModelError)
+  {
+    self.placement = placement
+    self.objective = objective
+    let crossings = try counts.crossings(of: placement)
+    self.crossings = crossings
+    value = objective.value(of: crossings)
+    gpuLoads = try counts.gpuLoads(of: placement)
+    loadImbalance = try counts.loadImbalance(of: placement)
+  }
+
+  /// `(value - bound) / value`; nil where there is no bound.
+  public var gap: Double? {
+    guard let value, let bound else { return nil }
+    return value == 0 ? 0 : Double(value - bound) / Double(value)
+  }
+
+  /// The document.
+  public var json: JSONText {
+    let topology = placement.topology
+    var members: [(key: String, value: JSONText)] = [
+      ("format", .string(Self.formatName)), ("version", .integer(Self.formatVersion)),
+      ("layers", .integer(placement.layers)), ("experts", .integer(placement.experts)),
+      (
+        "topology",
+        .object([
+          ("nodes", .integer(topology.nodes)), ("gpus_per_node", .integer(topology.gpusPerNode)),
+        ])
+      ),
+    ]
+    if let objective { members.append(("objective", Self.json(objective))) }
+    members.append(
+      (
+        "load_cap",
+        loadCap.map {
+          .object([
+            ("numerator", .integer($0.numerator)), ("denominator", .integer($0.denominator)),
+            ("relaxed_to_feasible", .bool($0.relaxedToFeasible)),
+          ])
+        } ?? nil
+      ))
+    if let status { members.append(("status", .string(status.rawValue))) }
+    if let stopReason { members.append(("stop_reason", .string(stopReason.rawValue))) }
+    if let value { members.append(("value", .integer(value))) }
+    if let bound { members.append(("bound", .integer(bound))) }
+    if let gap { members.append(("gap", .number(gap))) }
+    if let crossings { members.append(("crossings", Self.json(crossings))) }
+    if let loadImbalance {
+      members.append(
+        (
+          "load",
+          .object([
+            ("max_over_mean", .number(loadImbalance)),
+            ("per_layer", JSONText(gpuLoads, width: topology.gpus)),
+          ])
+        ))
+    }
+    if !stages.isEmpty { members.append(("stages", .array(stages.map(Self.json)))) }
+    if !traces.isEmpty {
+      members.append(
+        (
+          "traces",
+          .array(
+            traces.map { .object([("file", .string($0.file)), ("sha256", .string($0.sha256))]) })
+        ))
+    }
+    if !options.isEmpty { members.append(("options", .object(options))) }
+    members.append(("assignment", JSONText(placement.assignment, width: placement.experts)))
+    if let tool { members.append(("tool", .string(tool))) }
+    return .object(members)
+  }
+
+  /// An objective as the plan has it.
+  public static func json(_ objective: Objective) -> JSONText {
+    switch objective {
+    case .flat: return .object([("name", "flat")])
+    case .staged: return .object([("name", "staged")])
+    case .joint(let inter, let intra):
+      return .object([
+        ("name", "joint"), ("inter_node", .integer(inter)), ("intra_node", .integer(intra)),
+      ])
+    }
+  }
+
+  /// Crossings as the plan has them.
+  public static func json(_ crossings: Crossings) -> JSONText {
+    var members: [(key: String, value: JSONText)] = [
+      ("total", .integer(crossings.total)), ("gpu", .integer(crossings.gpu)),
+      ("gpu_share", .number(crossings.gpuShare)), ("node", .integer(crossings.node)),
+      ("node_share", .number(crossings.nodeShare)),
+      ("gpu_per_boundary", JSONText(crossings.gpuPerBoundary)),
+      ("node_per_boundary", JSONText(crossings.nodePerBoundary)),
+    ]
+    if crossings.splitsPerLayer.contains(where: { $0 != 0 }) {
+      members.append(("splits_per_layer", JSONText(crossings.splitsPerLayer)))
+    }
+    return .object(members)
+  }
+
+  /// A stage as the plan has it.
+  public static func json(_ stage: StageOutcome) -> JSONText {
+    .object([
+      ("name", .string(stage.name)), ("status", .string(stage.status.rawValue)),
+      ("stop_reason", .string(stage.stopReason.rawValue)), ("value", .integer(stage.value)),
+      ("bound", .integer(stage.bound)), ("gap", .number(stage.gap)),
+      ("bound_method", .string(stage.boundMethod)), ("nodes", .integer(stage.nodes)),
+      ("seconds", .number((stage.seconds * 1000).rounded() / 1000)),
+    ])
+  }
+
+  /// Writes the plan, whole or not at all.
+  /// - Throws: `FormatError` where the file cannot be written.
+  public func write(to path: String) throws { try AtomicFile.write(json.text, to: path) }
+
+  /// Reads a plan.
+  /// - Throws: `FormatError` with the place of what is wrong.
+  public static func read(_ path: String) throws(FormatError) -> PlanFile {
+    let file = try MappedFile(path)
+    guard file.bytes.count <= 1 << 28 else {
+      throw FormatError(path, "\(file.bytes.count) bytes, expected a plan of at most 256 MiB")
+    }
+    do throws(JSONProblem) {
+      return try parse(try JSONReader.read(file.bytes))
+    } catch {
+      throw FormatError(path, error.message)
+    }
+  }
+
+  private static func parse(_ document: JSONNode) throws(JSONProblem) -> PlanFile {
+    let format = try document.member("format").string()
+    guard format == formatName else {
+      throw JSONProblem(message: "format '\(format)', expected '\(formatName)'")
+    }
+    let version = try document.member("version").integer()
+    guard version == formatVersion else {
+      throw JSONProblem(message: "version \(version), expected \(formatVersion)")
+    }
+    let layers = try document.member("layers").integer()
+    let experts = try document.member("experts").integer()
+    let machines = try document.member("topology")
+    let nodes = try machines.member("nodes").integer()
+    let perNode = try machines.member("gpus_per_node").integer()
+    guard (1...1_000_000).contains(nodes), (1...1_000_000).contains(perNode) else {
+      throw JSONProblem(message: "\(nodes) nodes × \(perNode) GPUs: expected 1 or more of each")
+    }
+    let rows = try document.member("assignment").elements()
+    guard rows.count == layers else {
+      throw JSONProblem(
+        message: "assignment with \(rows.count) rows, expected \(layers) layers")
+    }
+    var assignment = [Int]()
+    for (layer, row) in rows.enumerated() {
+      let gpus = try row.integers()
+      guard gpus.count == experts else {
+        throw JSONProblem(
+          message: "assignment[\(layer)] has \(gpus.count) entries, expected \(experts) experts")
+      }
+      assignment += gpus
+    }
+    func model<Result>(_ make: () throws(ModelError) -> Result) throws(JSONProblem) -> Result {
+      do throws(ModelError) { return try make() } catch {
+        throw JSONProblem(message: error.description)
+      }
+    }
+    var plan = PlanFile(
+      placement: try model { () throws(ModelError) in
+        try Placement(
+          topology: Topology(gpus: nodes * perNode, nodes: nodes), layers: layers,
+          experts: experts, assignment: assignment)
+      })
+    if let objective = try document.optional("objective") {
+      switch try objective.member("name").string() {
+      case "flat": plan.objective = .flat
+      case "staged": plan.objective = .staged
+      case "joint":
+        plan.objective = .joint(
+          interNode: try objective.member("inter_node").integer(),
+          intraNode: try objective.member("intra_node").integer())
+      case let name:
+        throw JSONProblem(message: "objective '\(name)', expected flat, staged or joint")
+      }
+    }
+    if let cap = try document.optional("load_cap") {
+      let numerator = try cap.member("numerator").integer()
+      let denominator = try cap.member("denominator").integer()
+      let relaxed = try cap.optional("relaxed_to_feasible")?.bool() ?? false
+      plan.loadCap = try model { () throws(ModelError) in
+        try LoadCap(
+          numerator: numerator, denominator: denominator, relaxedToFeasible: relaxed)
+      }
+    }
+    plan.status = try document.optional("status")?.oneOf([Status.optimal, .feasible, .infeasible])
+    plan.stopReason = try document.optional("stop_reason")?.oneOf([
+      StopReason.proved, .gap, .time, .nodes, .work, .cancelled, .finished,
+    ])
+    plan.value = try document.optional("value")?.integer()
+    plan.bound = try document.optional("bound")?.integer()
+    for trace in try document.optional("traces")?.elements() ?? [] {
+      plan.traces.append(
+        Trace(
+          file: try trace.member("file").string(), sha256: try trace.member("sha256").string()))
+    }
+    plan.tool = try document.optional("tool")?.string()
+    return plan
+  }
+}
