@@ -60,6 +60,10 @@ let package = Package(
       name: "ColocateFormatsTests", dependencies: ["ColocateFormats", "Colocate", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
+      name: "ColocateCommandTests",
+      // The program too: its tests run it.
+      dependencies: ["ColocateCommand", "ColocateFormats", "Colocate"], swiftSettings: strict),
+    .testTarget(
       name: "MoEEngineTests",
       // The program too: its tests start it under mpirun.
       dependencies: ["MoEEngine", "ColocateFormats", "Colocate", "ColocateEngineCommand"],

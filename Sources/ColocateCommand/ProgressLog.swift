@@ -1,0 +1,107 @@
+import Colocate
+import Foundation
+
+/// The lines of a running solve, on standard error, in the manner of HiGHS.
+///
+///     B baseline  W warm start  …                                       the key, once
+///       Stage       Nodes    Open        Bound    Incumbent      Gap     Time
+///     L gpus            0       0       312000       331410    5.86%     0.4s
+///
+/// First column: who found the incumbent, blank where a line brings news of the bound only. Bound and incumbent are the
+/// objective's units (crossings), the gap is (incumbent - bound) / incumbent. The header comes again every 20 lines; a new incumbent always gets a
+/// line, other news at most one in `interval` seconds.
+final class ProgressLog {
+  private let showsTime: Bool
+  private let interval = 2.0
+  private let put: (String) -> Void
+  private var lines = 0
+  private var lastTime = -Double.infinity
+  private var last = ""
+
+  init(showsTime: Bool, put: @escaping (String) -> Void = Terminal.note) {
+    self.showsTime = showsTime
+    self.put = put
+  }
+
+  func show(_ progress: Colocate.Progress) {
+    let isNews = progress.source != " "
+    guard isNews || progress.value != nil || progress.bound != nil else { return }
+    guard isNews || progress.seconds - lastTime >= interval else { return }
+    let line = Self.line(progress)
+    // The timeless log has no line that says what the one before it said.
+    guard isNews || showsTime || line != last else { return }
+    if lines == 0 { put(Colocate.Progress.key) }
+    if lines % 20 == 0 { put(Self.header + (showsTime ? Self.right("Time", 9) : "")) }
+    put(line + (showsTime ? Self.right(Self.fixed(progress.seconds, 1) + "s", 9) : ""))
+    lines += 1
+    last = line
+    lastTime = progress.seconds
+  }
+
+  static let header: String = {
+    var line = "  " + left("Stage", 10) + right("Nodes", 9) + right("Open", 8)
+    line += right("Bound", 15) + right("Incumbent", 15) + right("Gap", 9)
+    return line
+  }()
+
+  static func line(_ progress: Colocate.Progress) -> String {
+    let bound = progress.bound.map(String.init) ?? "-"
+    let incumbent = progress.value.map(String.init) ?? "-"
+    let gap = progress.gap.map { fixed(100 * $0, 3) + "%" } ?? "-"
+    var line = "\(progress.source) " + left(progress.stage, 10)
+    line += right("\(progress.nodes)", 9) + right("\(progress.openNodes)", 8)
+    line += right(bound, 15) + right(incumbent, 15) + right(gap, 9)
+    return line
+  }
+
+  static func left(_ text: String, _ width: Int) -> String {
+    text + String(repeating: " ", count: max(0, width - text.count))
+  }
+
+  static func right(_ text: String, _ width: Int) -> String {
+    String(repeating: " ", count: max(1, width - text.count)) + text
+  }
+
+  static func fixed(_ value: Double, _ digits: Int) -> String {
+    String(format: "%.\(digits)f", value)
+  }
+}
+
+/// A table for people: columns as wide as their widest entry, numbers to the right.
+struct TextTable {
+  private var rows: [[String]]
+
+  init(_ header: [String]) { rows = [header] }
+
+  mutating func add(_ row: [String]) { rows.append(row) }
+
+  /// First column to the left, the others to the right, a rule under the header.
+  var text: String {
+    let columns = rows[0].count
+    let widths = (0..<columns).map { column in rows.map { $0[column].count }.max()! }
+    var text = ""
+    for (index, row) in rows.enumerated() {
+      var line = ProgressLog.left(row[0], widths[0])
+      for column in 1..<columns {
+        line +=
+          "  " + String(repeating: " ", count: widths[column] - row[column].count) + row[column]
+      }
+      text += line + "\n"
+      if index == 0 {
+        text += String(repeating: "-", count: widths.reduce(0, +) + 2 * (columns - 1)) + "\n"
+      }
+    }
+    return text
+  }
+}
+
+/// Numbers as the tables have them.
+enum Show {
+  static func percent(_ share: Double, _ digits: Int = 2) -> String {
+    ProgressLog.fixed(100 * share, digits) + " %"
+  }
+  static func ratio(_ value: Double) -> String { ProgressLog.fixed(value, 3) }
+  static func seconds(_ value: Double) -> String {
+    value < 0.095 ? ProgressLog.fixed(value, 3) + " s" : ProgressLog.fixed(value, 1) + " s"
+  }
+}
