@@ -129,7 +129,8 @@ struct InspectCommand: ParsableCommand {
       for layer in 0..<counts.layers {
         let first = layer * counts.experts
         let packing = BalancedPacking(
-          loads: Array(counts.loads[first..<(first + counts.experts)]), groups: gpus)
+          loads: Array(counts.loads[first..<(first + counts.experts)]), groups: gpus,
+          stepLimit: 10_000)
         let tokens = counts.load(layer: layer)
         guard tokens > 0 else { continue }
         let ratio = Double(packing.maximum) * Double(gpus) / Double(tokens)

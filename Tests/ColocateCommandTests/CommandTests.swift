@@ -217,6 +217,36 @@ import Testing
     }
   }
 
+  @Test func knownOptimaAreFound() throws {
+    // The instances that are proved in a moment, from the table that the repository keeps.
+    let table = try String(contentsOfFile: runner.instance("best-known.csv"), encoding: .utf8)
+    let lines = table.split(separator: "\n").map {
+      $0.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+    }
+    #expect(lines[0] == ["instance", "topology", "cap", "crossings", "bound", "proved", "method"])
+    var proved = 0
+    for line in lines.dropFirst() {
+      let fields = line.count
+      #expect(fields == 7, "\(line)")
+      let crossings = try #require(Int(line[3]))
+      let bound = try #require(Int(line[4]))
+      #expect((crossings == bound) == (line[5] == "yes") && bound <= crossings, "\(line)")
+      let isQuick =
+        line[6] == "assignment" || (line[6] == "chain of partitions" && !line[0].contains("-16-"))
+      guard isQuick, line[5] == "yes", line[1].hasPrefix("1x"), line[2].isEmpty else { continue }
+      let result = try runner.run([
+        "solve", runner.instance(line[0] + ".npy"), "--gpus", String(line[1].dropFirst(2)),
+        "--quiet",
+      ])
+      #expect(result.code == 0, "\(line): \(result.errors)")
+      let plan = try result.json()
+      #expect(
+        plan["value"] as? Int == crossings && plan["status"] as? String == "optimal", "\(line)")
+      proved += 1
+    }
+    #expect(proved >= 5)
+  }
+
   @Test func severalTracesAddUp() throws {
     let parts = ["prose", "docs", "code"].map { runner.instance("tiny-16x8-\($0).npy") }
     let sum = try runner.run(["inspect"] + parts + ["--json"]).json()
