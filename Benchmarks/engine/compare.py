@@ -4,8 +4,8 @@
                       [--peers colocate,llama.cpp,llama.cpp-f32,huggingface] [--output Benchmarks/results/NAME]
 
 One thread each, float32 weights, the same prompts, greedy decoding. `llama.cpp` is its fastest setting here and its default (KV cache
-in float16, flash attention); `llama.cpp-f32` keeps everything in float32, as the others do. In every round each peer runs once (Hugging Face in the first
-round only), one after the other, in processes of their own; the best round counts, for every peer. Writes NAME.md and NAME.csv.
+in float16, flash attention); `llama.cpp-f32` keeps everything in float32, as the others do. In every round each peer runs once, one after the other, in
+processes of their own (llama.cpp-f32 and Hugging Face, far behind, in the first round only); the best run counts, for every peer. Writes NAME.md and NAME.csv.
 """
 
 import argparse
@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
 # model → batch → (prompt positions, new tokens, runs in a process)
-TINY = {1: (64, 256, 5), 16: (64, 128, 2), 64: (64, 64, 2), 256: (64, 32, 1)}
+TINY = {1: (64, 192, 4), 16: (64, 64, 2), 64: (64, 32, 2), 256: (64, 16, 1)}
 WIDE = {1: (64, 48, 2), 16: (32, 24, 1), 64: (16, 12, 1), 256: (16, 6, 1)}
 MODELS = {"tiny-olmoe-16x8": TINY, "tiny-olmoe-32x12": TINY, "wide-olmoe": WIDE}
 
@@ -102,7 +102,7 @@ class Peers:
 
     def huggingface(self, model, ids, new, output, repeats):
         return call([sys.executable, HERE / "peer_huggingface.py", self.folder(model), ids, new, output,
-                     min(repeats, 2)], self.core)
+                     1 if len(np.load(ids)) > 1 else 2], self.core)
 
 
 def prompts(model, sequences, positions, work):
@@ -122,7 +122,8 @@ def same(one, other, positions):
     return np.mean(one[:, positions] == other[:, positions]), np.mean((one == other).all(1))
 
 
-def measure(arguments, work):
+def measure(arguments, work, after_each):
+    """One row per model, batch and peer; `after_each(rows)` after every batch."""
     peers = Peers(arguments, work)
     functions = {
         "colocate": peers.colocate, "llama.cpp": peers.llama_default,
@@ -137,7 +138,7 @@ def measure(arguments, work):
             answers = {}
             for round_ in range(arguments.rounds):
                 for name in arguments.peers:
-                    if name == "huggingface" and round_ > 0:
+                    if name in ("llama.cpp-f32", "huggingface") and round_ > 0:
                         continue
                     output = work / f"out-{name}.npy"
                     result = functions[name](model, ids, new, output, repeats)
@@ -162,6 +163,7 @@ def measure(arguments, work):
                 })
                 print({key: round(value, 4) if isinstance(value, float) else value
                        for key, value in rows[-1].items()}, file=sys.stderr, flush=True)
+            after_each(rows)
     return rows
 
 
@@ -189,6 +191,8 @@ def table(rows, arguments, clock):
     for model in arguments.models:
         for batch in arguments.batches:
             cell = {row["peer"]: row for row in rows if row["model"] == model and row["batch"] == batch}
+            if not cell:
+                continue
             size = "{prompt} + {new}".format(**next(iter(cell.values())))
             for kind in ("decode", "prefill"):
                 rates = {name: row[f"{kind}_{clock}"] for name, row in cell.items()}
@@ -210,7 +214,7 @@ def report(rows, arguments, begin):
         "",
         f"{begin:%Y-%m-%d %H:%M} UTC; {machine()}. {versions()}.",
         f"Load average {arguments.load_before} before, {os.getloadavg()[0]:.1f} after. "
-        f"Best of {arguments.rounds} interleaved rounds (Hugging Face: one), all sequences of a batch together. "
+        f"Best of {arguments.rounds} interleaved rounds (llama.cpp-f32 and Hugging Face: one), all sequences of a batch together. "
         "Command: `" + " ".join(["compare.py", *arguments.shown]) + "`.",
         "",
         "## Tokens per second of CPU time",
@@ -257,18 +261,21 @@ def main():
     work = Path(arguments.work)
     work.mkdir(parents=True, exist_ok=True)
     begin = datetime.datetime.now(datetime.timezone.utc)
-    rows = measure(arguments, work)
-    text = report(rows, arguments, begin)
-    print(text)
-    if arguments.output:
+
+    def write(rows):
+        if not arguments.output:
+            return
         path = Path(arguments.output)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".md").write_text(text)
+        path.with_suffix(".md").write_text(report(rows, arguments, begin))
         with open(path.with_suffix(".csv"), "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()
             for row in rows:
                 writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+
+    rows = measure(arguments, work, write)
+    print(report(rows, arguments, begin))
 
 
 if __name__ == "__main__":
