@@ -126,7 +126,9 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
       let left = control.workLimit - control.workSpent
       guard left > 0 else { return }
       let budget = min(moves, max(Annealing.block, left / streams))
+      // What others found (baselines, a warm start, dives) is material too.
       let start = search.incumbent.entry
+      if let start { search.pool.add(start.labels, value: start.kept) }
       let index = round
       parallel(streams) { self.stream($0, round: index, moves: budget, from: start?.labels) }
       control.spend(budget * streams)
@@ -164,6 +166,26 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
     }
   }
 
+  /// Where a stream starts anew other than at random: in the first round from whole paths, the heaviest pairs and the greedy layers,
+  /// later one stream regroups the incumbent's paths.
+  private func coarseStart(
+    _ stream: Int, round: Int, from start: [Int]?, random: inout SeededGenerator
+  ) -> [Int]? {
+    var labels: [Int]
+    switch (round, stream) {
+    case (0, 0):
+      return PathContraction.start(
+        model, labels: nil, random: &random, control: search.control)
+    case (0, 1): labels = HeaviestPair.labels(search.problem)
+    case (0, 2): labels = GreedyLayers.labels(search.problem, from: model.layers - 1)
+    case (1..., 3):
+      return PathContraction.start(
+        model, labels: start, random: &random, control: search.control)
+    default: return nil
+    }
+    return LoadRepair.repair(&labels, problem: search.problem) ? labels : nil
+  }
+
   /// One stream's task of one round; the result is in `tables[stream]`.
   private func stream(_ stream: Int, round: Int, moves: Int, from start: [Int]?) {
     let table = tables[stream]
@@ -174,10 +196,7 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
     var hot = Tuning.hot
     switch round % 3 {
     case 0:
-      if round == 0 ? stream < 2 : stream == 3,
-        let labels = PathContraction.start(
-          model, labels: round == 0 ? nil : start, random: &random, control: control)
-      {
+      if let labels = coarseStart(stream, round: round, from: start, random: &random) {
         table.load(labels)
         hot = Tuning.reheats[1]
       }
