@@ -7,7 +7,7 @@ import Synchronization
 /// or a coarse start, `PathContraction`), reheat what came of it, reheat the incumbent, each stream from another temperature. Streams
 /// run in parallel and meet at the round's end: their results go, in the order of the streams, into the pool, and the chain programme over the
 /// pool (`PartitionPool`) puts the best of all together. Rounds grow, so that the first answer comes at once and later ones
-/// cool more slowly. Who computes a stream does not matter, so for a given seed and work limit the result is the same for any number of
+/// cool more slowly. When an incumbent resists, an epoch of rounds starts from nothing, and its result is joined with the rest. Who computes a stream does not matter, so for a given seed and work limit the result is the same for any number of
 /// threads; a time limit ends rounds where the clock says.
 package struct LocalSearch: Sendable {
   package let problem: GroupingProblem
@@ -104,7 +104,7 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
 
   /// Proposals of one stream in the first round and in any.
   var firstMoves: Int { max(20_000, 200 * model.layers * model.experts) }
-  var mostMoves: Int { 32 * firstMoves }
+  var mostMoves: Int { 16 * firstMoves }
 
   func run(rounds: Int, target: Int) {
     let problem = search.problem
@@ -122,33 +122,76 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
     }
     var moves = firstMoves
     var round = 0
+    var epoch = Epoch(index: 0, pool: search.pool)
     while round < rounds, search.incumbent.kept < target, !control.shouldStop {
       let left = control.workLimit - control.workSpent
       guard left > 0 else { return }
       let budget = min(moves, max(Annealing.block, left / streams))
       // What others found (baselines, a warm start, dives) is material too.
-      let start = search.incumbent.entry
-      if let start { search.pool.add(start.labels, value: start.kept) }
-      let index = round
-      parallel(streams) { self.stream($0, round: index, moves: budget, from: start?.labels) }
+      if epoch.pool === search.pool, let known = search.incumbent.entry {
+        search.pool.add(known.labels, value: known.kept)
+        if known.kept > epoch.best?.value ?? -1 { epoch.best = (known.labels, known.kept) }
+      }
+      let now = epoch
+      parallel(streams) { self.stream($0, now, moves: budget) }
       control.spend(budget * streams)
-      for table in tables {
-        let labels = table.placement
-        search.pool.add(labels, value: table.value)
-        offer(labels, table.value, .localSearch)
-      }
-      if let (labels, value) = search.pool.recombine(control: control),
-        value > search.incumbent.kept
-      {
-        let polished = LocalSearch.polish(
-          labels, problem: problem, saved: search.saved, control: control)
-        let best = polished.value > value ? polished : (labels: labels, value: value)
-        search.pool.add(best.labels, value: best.value)
-        offer(best.labels, best.value, .pool)
-      }
-      if round % 3 == 2 { moves = min(mostMoves, moves * 2) }
+      for table in tables { take(table.placement, table.value, .localSearch, &epoch) }
+      recombine(&epoch)
+      if epoch.round % 3 == 2 { moves = min(mostMoves, moves * 2) }
       round += 1
+      epoch.round += 1
+      guard epoch.round - epoch.improved > Tuning.patience else { continue }
+      // Nothing new for a while: a fresh epoch with a pool of its own, then one that joins everything.
+      if epoch.pool === search.pool {
+        epoch = Epoch(
+          index: epoch.index + 1, pool: PartitionPool(problem: problem, saved: search.saved))
+        moves = max(firstMoves, moves / 8)
+      } else {
+        let found = epoch.best
+        epoch = Epoch(index: epoch.index + 1, pool: search.pool)
+        if let found { take(found.labels, found.value, .localSearch, &epoch) }
+        epoch.best = search.incumbent.entry.map { ($0.labels, $0.kept) }
+        recombine(&epoch)
+        epoch.improved = 0
+      }
     }
+  }
+
+  /// Rounds that share a pool and a best solution. Epochs on the search's own pool work on the incumbent; those between start from
+  /// nothing, since what the pool holds late in a search is variants of one solution, and the next basin is found by starting over.
+  private struct Epoch: Sendable {
+    let index: Int
+    let pool: PartitionPool
+    var round = 0
+    /// The round after the last one that improved `best`.
+    var improved = 0
+    var best: (labels: [Int], value: Int)?
+
+    /// What a stream does: 0 starts anew, 1 reheats what came of it, 2 reheats the epoch's best.
+    func kind(joins: Bool) -> Int { joins && index > 0 && round % 3 == 0 ? 2 : round % 3 }
+  }
+
+  /// A result of one stream into the pool, the epoch's best and the incumbent.
+  private func take(
+    _ labels: [Int], _ value: Int, _ source: Incumbent.Source, _ epoch: inout Epoch
+  ) {
+    epoch.pool.add(labels, value: value)
+    if value > epoch.best?.value ?? -1 {
+      epoch.best = (labels, value)
+      epoch.improved = epoch.round + 1
+    }
+    offer(labels, value, source)
+  }
+
+  /// The best that the pool's partitions can make, to its local optimum.
+  private func recombine(_ epoch: inout Epoch) {
+    guard let (labels, value) = epoch.pool.recombine(control: search.control),
+      value > epoch.best?.value ?? -1
+    else { return }
+    let polished = LocalSearch.polish(
+      labels, problem: search.problem, saved: search.saved, control: search.control)
+    let best = polished.value > value ? polished : (labels: labels, value: value)
+    take(best.labels, best.value, .pool, &epoch)
   }
 
   private func offer(_ labels: [Int], _ value: Int, _ source: Incumbent.Source) {
@@ -167,43 +210,44 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
   }
 
   /// Where a stream starts anew other than at random: in the first round from whole paths, the heaviest pairs and the greedy layers,
-  /// later one stream regroups the incumbent's paths.
+  /// later one stream regroups the paths of the epoch's best.
   private func coarseStart(
-    _ stream: Int, round: Int, from start: [Int]?, random: inout SeededGenerator
+    _ stream: Int, _ epoch: Epoch, random: inout SeededGenerator
   ) -> [Int]? {
     var labels: [Int]
-    switch (round, stream) {
-    case (0, 0):
+    switch (epoch.index, epoch.round, stream) {
+    case (0, 0, 0):
       return PathContraction.start(
         model, labels: nil, random: &random, control: search.control)
-    case (0, 1): labels = HeaviestPair.labels(search.problem)
-    case (0, 2): labels = GreedyLayers.labels(search.problem, from: model.layers - 1)
-    case (1..., 3):
+    case (0, 0, 1): labels = HeaviestPair.labels(search.problem)
+    case (0, 0, 2): labels = GreedyLayers.labels(search.problem, from: model.layers - 1)
+    case (_, 1..., 3):
       return PathContraction.start(
-        model, labels: start, random: &random, control: search.control)
+        model, labels: epoch.best?.labels, random: &random, control: search.control)
     default: return nil
     }
     return LoadRepair.repair(&labels, problem: search.problem) ? labels : nil
   }
 
   /// One stream's task of one round; the result is in `tables[stream]`.
-  private func stream(_ stream: Int, round: Int, moves: Int, from start: [Int]?) {
+  private func stream(_ stream: Int, _ epoch: Epoch, moves: Int) {
     let table = tables[stream]
     let control = search.control
     var random = SeededGenerator.stream(
-      seed: search.seed, index: 1 + stream + (round + 1) * LocalSearch.streams)
+      seed: search.seed,
+      index: 1 + stream + (1 + epoch.round + epoch.index << 32) * LocalSearch.streams)
     let unit = model.meanEntry
     var hot = Tuning.hot
-    switch round % 3 {
+    switch epoch.kind(joins: epoch.pool === search.pool) {
     case 0:
-      if let labels = coarseStart(stream, round: round, from: start, random: &random) {
+      if let labels = coarseStart(stream, epoch, random: &random) {
         table.load(labels)
         hot = Tuning.reheats[1]
       }
-    case 1: hot = Tuning.reheats[(stream + round / 3) % 4]
+    case 1: hot = Tuning.reheats[(stream + epoch.round / 3) % 4]
     default:
       hot = Tuning.reheats[stream]
-      if let start { table.load(start) }
+      if let best = epoch.best { table.load(best.labels) }
     }
     Annealing.run(
       table, random: &random, layers: 0..<model.layers, moves: moves, hot: hot * unit,
@@ -222,4 +266,6 @@ enum Tuning {
   /// Reheats of the four streams.
   static let reheats = [8.0, 4.0, 2.0, 1.0]
   static let relabel = 64
+  /// Rounds without progress after which an epoch ends.
+  static let patience = 6
 }
