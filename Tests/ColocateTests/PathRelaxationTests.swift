@@ -52,7 +52,7 @@ import Testing
       let prices = (0..<(random.problem.layers * random.problem.experts)).map { _ in
         generator.next(below: 64 * random.problem.total + 1) - 16 * random.problem.total
       }
-      relaxation.evaluate(prices)
+      relaxation.evaluate(experts: prices)
       let plain = Self.plainBound(random.problem, prices: prices)
       #expect(
         Int((relaxation.boundInTicks / 64).rounded(.down)) == plain, "\(random)")
@@ -67,7 +67,7 @@ import Testing
     guard let optimum = problem.bruteForce() else { return }
     let relaxation = PathRelaxation(problem: problem, threads: 1)!
     relaxation.knownOptimum = optimum
-    relaxation.evaluate(relaxation.startPrices(share: 0.5))
+    relaxation.evaluate(experts: relaxation.startPrices(share: 0.5))
     #expect(relaxation.bound >= optimum.kept, "\(random)")
     relaxation.optimise(incumbent: { optimum.kept - 1 }, control: SearchControl())
     #expect(relaxation.bound >= optimum.kept, "\(random)")
@@ -92,7 +92,7 @@ import Testing
       layers: 4, experts: 6, groups: 6, weights: weights, loads: counts.loads)
     let optimum = problem.bruteForce()!
     let relaxation = PathRelaxation(problem: problem, threads: 1)!
-    relaxation.evaluate(relaxation.startPrices(share: 0.5))
+    relaxation.evaluate(experts: relaxation.startPrices(share: 0.5))
     var effort = PathRelaxation.Effort()
     effort.lastMu = 0.05
     relaxation.optimise(
@@ -118,9 +118,9 @@ import Testing
   @Test func gradientMatchesDifferences() {
     let problem = RandomProblem(seed: 12, experts: [6], caps: false).problem
     let relaxation = PathRelaxation(problem: problem, threads: 1)!
-    relaxation.evaluate(relaxation.startPrices(share: 0.4))
+    relaxation.evaluate(experts: relaxation.startPrices(share: 0.4))
     let smooth = PathSmoothing(relaxation: relaxation, mu: 640, cutoff: 60, arcLimit: .max)
-    var prices = relaxation.prices.map { Double($0) + 30 }
+    var prices = relaxation.prices.experts.map { Double($0) + 30 }
     var gradient = [Double](repeating: 0, count: prices.count)
     _ = smooth.evaluate(prices, gradient: &gradient)
     var unused = gradient

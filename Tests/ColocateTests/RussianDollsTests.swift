@@ -13,7 +13,7 @@ import Testing
       let incumbent = optimum.kept - below
       let relaxation = PathRelaxation(problem: problem, threads: 1 + seed % 2)!
       if below > 0 { relaxation.knownOptimum = optimum }
-      relaxation.evaluate(relaxation.startPrices(share: 0.5))
+      relaxation.evaluate(experts: relaxation.startPrices(share: 0.5))
       let control = SearchControl()
       relaxation.optimise(incumbent: { incumbent }, control: control)
       if relaxation.bound <= incumbent {
@@ -40,7 +40,7 @@ import Testing
     let problem = random.problem
     guard problem.groups >= 2, let optimum = problem.bruteForce() else { return }
     let relaxation = PathRelaxation(problem: problem, threads: 1)!
-    relaxation.evaluate(relaxation.startPrices(share: 0.5))
+    relaxation.evaluate(experts: relaxation.startPrices(share: 0.5))
     let dolls = RussianDolls(
       relaxation: relaxation, incumbent: { optimum.kept - 1 }, control: SearchControl())
     guard case .optimum(let kept, _) = dolls.run() else {
@@ -59,7 +59,7 @@ import Testing
     let problem = GroupingProblem(
       layers: 6, experts: 8, groups: 4, weights: weights, loads: counts.loads)
     let relaxation = PathRelaxation(problem: problem, threads: 1)!
-    relaxation.evaluate(relaxation.startPrices(share: 0.5))
+    relaxation.evaluate(experts: relaxation.startPrices(share: 0.5))
     var limits = RussianDolls.Limits()
     limits.states = 3
     let dolls = RussianDolls(

@@ -6,20 +6,29 @@
 extension PathRelaxation {
   /// What optimising may cost.
   package struct Effort: Sendable {
-    /// First and last μ in tokens; nil chooses the first from the instance.
+    /// First and last μ in tokens; nil chooses them from the instance: `firstShare` and 10⁻⁴ (at most 4 tokens) of a boundary's weight.
     package var firstMu: Double? = nil
-    package var lastMu = 4.0
+    package var lastMu: Double? = nil
     /// Evaluations of the smoothed dual per stage.
-    package var evaluationsPerStage = 60
+    package var evaluationsPerStage = 100
     /// Largest deviation from coverage at which a stage ends.
     package var tolerance = 0.02
-    /// Arcs per boundary that the smoothed dual keeps.
+    /// Arcs of the smoothed dual: those with a penalty up to `cutoff` μ, and at most `arcLimit` per boundary. (A cutoff of 16 is enough
+    /// near the minimum, but with hot and near-empty experts side by side the prices then ran off along arcs that had been left out.)
+    package var cutoff = 40.0
     package var arcLimit = 300_000
     /// The kernel is built anew when a subset's price has moved by this many μ.
-    package var drift = 8.0
+    package var drift = 12.0
     /// The first μ as a share of a boundary's weight, where `firstMu` is nil. Larger starts were slower (the kernel is flat, nothing can
     /// be left out of it) and ended no lower.
     package var firstShare = 0.003
+    /// Rounds of separating subset-row cuts after the last stage, cuts that a round adds per layer, and the μ (in last μ) at which the
+    /// stages start again.
+    package var cutRounds = 8
+    package var cutsPerLayer = 40
+    /// Rounds end when one gains less than this share of the gap to the incumbent.
+    package var cutGain = 0.02
+    package var cutRestart = 4.0
     package init() {}
   }
 
@@ -42,6 +51,11 @@ extension PathRelaxation {
     return start
   }
 
+  /// See `Effort.lastMu`; in tokens.
+  var defaultLastMu: Double {
+    min(4, max(0.05, Double(problem.total) / Double(problem.layers - 1) * 1e-4))
+  }
+
   /// Lowers the bound from the current prices (evaluated before) until the stages are through, nothing better than `incumbent()` is possible,
   /// or `control` stops. Deletes on the way.
   package func optimise(
@@ -49,22 +63,26 @@ extension PathRelaxation {
     progress: (PathRelaxation) -> Void = { _ in }
   ) {
     guard !isEmpty else { return }
-    let count = prices.count
+    var count = prices.count
+    let ownPrices = prices.experts.count
     let perBoundary = Double(problem.total) / Double(problem.layers - 1)
     let ticks = Double(PathSubsets.ticks)
-    var mu = (effort.firstMu ?? max(perBoundary * effort.firstShare, effort.lastMu)) * ticks
-    let lastMu = effort.lastMu * ticks
-    var point = prices.map(Double.init)
+    let lastMu = (effort.lastMu ?? defaultLastMu) * ticks
+    var mu = max((effort.firstMu ?? perBoundary * effort.firstShare) * ticks, lastMu)
+    var point = prices.vector
     var lbfgs = LimitedMemory(count: count, memory: 30)
-    let gradient = Block(count, 0.0)
-    let trialGradient = Block(count, 0.0)
+    var gradient = Block(count, 0.0)
+    var trialGradient = Block(count, 0.0)
+    var rounds = 0
+    var boundBefore = Int.max
     let drift = effort.drift
+    var latest: PathSmoothing?
     while true {
       var evaluationsLeft = effort.evaluationsPerStage
       var converged = false
       lbfgs.reset()
       while !converged && evaluationsLeft > 0 {
-        evaluate(point.map { Int($0.rounded()) })
+        evaluate(prices.rounded(point))
         progress(self)
         if bound <= incumbent() || control.shouldStop { return }
         if delete(incumbent: incumbent()) > 0 {
@@ -72,16 +90,24 @@ extension PathRelaxation {
           evaluate(prices)
           if bound <= incumbent() { return }
         }
-        point = prices.map(Double.init)
+        point = prices.vector
         let smooth = PathSmoothing(
-          relaxation: self, mu: mu, cutoff: 16, arcLimit: effort.arcLimit)
+          relaxation: self, mu: mu, cutoff: effort.cutoff, arcLimit: effort.arcLimit,
+          previous: latest?.cutoffs ?? [])
+        latest = smooth
         control.spend(1)
         guard var value = smooth.evaluate(point, gradient: gradient.base) else { return }
         evaluationsLeft -= 1
         let reference = point
         while true {
           var worst = 0.0
-          for index in 0..<count { worst = max(worst, abs(gradient[index])) }
+          for index in 0..<count {
+            // A cut at price 0 that is not violated is where it should be.
+            if index >= ownPrices && point[index] <= 0 && gradient[index] > 0 {
+              gradient[index] = 0
+            }
+            worst = max(worst, abs(gradient[index]))
+          }
           if worst < effort.tolerance {
             converged = true
             break
@@ -91,14 +117,16 @@ extension PathRelaxation {
           var slope = 0.0
           var largest = 0.0
           for index in 0..<count {
+            if index >= ownPrices && point[index] <= 0 && direction[index] < 0 {
+              direction[index] = 0
+            }
             slope += direction[index] * gradient[index]
             largest = max(largest, abs(direction[index]))
           }
           if slope >= 0 {
             lbfgs.reset()
             direction = lbfgs.direction(gradient)
-            slope = 0
-            largest = 0
+            (slope, largest) = (0, 0)
             for index in 0..<count {
               slope += direction[index] * gradient[index]
               largest = max(largest, abs(direction[index]))
@@ -111,6 +139,7 @@ extension PathRelaxation {
           for _ in 0..<12 {
             var trial = point
             for index in 0..<count { trial[index] += step * direction[index] }
+            for index in ownPrices..<count { trial[index] = max(0, trial[index]) }
             evaluationsLeft -= 1
             if let trialValue = smooth.evaluate(trial, gradient: trialGradient.base),
               trialValue <= value + 1e-4 * step * slope
@@ -135,10 +164,34 @@ extension PathRelaxation {
           if moved * Double(problem.groupSize) > drift * mu { break }
         }
       }
-      if mu <= lastMu { break }
+      if mu <= lastMu {
+        guard rounds < effort.cutRounds, experts <= 64, problem.groupSize > 1, let latest else {
+          break
+        }
+        rounds += 1
+        evaluate(prices.rounded(point))
+        progress(self)
+        if bound <= incumbent() || control.shouldStop { return }
+        let gap = Double(bound - incumbent())
+        if rounds > 1 && Double(boundBefore - bound) < effort.cutGain * gap { break }
+        boundBefore = bound
+        let cuts = latest.violatedTriples(tolerance: 0.05, most: effort.cutsPerLayer)
+        if cuts.isEmpty { break }
+        // Cuts that carry no price go, the new ones come in at 0.
+        var next = prices.rounded(point)
+        next.cuts = next.cuts.filter { $0.price > 0 } + cuts
+        point = next.vector
+        count = next.count
+        evaluate(next)
+        gradient = Block(count, 0.0)
+        trialGradient = Block(count, 0.0)
+        lbfgs = LimitedMemory(count: count, memory: 30)
+        mu = lastMu * effort.cutRestart
+        continue
+      }
       mu = max(mu / 2, lastMu)
     }
-    evaluate(point.map { Int($0.rounded()) })
+    evaluate(prices.rounded(point))
     progress(self)
     if bound > incumbent() && delete(incumbent: incumbent()) > 0 { evaluate(prices) }
   }

@@ -21,8 +21,8 @@ package final class PathRelaxation {
   /// Whether some layer has no subset left: nothing better than the incumbent exists.
   package private(set) var isEmpty = false
 
-  /// `u`, `[L, E]`, in ticks. `forward`, `backward`, `longest` belong to them.
-  package private(set) var prices: [Int]
+  /// What `forward`, `backward` and `longest` belong to.
+  package private(set) var prices: PathPrices
   /// `f_l(S)`: longest path from layer 0 to S, weights of both ends included. `[L][n_l]`, in ticks.
   package private(set) var forward: [Block<Double>]
   /// `b_l(S)`: longest path from S on, without S itself. `[L][n_l]`, in ticks.
@@ -33,9 +33,9 @@ package final class PathRelaxation {
   package private(set) var boundInTicks = 0.0
   /// The best bound so far in tokens (rounded down) on placements better than the incumbent, and its prices.
   package private(set) var bound = Int.max
-  package private(set) var boundPrices: [Int]
+  package private(set) var boundPrices: PathPrices
   /// Price vectors at which subsets were deleted, in order: with them a checker can delete the same subsets.
-  package private(set) var deletions: [[Int]] = []
+  package private(set) var deletions: [PathPrices] = []
   /// Exact evaluations so far.
   package private(set) var evaluations = 0
   /// A known optimum that no deletion may lose, for tests: what it keeps, and its labels.
@@ -64,9 +64,26 @@ package final class PathRelaxation {
     self.init(problem: problem, layers: layers, threads: threads)
   }
 
+  /// A node of a search tree: the problem of `root` with the given subsets, and no others.
+  init(root: PathRelaxation, layers: [PathSubsets], threads: Int) {
+    problem = root.problem
+    self.layers = layers
+    self.threads = threads
+    weights = root.weights
+    transposed = root.transposed
+    forward = layers.map { Block($0.count, 0) }
+    backward = forward.map { Block($0.count, 0) }
+    prices = root.prices
+    boundPrices = prices
+    isEmpty = layers.contains { $0.count == 0 }
+    if isEmpty { bound = .min }
+    // Of the two children of a branch one has it.
+    if let known = root.knownOptimum, contains(known.labels) { knownOptimum = known }
+  }
+
   /// The given subsets, and no others.
   package init?(problem: GroupingProblem, layers: [PathSubsets], threads: Int) {
-    // Prices stay below a few times the total (`clamp`), and Σu + P·λ has L·E + L terms: all whole numbers below 2⁵³.
+    // Prices stay within ± the total (`priceLimit`), and Σu + P·λ has about L·E terms: all whole numbers below 2⁵³.
     guard problem.total < 1 << 40 / (problem.layers * problem.experts) else { return nil }
     self.problem = problem
     self.layers = layers
@@ -83,19 +100,30 @@ package final class PathRelaxation {
     }
     forward = layers.map { Block($0.count, 0) }
     backward = forward.map { Block($0.count, 0) }
-    prices = [Int](repeating: 0, count: problem.layers * experts)
+    prices = PathPrices(experts: [Int](repeating: 0, count: problem.layers * experts))
     boundPrices = prices
     isEmpty = layers.contains { $0.count == 0 }
+    if isEmpty { bound = .min }
   }
 
   /// Largest price in absolute value, in ticks.
   private var priceLimit: Int { PathSubsets.ticks * (problem.total + 1) }
 
-  /// Evaluates B at `newPrices` (ticks, `[L, E]`) exactly. O(Σ n_l · n_{l+1}).
-  package func evaluate(_ newPrices: [Int]) {
-    precondition(newPrices.count == prices.count)
+  /// Evaluates B exactly, without cuts; `experts` are prices in ticks, `[L, E]`.
+  package func evaluate(experts: [Int]) { evaluate(PathPrices(experts: experts)) }
+
+  /// Evaluates B at `newPrices` exactly. O(Σ n_l · n_{l+1}).
+  package func evaluate(_ newPrices: PathPrices) {
+    precondition(newPrices.experts.count == problem.layers * experts)
+    precondition(newPrices.cuts.isEmpty || experts <= 64)
     guard !isEmpty else { return }
-    prices = newPrices.map { min(max($0, -priceLimit), priceLimit) }
+    prices = newPrices
+    for index in prices.experts.indices {
+      prices.experts[index] = min(max(prices.experts[index], -priceLimit), priceLimit)
+    }
+    for index in prices.cuts.indices {
+      prices.cuts[index].price = min(max(prices.cuts[index].price, 0), priceLimit)
+    }
     evaluations += 1
     let own = (0..<problem.layers).map { vertexWeights($0) }
     for l in 0..<problem.layers {
@@ -115,7 +143,7 @@ package final class PathRelaxation {
     }
     longest = -.greatestFiniteMagnitude
     for s in 0..<layers[last].count { longest = max(longest, forward[last][s]) }
-    boundInTicks = Double(prices.reduce(0, +)) + Double(groups) * longest
+    boundInTicks = Double(prices.sum) + Double(groups) * longest
     let floor = Int((boundInTicks / Double(PathSubsets.ticks)).rounded(.down))
     if floor < bound {
       bound = floor
@@ -123,15 +151,17 @@ package final class PathRelaxation {
     }
   }
 
-  /// `V(S) − Σ_{e∈S} u_e` of every subset of a layer, in ticks.
+  /// `V(S) − Σ_{e∈S} u_e − Σ_O ⌊|S∩O|/2⌋·v_O` of every subset of a layer, in ticks.
   func vertexWeights(_ l: Int) -> Block<Double> {
     let subsets = layers[l]
     let weight = Block(subsets.count, 0.0)
+    let cuts = prices.cuts.filter { $0.layer == l && $0.price != 0 }
     for s in 0..<subsets.count {
       var sum = 0
       for k in 0..<subsets.size {
-        sum += prices[l * experts + Int(subsets.members[s * subsets.size + k])]
+        sum += prices.experts[l * experts + Int(subsets.members[s * subsets.size + k])]
       }
+      for cut in cuts { sum += cut.count(subsets.masks[s]) * cut.price }
       weight[s] = subsets.inner[s] - Double(sum)
     }
     return weight

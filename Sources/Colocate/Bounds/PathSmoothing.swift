@@ -20,7 +20,7 @@ package final class PathSmoothing {
   private let threads: Int
   /// μ, ū in ticks.
   let mu: Double
-  let reference: [Int]
+  let reference: PathPrices
   private let longest: Double
   /// Arcs of each boundary by rows.
   private let boundaries: [Boundary]
@@ -29,8 +29,12 @@ package final class PathSmoothing {
   private let alpha: [Block<Double>]
   private let beta: [Block<Double>]
   private let scale: [Block<Double>]
-  /// Arcs kept.
+  /// Arcs kept, and the κ of each boundary.
   let arcs: Int
+  let cutoffs: [Double]
+  /// Per layer, `[n_l + 1]` starts of the rows of `cutIndex`: the cuts that a subset counts in, as often as it counts.
+  private let cutStart: [Block<Int32>]
+  private let cutIndex: [Block<Int32>]
 
   private struct Boundary {
     var rowStart: Block<Int32>
@@ -39,8 +43,12 @@ package final class PathSmoothing {
   }
 
   /// Kernel at the prices of `relaxation`, which must have been evaluated.
-  /// - Parameter arcLimit: arcs per boundary to keep at most (the ones with the smallest penalties).
-  package init(relaxation: PathRelaxation, mu: Double, cutoff: Double, arcLimit: Int) {
+  /// - Parameters:
+  ///   - arcLimit: arcs per boundary to keep at most (the ones with the smallest penalties).
+  ///   - previous: κ that the arc limit allowed each boundary the last time, or nothing.
+  package init(
+    relaxation: PathRelaxation, mu: Double, cutoff: Double, arcLimit: Int, previous: [Double] = []
+  ) {
     layers = relaxation.layers
     experts = relaxation.experts
     groups = relaxation.groups
@@ -50,13 +58,17 @@ package final class PathSmoothing {
     longest = relaxation.longest
     let count = layers.count - 1
     let built = Block(count, Unmanaged<Rows>?.none)
+    let hints = Block(count, cutoff)
+    let kept = Block(count, cutoff)
+    for (l, last) in previous.enumerated() { hints[l] = last }
     let body = { (l: Int) in
-      var cut = cutoff * mu
+      var cut = min(cutoff, hints[l] * 1.4) * mu
       var rows = Rows(relaxation: relaxation, boundary: l, cut: cut, limit: arcLimit)
       while rows.isOverfull {
         cut *= 0.7
         rows = Rows(relaxation: relaxation, boundary: l, cut: cut, limit: arcLimit)
       }
+      kept[l] = cut / mu
       rows.exponentiate(mu: mu)
       built[l] = Unmanaged.passRetained(rows)
     }
@@ -71,23 +83,52 @@ package final class PathSmoothing {
     }
     self.boundaries = boundaries
     self.arcs = arcs
+    cutoffs = (0..<count).map { kept[$0] }
     let last = layers[count]
     ends = Block(last.count, 0)
     for s in 0..<last.count { ends[s] = Elementary.exp(-relaxation.penalty(count, s) / mu) }
+    var cutStart = [Block<Int32>]()
+    var cutIndex = [Block<Int32>]()
+    for l in 0...count {
+      let start = Block(layers[l].count + 1, Int32(0))
+      var index = GrowingList<Int32>()
+      let cuts = relaxation.prices.cuts.enumerated().filter { $0.element.layer == l }
+      for s in 0..<layers[l].count {
+        for (number, cut) in cuts {
+          for _ in 0..<cut.count(layers[l].masks[s]) { index.append(Int32(number)) }
+        }
+        start[s + 1] = Int32(index.count)
+      }
+      let list = Block(index.count, Int32(0))
+      list.base.update(from: index.base, count: index.count)
+      index.deallocate()
+      cutStart.append(start)
+      cutIndex.append(list)
+    }
+    self.cutStart = cutStart
+    self.cutIndex = cutIndex
     alpha = layers.map { Block($0.count, 0) }
     beta = layers.map { Block($0.count, 0) }
     scale = layers.map { Block($0.count, 0) }
   }
 
-  /// F_μ at `prices` (ticks, `[L, E]`); writes its gradient. Nil where the prices are too far from ū for doubles.
+  /// F_μ at `prices` (`PathPrices.vector`); writes its gradient. Nil where the prices are too far from ū for doubles.
   package func evaluate(_ prices: UnsafePointer<Double>, gradient: UnsafeMutablePointer<Double>)
     -> Double?
   {
     var sum = 0.0
-    let factors = Block(layers.count * experts, 0.0)
-    for index in 0..<factors.count {
+    let ownPrices = layers.count * experts
+    let cuts = reference.cuts
+    let factors = Block(ownPrices + cuts.count, 0.0)
+    for index in 0..<ownPrices {
       sum += prices[index]
-      factors[index] = Elementary.exp(-(prices[index] - Double(reference[index])) / mu)
+      factors[index] = Elementary.exp(-(prices[index] - Double(reference.experts[index])) / mu)
+    }
+    for index in 0..<cuts.count {
+      sum += prices[ownPrices + index] * Double(cuts[index].most)
+      factors[ownPrices + index] = Elementary.exp(
+        -(prices[ownPrices + index] - Double(cuts[index].price)) / mu)
+      gradient[ownPrices + index] = Double(cuts[index].most)
     }
     for l in 0..<layers.count {
       let subsets = layers[l]
@@ -98,6 +139,9 @@ package final class PathSmoothing {
       for s in 0..<subsets.count {
         var product = 1.0
         for k in 0..<size { product *= own[Int(members[s * size + k])] }
+        for index in Int(cutStart[l][s])..<Int(cutStart[l][s + 1]) {
+          product *= factors[ownPrices + Int(cutIndex[l][index])]
+        }
         scaled[s] = product
       }
     }
@@ -121,6 +165,14 @@ package final class PathSmoothing {
       }
       // The layer's own sum: the same number up to rounding, and never 0/0.
       let factor = Double(groups) / layerMass
+      if !cuts.isEmpty {
+        for s in 0..<subsets.count {
+          let weight = alpha[l][s] * beta[l][s] * factor
+          for index in Int(cutStart[l][s])..<Int(cutStart[l][s + 1]) {
+            gradient[ownPrices + Int(cutIndex[l][index])] -= weight
+          }
+        }
+      }
       for e in 0..<experts { own[e] = 1 - own[e] * factor }
     }
     return sum + Double(groups) * (longest + mu * Elementary.log(mass))
@@ -171,18 +223,60 @@ package final class PathSmoothing {
     }
   }
 
-  /// Probability that e and f of a layer are in one group, as of the last evaluation.
-  func together(layer: Int, _ e: Int, _ f: Int) -> Double {
-    let subsets = layers[layer]
-    let pair = UInt64(1) << UInt64(e) | UInt64(1) << UInt64(f)
-    var sum = 0.0
-    var all = 0.0
-    for s in 0..<subsets.count {
-      let weight = alpha[layer][s] * beta[layer][s]
-      all += weight
-      if subsets.masks[s] & pair == pair { sum += weight }
+  /// The odd sets of three experts whose cut is violated by more than `tolerance` at the last evaluation, the worst `most` of each layer.
+  func violatedTriples(tolerance: Double, most: Int) -> [PathCut] {
+    var found = [PathCut]()
+    for l in 0..<layers.count {
+      let subsets = layers[l]
+      let known = Set(reference.cuts.filter { $0.layer == l }.map(\.members))
+      var mass = 0.0
+      for s in 0..<subsets.count { mass += alpha[l][s] * beta[l][s] }
+      // Subsets that carry anything, with their share.
+      var carrying = [(mask: UInt64, share: Double)]()
+      for s in 0..<subsets.count {
+        let share = Double(groups) * alpha[l][s] * beta[l][s] / mass
+        if share > 1e-3 { carrying.append((subsets.masks[s], share)) }
+      }
+      var worst = [(violation: Double, members: UInt64)]()
+      for a in 0..<experts {
+        for b in 0..<a {
+          for c in 0..<b {
+            let members = UInt64(1) << UInt64(a) | UInt64(1) << UInt64(b) | UInt64(1) << UInt64(c)
+            var sum = 0.0
+            for subset in carrying where (subset.mask & members).nonzeroBitCount >= 2 {
+              sum += subset.share
+            }
+            if sum > 1 + tolerance && !known.contains(members) { worst.append((sum, members)) }
+          }
+        }
+      }
+      worst.sort { ($0.violation, $0.members) > ($1.violation, $1.members) }
+      for triple in worst.prefix(most) {
+        found.append(PathCut(layer: l, members: triple.members, price: 0))
+      }
     }
-    return Double(groups) * sum / all
+    return found
+  }
+
+  /// Probability of each pair of a layer's experts to be in one group, as of the last evaluation. `[E, E]`, below the diagonal.
+  func together(layer: Int, into result: inout [Double]) {
+    let subsets = layers[layer]
+    let size = subsets.size
+    for index in result.indices { result[index] = 0 }
+    var mass = 0.0
+    for s in 0..<subsets.count { mass += alpha[layer][s] * beta[layer][s] }
+    guard mass > 0 else { return }
+    for s in 0..<subsets.count {
+      let share = Double(groups) * alpha[layer][s] * beta[layer][s] / mass
+      if share < 1e-9 { continue }
+      for a in 0..<size {
+        for b in 0..<a {
+          let e = Int(subsets.members[s * size + a])
+          let f = Int(subsets.members[s * size + b])
+          result[e * experts + f] += share
+        }
+      }
+    }
   }
 
   /// The arcs of one boundary with a penalty of at most `cut`.

@@ -9,6 +9,9 @@ import Synchronization
 /// is raised in small steps from doll_{k+1} until the last layer is reached. If D passes the budget `G = B − incumbent − 1`, no
 /// placement is better than the incumbent. Otherwise doll_0 is found and B − doll_0 is the optimum, with a placement from the back-pointers.
 ///
+/// Where subset-row cuts are priced (`PathCut`) a partition also loses what it leaves of each cut, `Σ_O v_O·(⌊|O|/2⌋ − Σ_S ⌊|S∩O|/2⌋) ≥ 0`:
+/// a constant of the layer minus a sum over the groups, added when a state is complete. `doll_l` holds it for layer l itself.
+///
 /// Without the dolls a prefix may spend the whole of G, and L = 24 stays open; with them G is spread over the chain as it must be.
 package final class RussianDolls {
   /// How a search ended.
@@ -42,6 +45,9 @@ package final class RussianDolls {
   private var arcs: [PathArcs] = []
   /// pen(S) in ticks, per layer; `Int32.max` beyond the budget.
   private var penalties: [Block<Int32>] = []
+  /// `Σ_O ⌊|S∩O|/2⌋·v_O` of every subset, and `Σ_O ⌊|O|/2⌋·v_O`, per layer, in ticks.
+  private var cutWeights: [Block<Int32>] = []
+  private var cutTotals: [Int] = []
   /// doll_l in ticks; `[L + 1]`, with 0 at the end.
   package private(set) var dolls: [Int]
   /// Layers whose doll is known: `k ..< L`.
@@ -80,8 +86,10 @@ package final class RussianDolls {
     guard !relaxation.isEmpty, budget >= 0 else { return .proved }
     guard relaxation.experts <= 64, groups >= 2 else { return .overflow }
     guard budget < Int(Int32.max) / 4, prepare() else { return .overflow }
-    var step = max(1, budget / (4 * layers))
+    // What a doll adds to the next one, on average; a sweep that overshoots it costs more than one that fails, but failures add up.
+    let share = max(1, budget / (2 * layers))
     for k in stride(from: layers - 1, through: 0, by: -1) {
+      var step = share
       var limit = dolls[k + 1] + step
       dolls[k] = dolls[k + 1]
       while true {
@@ -97,7 +105,6 @@ package final class RussianDolls {
           dolls[k] = limit + 1
           if limit >= budget { return .proved }
           if sweep.largest < 30_000 { step *= 2 }
-          if sweep.largest > 300_000 { step = max(1, step / 2) }
           limit += step
           continue
         case .reached(let loss, let last):
@@ -109,7 +116,6 @@ package final class RussianDolls {
             return .optimum(kept: kept, labels: labels(tables: sweep.tables, last: last))
           }
         }
-        if sweep.largest > 100_000 { step = max(1, step / 2) }
         break
       }
     }
@@ -126,6 +132,19 @@ package final class RussianDolls {
         list[s] = penalty > Double(budget) ? .max : Int32(penalty)
       }
       return list
+    }
+    guard relaxation.prices.cuts.reduce(0, { $0 + $1.most * $1.price }) < Int(Int32.max) else {
+      return false
+    }
+    for l in 0..<layers {
+      let cuts = relaxation.prices.cuts.filter { $0.layer == l && $0.price > 0 }
+      let subsets = relaxation.layers[l]
+      let list = Block(subsets.count, Int32(0))
+      for s in 0..<subsets.count {
+        list[s] = Int32(cuts.reduce(0) { $0 + $1.count(subsets.masks[s]) * $1.price })
+      }
+      cutWeights.append(list)
+      cutTotals.append(cuts.reduce(0) { $0 + $1.most * $1.price })
     }
     let built = Block(layers - 1, Unmanaged<PathArcs>?.none)
     let perBoundary = limits.arcs / max(1, layers - 1)
@@ -245,16 +264,23 @@ package final class RussianDolls {
     let scaledLimit = limit * size
     let everyone: UInt64 = experts == 64 ? .max : (1 << UInt64(experts)) - 1
     let groups = self.groups
+    let cutWeights = self.cutWeights[k]
+    let cutTotal = cutTotals[k]
     WorkerPool.run(choices[0].count, threads: threads) { first in
       var state = [UInt16](repeating: 0, count: groups)
       var sorted = state
       var count = 0
       func extend(_ depth: Int, used: UInt64, penalty: Int, rest: Int) {
         if depth == groups {
-          for g in 0..<groups { sorted[g] = state[g] }
-          Self.sort(&sorted, groups)
+          var cutLoss = cutTotal
+          for g in 0..<groups {
+            sorted[g] = state[g]
+            cutLoss -= Int(cutWeights[Int(state[g])])
+          }
           count += 1
-          if table.insert(sorted, loss: 0, parent: -1) {
+          if penalty + cutLoss > limit { return }
+          Self.sort(&sorted, groups)
+          if table.insert(sorted, loss: Int32(cutLoss), parent: -1) {
             let states = shared.states.wrappingAdd(1, ordering: .relaxed).newValue
             if states > shared.limit { shared.overflow.store(true, ordering: .relaxed) }
           }
@@ -323,7 +349,8 @@ package final class RussianDolls {
     WorkerPool.run(PartitionTable.shardCount, threads: threads) { shard in
       let content = table.contents(ofShard: shard)
       let expansion = Expansion(
-        arcs: arcs[l], groups: groups, limit: limit, doll: doll, table: next)
+        arcs: arcs[l], groups: groups, limit: limit, doll: doll, cutWeights: cutWeights[l + 1],
+        cutTotal: cutTotals[l + 1], table: next)
       for position in 0..<content.count {
         if shared.isOver { return }
         expansion.expand(
@@ -350,6 +377,8 @@ package final class RussianDolls {
     let groups: Int
     let limit: Int
     let doll: Int
+    let cutWeights: Block<Int32>
+    let cutTotal: Int
     let table: PartitionTable
     var inserted = 0
     /// Of the groups in the order of the search: row, end of row; least penalty and least slack of this group and all after it.
@@ -362,7 +391,12 @@ package final class RussianDolls {
     var loss = 0
     var parent: Int64 = 0
 
-    init(arcs: PathArcs, groups: Int, limit: Int, doll: Int, table: PartitionTable) {
+    init(
+      arcs: PathArcs, groups: Int, limit: Int, doll: Int, cutWeights: Block<Int32>, cutTotal: Int,
+      table: PartitionTable
+    ) {
+      self.cutWeights = cutWeights
+      self.cutTotal = cutTotal
       self.arcs = arcs
       self.groups = groups
       self.limit = limit
@@ -430,9 +464,16 @@ package final class RussianDolls {
     /// the state's loss, and both bounds of a completion are within the limit.
     private func place(_ depth: Int, used: UInt64, penaltySum: Int, slackSum: Int) {
       if depth == groups {
-        sorted.base.update(from: chosen.base, count: groups)
+        var cutLoss = cutTotal
+        for g in 0..<groups {
+          sorted[g] = chosen[g]
+          cutLoss -= Int(cutWeights[Int(chosen[g])])
+        }
+        if penaltySum + cutLoss > limit { return }
         RussianDolls.sort(sorted.base, groups)
-        if table.insert(sorted.base, loss: Int32(slackSum), parent: parent) { inserted += 1 }
+        if table.insert(sorted.base, loss: Int32(slackSum + cutLoss), parent: parent) {
+          inserted += 1
+        }
         return
       }
       let mask = arcs.mask.base
