@@ -90,7 +90,8 @@ package struct GroupingSearch: Sendable {
       if control.isTimeOver { return .time }
       return control.workSpent >= control.workLimit ? .work : nil
     }
-    root.optimise(incumbent: { incumbent.kept }, effort: options.effort, control: control) {
+    let best = { incumbent.kept }
+    root.optimise(incumbent: best, effort: options.effort, control: control) {
       progress(Progress(bound: max($0.bound, incumbent.kept), nodes: 0, openNodes: 1))
     }
     if root.bound <= incumbent.kept {
