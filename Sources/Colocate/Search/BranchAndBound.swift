@@ -53,6 +53,9 @@ package struct GroupingSearch: Sendable {
     package let rootBound: Int
     /// "path": the root's bound closed it; "dolls": layered search at the root; "tree".
     package let method: String
+    /// Prices of the root's bound, for placements better than the incumbent.
+    package let rootPrices: PathPrices
+    /// The tree, where it was to be kept and the incumbent is proved.
     package let proof: ProofNode?
   }
 
@@ -82,7 +85,7 @@ package struct GroupingSearch: Sendable {
     func result(_ bound: Int, _ stop: Stop, nodes: Int, method: String) -> Result {
       Result(
         keptBound: max(min(bound, total), incumbent.kept), stop: stop, nodes: nodes,
-        rootBound: max(root.bound, incumbent.kept), method: method,
+        rootBound: max(root.bound, incumbent.kept), method: method, rootPrices: root.boundPrices,
         proof: options.keepsProof && stop == .proved ? proof.tree() : nil)
     }
     func stopReason() -> Stop? {
@@ -115,6 +118,10 @@ package struct GroupingSearch: Sendable {
     case .proved, .optimum:
       if case .optimum(let kept, let labels) = outcome {
         incumbent.offer(labels, kept: kept, source: .exact)
+        if incumbent.kept < kept {
+          // The best placement fails a condition that the relaxation does not know.
+          return result(kept, .finished, nodes: 1, method: "dolls")
+        }
       }
       proof.close(
         0,
@@ -291,6 +298,14 @@ private final class SearchTree: @unchecked Sendable {
     case .proved, .optimum:
       if case .optimum(let kept, let labels) = outcome {
         incumbent.offer(labels, kept: kept, source: .tree)
+        if incumbent.kept < kept {
+          // It fails a condition that the relaxation does not know: its value stays as a bound.
+          lock.wait()
+          givenUp = max(givenUp, kept)
+          inWork[node.number] = nil
+          lock.signal()
+          return
+        }
       }
       finish(
         node,

@@ -86,8 +86,10 @@ package final class RussianDolls {
     guard !relaxation.isEmpty, budget >= 0 else { return .proved }
     guard relaxation.experts <= 64, groups >= 2 else { return .overflow }
     guard budget < Int(Int32.max) / 4, prepare() else { return .overflow }
-    // What a doll adds to the next one, on average; a sweep that overshoots it costs more than one that fails, but failures add up.
-    let share = max(1, budget / (2 * layers))
+    // What a doll adds to the next one, on average; a sweep that overshoots it costs more than one that fails, but failures add up. A weak or
+    // missing incumbent must not make the steps large: then at most 1 % of B is taken for the gap.
+    let gap = min(budget, Int(relaxation.boundInTicks * 0.01))
+    let share = max(1, gap / (2 * layers))
     for k in stride(from: layers - 1, through: 0, by: -1) {
       var step = share
       var limit = dolls[k + 1] + step

@@ -29,7 +29,7 @@ extension StageSolver {
         problem: problem, subsetLimit: 2_100, threads: control.threads)
     else { return }
     relaxation.evaluate(
-      relaxation.startPrices(
+      experts: relaxation.startPrices(
         share: problem.total == 0 ? 0 : Double(incumbent.kept) / Double(problem.total)))
     relaxation.optimise(
       incumbent: { incumbent.kept }, control: control,
