@@ -1,5 +1,6 @@
 import ArgumentParser
 import Colocate
+import ColocateFormats
 import Foundation
 import MoEEngine
 
@@ -56,7 +57,12 @@ struct RunOptions: ParsableArguments {
 
   /// The plan's `[L, E]`, checked against the model and the ranks.
   private func read(plan path: String, for model: Model) throws(EngineError) -> [Int] {
-    let placement = try PlanDocument.placement(path)
+    let placement: Placement
+    do throws(FormatError) {
+      placement = try PlanFile.read(path).placement
+    } catch {
+      throw EngineError(error.description)
+    }
     let (config, ranks) = (model.config, model.communicator.size)
     guard placement.layers == config.layers, placement.experts == config.experts else {
       throw EngineError(
@@ -155,6 +161,11 @@ struct GenerateCommand: ParsableCommand {
   var new: Int
   @Flag(help: "Say where the time of the decode steps goes.")
   var timings = false
+  @Flag(
+    help:
+      "Compare the exchanges of the decode steps with bare MPI_Alltoallv of the same rows (slows the run)."
+  )
+  var compareExchange = false
   @Flag(help: "Print the figures as JSON.")
   var json = false
   @Option(
@@ -168,7 +179,8 @@ struct GenerateCommand: ParsableCommand {
   func run() throws {
     let (model, tokens, assignment) = try options.open(output: output)
     let result = try model.generate(
-      tokens, new: new, assignment: assignment, mode: mode.mode, times: timings)
+      tokens, new: new, assignment: assignment, mode: mode.mode, times: timings,
+      comparesExchange: compareExchange)
     guard model.communicator.isFirst else { return }
     if let output {
       try Npy.write(

@@ -17,6 +17,10 @@ struct GenerationFigures: Encodable {
   let prefillTokensPerComputingSecond: Double
   /// Per decode step and token row: bytes that left their rank.
   let decodeBytesPerToken: Double
+  /// Seconds of all exchanges of the decode steps, and of bare MPI_Alltoallv of the same rows; 0 where not compared.
+  let exchangeSeconds: Double
+  let bareExchangeSeconds: Double
+  let exchangeCalls: Int
   /// Shares of rank 0's decode time: by part, inside OpenBLAS, and what no part covers.
   let shares: [String: Double]?
 
@@ -33,6 +37,8 @@ struct GenerationFigures: Encodable {
     decodeTokensPerComputingSecond = rate(result.decodeTokens, result.timings.computing)
     prefillTokensPerComputingSecond = rate(
       result.prefillTokens, result.prefillTimings.computing)
+    (exchangeSeconds, bareExchangeSeconds) = (result.exchangeSeconds, result.bareExchangeSeconds)
+    exchangeCalls = result.exchangeCalls
     var bytes = 0
     for collective in Collective.allCases {
       for distance in [Distance.sameNode, .otherNode] {
@@ -70,6 +76,12 @@ struct GenerationFigures: Encodable {
         + "tokens/s, \(decodeSteps) steps decoded at \(rounded(decodeTokensPerSecond)) tokens/s"
         + (ranks > 1 ? ", \(rounded(decodeBytesPerToken)) bytes between ranks per token" : "")
     ]
+    if exchangeCalls > 0 {
+      func micro(_ seconds: Double) -> String { rounded(seconds / Double(exchangeCalls) * 1e6) }
+      lines.append(
+        "\(exchangeCalls) exchanges: \(micro(exchangeSeconds)) µs each, bare MPI_Alltoallv \(micro(bareExchangeSeconds)) µs, "
+          + "ratio \(String(format: "%.2f", exchangeSeconds / bareExchangeSeconds))")
+    }
     if let shares {
       let parts = shares.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
       lines.append(

@@ -99,9 +99,9 @@ extension Verification {
     )
     for run in runs {
       for line in run.disagreements { lines.append("\(run.name): \(line)") }
-      if run.routesThatDiffer > 0 && run.agrees {
+      if run.sequencesSetApart > 0 {
         lines.append(
-          "\(run.name): \(run.routesThatDiffer) routing choices differ from the baseline's (gates that are nearly equal)"
+          "\(run.name): in \(run.sequencesSetApart) sequences rounding chose between nearly equal gates differently; what follows in them is not compared"
         )
       }
     }

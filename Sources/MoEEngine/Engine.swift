@@ -46,6 +46,7 @@ public final class Engine {
   /// Of this rank, since the last reset.
   public internal(set) var traffic: Traffic
   public internal(set) var timings: Timings
+  public internal(set) var comparison = ExchangeComparison()
 
   /// The step under way, and its local rows.
   var step = Step(sequences: 0..<0, positions: 0..<0)
@@ -82,7 +83,7 @@ public final class Engine {
     config: ModelConfig, checkpoint: Checkpoint, assignment: [Int], mode: Mode,
     communicator: Communicator, capacity: Capacity, recordsRoutes: Bool, times: Bool
   ) throws(EngineError) {
-    MatrixProduct.prepare()
+    _ = MatrixProduct.isPrepared
     guard capacity.positions <= config.maxPositions else {
       throw EngineError(
         "\(capacity.positions) positions: the model was made for at most \(config.maxPositions) (max_position_embeddings)"
@@ -134,8 +135,9 @@ public final class Engine {
     }
     localRows = row
     contextEntries = 0
-    if let routes = work.routes {
+    if let routes = work.routes, let margins = work.margins {
       for i in 0..<(step.rows * config.layers * config.expertsPerToken) { routes[i] = -1 }
+      for i in 0..<(step.rows * config.layers) { margins[i] = -1 }
     }
   }
 

@@ -18,15 +18,24 @@ extension Engine {
     if communicator.size == 1 {
       for row in 0..<localRows { addLocalWork(row) }
     } else {
+      comparison.start(communicator)
       countCopies(layer.rank, l)
       packCopies(layer.rank)
       timings.stop(.packing, since: start)
       start = timings.start()
       exchangeRows(l)
       timings.stop(.collectives, since: start)
+      comparison.stop()
+      comparison.repeatBare(communicator) {
+        communicator.exchange(
+          work.dispatchSend, counts: work.sendCounts, offsets: work.sendOffsets,
+          into: work.dispatchReceive, counts: work.receiveCounts, offsets: work.receiveOffsets)
+      }
+      comparison.resume()
       start = timings.start()
       unpackCopies(layer)
       if moves { settle(layer.rank) } else { prepareReturn() }
+      comparison.stop()
     }
     timings.stop(.packing, since: start)
   }
@@ -35,6 +44,7 @@ extension Engine {
     guard communicator.size > 1 else { return }
     let d = config.hidden
     if !moves {
+      comparison.start(communicator)
       // Partial sums go back to where the rows came from, in the order they came.
       returnSums(l, counts: work.receiveRows, expected: work.sendRows)
       let start = timings.start()
@@ -42,9 +52,11 @@ extension Engine {
         VectorMath.add(work.combineReceive + i * d, to: work.x + Int(work.sentRow[i]) * d, count: d)
       }
       timings.stop(.packing, since: start)
+      comparison.stop()
       return
     }
     if config.expertsPerToken > 1 {
+      comparison.start(communicator)
       // sendRows and receiveRows now hold the partial sums', see settle.
       returnSums(l, counts: work.sendRows, expected: work.returnRows)
       let start = timings.start()
@@ -55,6 +67,7 @@ extension Engine {
           work.combineReceive + i * d, to: work.nextX + Int(work.returnRow[i]) * d, count: d)
       }
       timings.stop(.packing, since: start)
+      comparison.stop()
     }
     swap(&work.x, &work.nextX)
     swap(&work.rowIds, &work.nextRowIds)
@@ -288,5 +301,12 @@ extension Engine {
       into: work.combineReceive,
       counts: work.receiveCounts, offsets: work.receiveOffsets)
     timings.stop(.collectives, since: start)
+    comparison.stop()
+    comparison.repeatBare(communicator) {
+      communicator.exchange(
+        work.combineSend, counts: work.sendCounts, offsets: work.sendOffsets,
+        into: work.combineReceive, counts: work.receiveCounts, offsets: work.receiveOffsets)
+    }
+    comparison.resume()
   }
 }

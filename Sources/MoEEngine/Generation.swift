@@ -59,11 +59,15 @@ extension Engine {
     }
   }
 
-  /// The routes of the last step on rank 0, `[rows, L, k]`, rows by sequence and position. Only for engines that record them.
-  func collectRoutes() -> UnsafeMutablePointer<Int32> {
-    let routes = work.routes!
+  /// The routes of the last step on rank 0, `[rows, L, k]`, rows by sequence and position, and their margins, `[rows, L]`, bits of
+  /// floats. Only for engines that record them.
+  func collectRoutes() -> (
+    routes: UnsafeMutablePointer<Int32>, margins: UnsafeMutablePointer<Int32>
+  ) {
+    let (routes, margins) = (work.routes!, work.margins!)
     communicator.maxOnFirst(routes, count: step.rows * config.layers * config.expertsPerToken)
-    return routes
+    communicator.maxOnFirst(margins, count: step.rows * config.layers)
+    return (routes, margins)
   }
 }
 
@@ -146,7 +150,7 @@ extension Model {
         sequences: 0..<count, positions: tokens.positions, tokens: ids, stride: tokens.positions,
         logits: .none
       ) {
-        let routes = engine.collectRoutes()
+        let routes = engine.collectRoutes().routes
         guard communicator.isFirst else { return }
         for row in 0..<engine.step.rows {
           let at =
@@ -170,6 +174,10 @@ extension Model {
     /// Of the decode steps: this rank's times, all ranks' traffic.
     public let timings: Timings
     public let prefillTimings: Timings
+    /// Of the decode steps, on the rank that took longest; zeros where it was not asked for.
+    public let exchangeSeconds: Double
+    public let bareExchangeSeconds: Double
+    public let exchangeCalls: Int
     public let prefillTraffic: Traffic
     public let decodeTraffic: Traffic
     public let decodeSteps: Int
@@ -177,7 +185,8 @@ extension Model {
 
   /// Greedy decoding of `new` tokens after each prompt, all sequences together. No token ends a sequence.
   public func generate(
-    _ prompts: Tokens, new: Int, assignment: [Int], mode: Mode, times: Bool = false
+    _ prompts: Tokens, new: Int, assignment: [Int], mode: Mode, times: Bool = false,
+    comparesExchange: Bool = false
   ) throws(EngineError) -> Generated {
     let (sequences, prompt) = (prompts.sequences, prompts.positions)
     let length = prompt + new
@@ -185,6 +194,7 @@ extension Model {
       sequences: sequences, positions: length,
       rows: min(512 * communicator.size, sequences * prompt))
     let engine = try engine(assignment: assignment, mode: mode, capacity: capacity, times: times)
+    engine.comparison.isOn = comparesExchange && communicator.size > 1
     let memory = Memory()
     let tokens = try memory.integers(sequences * length)
     for sequence in 0..<sequences {
@@ -219,6 +229,9 @@ extension Model {
       prefillTokens: sequences * prompt, decodeTokens: sequences * max(0, new - 1),
       timings: engine.timings,
       prefillTimings: prefillTimings,
+      exchangeSeconds: communicator.max(engine.comparison.exchange),
+      bareExchangeSeconds: communicator.max(engine.comparison.bare),
+      exchangeCalls: engine.comparison.calls,
       prefillTraffic: prefillTraffic.overAllRanks(communicator),
       decodeTraffic: engine.traffic.overAllRanks(communicator), decodeSteps: max(0, new - 1))
   }
@@ -236,5 +249,6 @@ extension Engine {
   func resetStatistics() {
     traffic.reset()
     timings.reset()
+    comparison.reset()
   }
 }

@@ -17,25 +17,25 @@ enum MatrixProduct {
   /// Floats of W that each row of a few passes over before the next slab: 128 KiB.
   private static let slab = 1 << 15
 
-  /// Call once, before the first product.
+  /// Before the first product. The value means nothing; that it has been computed does.
   ///
   /// The kernels prefetch beyond the end of what is packed. In a buffer that has never been written to those pages do not exist yet, each
   /// prefetch walks the page table in vain, and products of 12 and more rows run at less than half their speed (13 instead of
   /// 29 GFLOP/s for 16 rows of 128 × 256) until some large product has touched the buffer: this one.
-  static func prepare() {
+  static let isPrepared: Bool = {
     openblas_set_num_threads(1)
     let (rows, inputs, outputs) = (64, 512, 2048)
-    let size = rows * inputs + inputs * outputs + rows * outputs
-    withUnsafeTemporaryAllocation(of: Float.self, capacity: size) { buffer in
-      buffer.initialize(repeating: 0)
-      let x = buffer.baseAddress!
-      let w = x + rows * inputs
+    let numbers = [Float](repeating: 0, count: rows * inputs + inputs * outputs)
+    var y = [Float](repeating: 0, count: rows * outputs)
+    numbers.withUnsafeBufferPointer { numbers in
+      let x = numbers.baseAddress!
       cblas_sgemm(
         CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(rows), blasint(outputs),
-        blasint(inputs), 1, x, blasint(inputs), w, blasint(outputs), 0, w + inputs * outputs,
+        blasint(inputs), 1, x, blasint(inputs), x + rows * inputs, blasint(outputs), 0, &y,
         blasint(outputs))
     }
-  }
+    return true
+  }()
 
   /// Y = X · W (+ Y if `adds`).
   /// - Parameters:

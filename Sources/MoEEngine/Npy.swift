@@ -1,3 +1,4 @@
+import ColocateFormats
 import Foundation
 
 /// Numpy's `.npy`: what the engine reads (whole numbers) and writes (token ids, routes, logits).
@@ -90,12 +91,19 @@ package enum Npy {
   package static func write<Element: BitwiseCopyable>(
     _ path: String, type: String, shape: [Int], data: [Element]
   ) throws(EngineError) {
-    var bytes = Data(header(type: type, shape: shape))
-    data.withUnsafeBytes { bytes.append(contentsOf: $0) }
     do {
-      try bytes.write(to: URL(fileURLWithPath: path), options: .atomic)
+      try AtomicFile.write(to: path) { file in
+        try file.put(header(type: type, shape: shape))
+        // In pieces: logits can be large.
+        var first = 0
+        while first < data.count {
+          let end = min(first + 1 << 16, data.count)
+          try data[first..<end].withUnsafeBytes { try file.put($0) }
+          first = end
+        }
+      }
     } catch {
-      throw EngineError("\(path): cannot be written: \(error.localizedDescription)")
+      throw EngineError("\(error)")
     }
   }
 }

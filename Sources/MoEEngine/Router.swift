@@ -22,14 +22,18 @@ extension Engine {
       let (chosen, gates) = (work.chosen + row * k, work.gates + row * k)
       VectorMath.softmax(p, count: experts)
       Self.largest(k, of: p, count: experts, chosen, gates)
+      if let routes = work.routes, let margins = work.margins {
+        let at = Int(work.rowIds[row]) * config.layers + l
+        (routes + at * k).update(from: chosen, count: k)
+        // The least lead of a chosen expert over the next one, the best that was not chosen included.
+        var margin = k < experts ? gates[k - 1] - p[VectorMath.argmax(p, count: experts)] : 1
+        for j in 1..<max(k, 1) { margin = min(margin, gates[j - 1] - gates[j]) }
+        margins[at] = Int32(bitPattern: margin.bitPattern)
+      }
       if config.normalisesTopK {
         var sum: Float = 0
         for j in 0..<k { sum += gates[j] }
         for j in 0..<k { gates[j] /= sum }
-      }
-      if let routes = work.routes {
-        let at = (Int(work.rowIds[row]) * config.layers + l) * k
-        (routes + at).update(from: chosen, count: k)
       }
     }
     timings.stop(.vectors, since: start)

@@ -29,6 +29,8 @@ public struct Verification: Encodable, Sendable {
     /// From the baseline's.
     public var largestLogitDifference: Float = 0
     public var routesThatDiffer = 0
+    /// Sequences in which rounding tipped a choice between nearly equal gates; what follows in them is not compared.
+    public var sequencesSetApart = 0
     public var nextTokensThatDiffer = 0
     /// What did not agree, a line each.
     public var disagreements: [String] = []
@@ -93,6 +95,8 @@ public struct Verification: Encodable, Sendable {
   public var agrees: Bool { runs.allSatisfy(\.agrees) }
   /// Largest logit difference that counts as equal, as a share of the logits' scale.
   public static let tolerance: Float = 1e-4
+  /// A gate's lead, in probability, below which rounding may choose another expert.
+  public static let nearlyEqual: Float = 1e-4
 }
 
 extension Model {
@@ -126,7 +130,7 @@ extension Model {
 
     let (first, counts) = try run(.home, "contiguous", contiguous, prompts, new: new, baseline)
     report.runs.append(first)
-    baseline.isComplete = true
+    baseline.complete()
     communicator.broadcast(baseline.tokens, count: prompts.sequences * baseline.length)
     report.logitScale = baseline.scale
     report.runs.append(try run(.coherent, "contiguous", contiguous, prompts, new: new, baseline).0)
@@ -170,10 +174,11 @@ extension Model {
       mode: mode, placement: placement, expertsPerToken: config.expertsPerToken,
       nodeOf: communicator.nodeOf)
     var expectedContexts = 0
+    baseline.restart()
 
     /// Between two steps: routes and logits to rank 0.
     func afterStep() {
-      let routes = engine.collectRoutes()
+      let (routes, margins) = engine.collectRoutes()
       let step = engine.step
       let prefilled = step.positions.count > 1
       let lastOfPrompt = step.positions.upperBound >= prompt
@@ -183,15 +188,14 @@ extension Model {
         for row in 0..<step.rows {
           let sequence = step.sequence(Int32(row))
           prediction.add(route: routes + row * width, home: engine.home(sequence))
-          run.routesThatDiffer += baseline.compare(
-            routes: routes + row * width, sequence: sequence, position: step.position(Int32(row)))
+          baseline.compare(
+            routes: routes + row * width, margins: margins + row * config.layers,
+            sequence: sequence,
+            position: step.position(Int32(row)), &run)
         }
       }
       engine.collectLogits(baseline.buffer) { sequence, position, logits in
-        let (difference, sameToken) = baseline.compare(
-          logits: logits, sequence: sequence, position: position)
-        run.largestLogitDifference = max(run.largestLogitDifference, difference)
-        if !sameToken { run.nextTokensThatDiffer += 1 }
+        baseline.compare(logits: logits, sequence: sequence, position: position, &run)
       }
       communicator.barrier()
     }
@@ -243,8 +247,6 @@ extension Model {
     if !(run.largestLogitDifference <= Verification.tolerance * baseline.scale) {
       run.disagreements.append(
         "logits differ from the baseline's by up to \(run.largestLogitDifference), scale \(baseline.scale)"
-          + (run.routesThatDiffer > 0
-            ? "; \(run.routesThatDiffer) routing choices differ (gates that are nearly equal)" : "")
       )
     }
     return (run, counts)
@@ -348,8 +350,12 @@ private final class BaselineRun {
   private let logits: Floats
   /// `[sequences, length − 1, L, k]`
   private let routes: UnsafeMutablePointer<Int32>
+  /// `[sequences, length − 1, L]`: bits of floats.
+  private let margins: UnsafeMutablePointer<Int32>
   private(set) var scale: Float = 0
-  var isComplete = false
+  private(set) var isComplete = false
+  /// `[sequences]`: whether the run under way has taken another expert in the sequence.
+  private var isApart: [Bool]
   private let memory = Memory()
 
   init(model: Model, prompts: Tokens, new: Int) throws(EngineError) {
@@ -368,21 +374,51 @@ private final class BaselineRun {
     logits = try memory.floats(isFirst ? sequences * new * vocabulary : 0)
     routes = try memory.integers(
       isFirst ? sequences * (length - 1) * config.layers * config.expertsPerToken : 0)
+    margins = try memory.integers(isFirst ? sequences * (length - 1) * config.layers : 0)
+    isApart = [Bool](repeating: false, count: sequences)
   }
 
-  /// - Returns: how many choices differ.
-  func compare(routes other: UnsafePointer<Int32>, sequence: Int, position: Int) -> Int {
-    let width = config.layers * config.expertsPerToken
-    let mine = routes + (sequence * (length - 1) + position) * width
+  /// What comes is compared from now on.
+  func complete() { isComplete = true }
+
+  /// Another run begins.
+  func restart() {
+    for sequence in isApart.indices { isApart[sequence] = false }
+  }
+
+  /// A token's routes. Where a sequence takes its first other expert, the baseline's gates must have been nearly equal there.
+  func compare(
+    routes other: UnsafePointer<Int32>, margins otherMargins: UnsafePointer<Int32>, sequence: Int,
+    position: Int, _ run: inout Verification.Run
+  ) {
+    let (layers, k) = (config.layers, config.expertsPerToken)
+    let token = sequence * (length - 1) + position
+    let (mine, myMargins) = (routes + token * layers * k, margins + token * layers)
     guard isComplete else {
-      mine.update(from: other, count: width)
-      return 0
+      mine.update(from: other, count: layers * k)
+      myMargins.update(from: otherMargins, count: layers)
+      return
     }
-    return (0..<width).count { mine[$0] != other[$0] }
+    for l in 0..<layers {
+      let differing = (l * k..<(l + 1) * k).count { mine[$0] != other[$0] }
+      guard differing > 0 else { continue }
+      run.routesThatDiffer += differing
+      guard !isApart[sequence] else { continue }
+      isApart[sequence] = true
+      run.sequencesSetApart += 1
+      let margin = Float(bitPattern: UInt32(bitPattern: myMargins[l]))
+      if !(margin < Verification.nearlyEqual) {
+        run.disagreements.append(
+          "sequence \(sequence), position \(position), layer \(l): another expert, though the gates differ by \(margin)"
+        )
+      }
+    }
   }
 
-  /// - Returns: the largest difference, and whether the same token comes next.
-  func compare(logits other: UnsafePointer<Float>, sequence: Int, position: Int) -> (Float, Bool) {
+  /// The logits after a token, and the token that they choose.
+  func compare(
+    logits other: UnsafePointer<Float>, sequence: Int, position: Int, _ run: inout Verification.Run
+  ) {
     let vocabulary = config.vocabulary
     let mine = logits + (sequence * (length - prompt) + position + 1 - prompt) * vocabulary
     let next = Int32(VectorMath.argmax(other, count: vocabulary))
@@ -391,13 +427,13 @@ private final class BaselineRun {
       mine.update(from: other, count: vocabulary)
       for i in 0..<vocabulary { scale = max(scale, abs(other[i])) }
       token.pointee = next
-      return (0, true)
+      return
     }
-    var largest: Float = 0
+    guard !isApart[sequence] else { return }
     for i in 0..<vocabulary {
       let difference = abs(mine[i] - other[i])
-      if !(difference <= largest) { largest = difference }
+      if !(difference <= run.largestLogitDifference) { run.largestLogitDifference = difference }
     }
-    return (largest, next == token.pointee)
+    if next != token.pointee { run.nextTokensThatDiffer += 1 }
   }
 }

@@ -50,6 +50,8 @@ final class Workspace {
   let gates: Floats
   /// `[G, L, k]`: the routes of a step, −1 where another rank chose; nil unless they are recorded.
   let routes: Integers?
+  /// `[G, L]`: how far each layer's choice was from another one, see `route`; bits of floats, −1 where another rank chose.
+  let margins: Integers?
 
   // Dispatch and combine.
 
@@ -154,6 +156,7 @@ final class Workspace {
     chosen = try memory.integers(rows * k)
     gates = try memory.floats(rows * k)
     routes = recordsRoutes ? try memory.integers(rows * config.layers * k) : nil
+    margins = recordsRoutes ? try memory.integers(rows * config.layers) : nil
 
     sendRows = try memory.integers(ranks)
     receiveRows = try memory.integers(ranks)
