@@ -22,36 +22,37 @@ extension StageSolver {
     search.run(target: keptBound)
   }
 
-  /// Path relaxation, deletion, dolls.
+  /// Path relaxation, deletion, dolls, tree.
   func relaxPaths(_ incumbent: Incumbent) {
-    guard problem.groupSize <= 4 || problem.experts <= 16,
-      let relaxation = PathRelaxation(
-        problem: problem, subsetLimit: 2_100, threads: control.threads)
-    else { return }
-    relaxation.evaluate(
-      experts: relaxation.startPrices(
-        share: problem.total == 0 ? 0 : Double(incumbent.kept) / Double(problem.total)))
-    relaxation.optimise(
-      incumbent: { incumbent.kept }, control: control,
-      progress: { [self] in bound(max($0.bound, incumbent.kept), "path") })
-    guard !relaxation.isEmpty, relaxation.bound > incumbent.kept else {
-      bound(incumbent.kept, "path")
-      return
+    var search = GroupingSearch.Options()
+    search.gapLimit = Int(options.gapLimit * Double(problem.total - incumbent.kept))
+    search.nodesLimit = options.nodesLimit
+    search.keepsProof = options.keepsCertificate
+    let share = boundShare
+    let part = SearchControl(part: share, of: control)
+    let result = GroupingSearch(problem: problem, options: search).run(
+      incumbent: incumbent, control: part
+    ) { [self] progress in
+      bound(max(progress.bound, incumbent.kept), "path")
+      feed.tree(nodes: progress.nodes, open: progress.openNodes)
     }
-    guard !control.shouldStop else { return }
-    relaxation.evaluate(relaxation.boundPrices)
-    let dolls = RussianDolls(
-      relaxation: relaxation, incumbent: { incumbent.kept }, control: control)
-    let result = dolls.run { [self] dolls in bound(max(dolls.bound, incumbent.kept), "dolls") }
-    switch result {
-    case .proved:
-      bound(incumbent.kept, "dolls")
-    case .optimum(_, let labels):
-      let kept = problem.kept(labels)
-      incumbent.offer(labels, kept: kept, source: .tree)
-      bound(kept, "dolls")
-    case .overflow, .stopped: break
+    guard let result else { return }
+    nodes = result.nodes
+    bound(result.keptBound, result.method)
+    if boundMethod == "path" { boundMethod = result.method }
+    if result.stop == .nodes { stopReason = .nodes }
+    guard options.keepsCertificate else { return }
+    if let tree = result.proof {
+      proof = .tree(tree)
+    } else if let prices = result.rootPrices {
+      proof = .path(prices: prices)
     }
+  }
+
+  /// Seconds for the path search: all there is where it can hope for a proof, part of it where the co-location bound may be better.
+  private var boundShare: Double {
+    let remaining = control.remaining
+    return problem.groupSize <= 2 || problem.experts <= 16 ? remaining : remaining * 0.5
   }
 
   /// Co-location relaxation with cuts, for the larger part of what time is left.
