@@ -41,8 +41,35 @@ extension Certificate {
         guard !answer.values.isEmpty else { return nil }
         return chain(proof.problem, partitions: answer.partitions, values: answer.values)
       }
-    case .path(let prices): return .path(CertificatePrices(experts: prices))
+    case .path(let prices): return .path(CertificatePrices(prices))
+    case .tree(let tree): return .tree(CertificateTree(tree))
     case .colocation(let multipliers): return .colocation(multipliers)
+    }
+  }
+}
+
+extension CertificatePrices {
+  init(_ prices: PathPrices) {
+    self.init(
+      experts: prices.experts,
+      cuts: prices.cuts.map { Cut(layer: $0.layer, members: $0.members, price: $0.price) })
+  }
+}
+
+extension CertificateTree {
+  init(_ node: ProofNode) {
+    switch node {
+    case .bounded(let deletions, let prices):
+      self = .bounded(
+        deletions: deletions.map { CertificatePrices($0) }, prices: CertificatePrices(prices))
+    case .exhausted(let deletions, let prices, let dolls):
+      self = .exhausted(
+        deletions: deletions.map { CertificatePrices($0) }, prices: CertificatePrices(prices),
+        dolls: dolls)
+    case .branch(let deletions, let layer, let first, let second, let together, let apart):
+      self = .branch(
+        deletions: deletions.map { CertificatePrices($0) }, layer: layer, first: first,
+        second: second, together: CertificateTree(together), apart: CertificateTree(apart))
     }
   }
 }

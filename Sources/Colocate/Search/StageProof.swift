@@ -4,8 +4,10 @@ package struct StageProof: Sendable {
   package enum Kind: Sendable {
     /// All partitions, with their value function; or P = E.
     case chain(ChainProgram.Answer)
-    /// Prices of the path relaxation, `[L, E]` in ticks: `B(u)` at the root.
-    case path(prices: [Int])
+    /// Prices of the path relaxation: `B(u)` at the root.
+    case path(prices: PathPrices)
+    /// The tree of `GroupingSearch`.
+    case tree(ProofNode)
     /// Multipliers of the co-location relaxation.
     case colocation(ColocationMultipliers)
   }

@@ -44,8 +44,8 @@ extension StageSolver {
     guard options.keepsCertificate else { return }
     if let tree = result.proof {
       proof = .tree(tree)
-    } else if let prices = result.rootPrices {
-      proof = .path(prices: prices)
+    } else {
+      proof = .path(prices: result.rootPrices)
     }
   }
 

@@ -34,7 +34,7 @@ final class StageSolver {
   var nodes = 0
   var proof: StageProof.Kind?
   private(set) lazy var pool = PartitionPool(problem: problem)
-  private var stopReason: StopReason?
+  var stopReason: StopReason?
 
   init(
     name: String, problem: GroupingProblem, options: SolverOptions, control: SearchControl,
