@@ -45,6 +45,11 @@ struct SolveCommand: ParsableCommand {
     help: ArgumentHelp("Where the plan goes.", valueName: "PLAN.json|PLAN.csv"))
   var output: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Where the evidence for the bound goes, for `colocate check` (JSON).", valueName: "FILE"))
+  var certificate: String?
+
   @OptionGroup var printing: OutputOptions
 
   func validate() throws {
@@ -63,6 +68,7 @@ struct SolveCommand: ParsableCommand {
         loadCap: cap)
     }
     var options = solver.options(defaultTime: 60)
+    options.keepsCertificate = certificate != nil
     options.warmStart = try warmStart.map {
       let plan = try PlanInput.read(
         $0, for: input.counts, gpus: topology.gpus, nodes: topology.nodes)
@@ -107,6 +113,16 @@ struct SolveCommand: ParsableCommand {
       } else {
         try plan.write(to: output)
       }
+    }
+    if let certificate {
+      guard
+        let proof = CertificateFile(of: outcome, instance: instance, threads: options.threads)
+      else {
+        throw CommandFailure(
+          "no certificate: the run ended without evidence that one can hold (\(outcome.stages.map(\.boundMethod).joined(separator: ", ")))",
+          .limit)
+      }
+      try proof.write(to: certificate, tool: plan.tool)
     }
     if output == nil || printing.json { Terminal.result(plan.json.text) }
     summarise(plan, outcome)
