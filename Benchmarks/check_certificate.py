@@ -666,6 +666,7 @@ def caps_of(cap, loads, gpus, certificate):
 
 def check(certificate, w, loads, v):
     need(certificate["format"] == "colocate-certificate" and certificate["version"] == 1, "not a certificate of version 1")
+    need(certificate["objective"]["name"] in ("flat", "staged", "joint"), "an unknown objective")
     L, E, N, G = (certificate[k] for k in ("layers", "experts", "nodes", "gpus_per_node"))
     need(loads.shape == (L, E), f"counts for {loads.shape}, expected {(L, E)}")
     words = [np.array([L, E], np.int64), w.ravel(), loads.ravel()] + ([v.ravel()] if v is not None else [])

@@ -463,6 +463,25 @@ def versions():
     return ", ".join(found)
 
 
+def write(table, options, load):
+    """The table as it is, so that an interrupted run leaves what it has."""
+    out = pathlib.Path(options.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{out}.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+    with open(f"{out}.md", "w") as file:
+        file.write(f"# Peers, side by side, {datetime.date.today().isoformat()}\n\n")
+        file.write(f"{machine()}. {options.time_limit:g} s and {options.threads} threads for each run (SCIP has one). ")
+        file.write(f"Load average before the first run: {load:.1f}. {versions()}.\n\n")
+        file.write("Crossings are recounted from each placement; gap = (crossings - bound) / crossings; – where there is none.\n\n")
+        keys = [k for k in table[0] if k != "crossings"]
+        file.write("| " + " | ".join(keys) + " |\n|" + "---|" * len(keys) + "\n")
+        for row in table:
+            file.write("| " + " | ".join(shown(k, row[k]) for k in keys) + " |\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", required=True, help="the built colocate")
@@ -493,21 +512,7 @@ def main():
             add(solver, "", isolated(run, limit, case, options.time_limit, options.threads, None))
             if solver not in ("METIS",) and start is not None and "licence" not in table[-1]["note"]:
                 add(solver, "from our placement", isolated(run, limit, case, options.time_limit, options.threads, start))
-    out = pathlib.Path(options.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{out}.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(table[0]))
-        writer.writeheader()
-        writer.writerows(table)
-    with open(f"{out}.md", "w") as file:
-        file.write(f"# Peers, side by side, {datetime.date.today().isoformat()}\n\n")
-        file.write(f"{machine()}. {options.time_limit:g} s and {options.threads} threads for each run (SCIP has one). ")
-        file.write(f"Load average before the first run: {load:.1f}. {versions()}.\n\n")
-        file.write("Crossings are recounted from each placement; gap = (crossings - bound) / crossings; – where there is none.\n\n")
-        keys = [k for k in table[0] if k != "crossings"]
-        file.write("| " + " | ".join(keys) + " |\n|" + "---|" * len(keys) + "\n")
-        for row in table:
-            file.write("| " + " | ".join(shown(k, row[k]) for k in keys) + " |\n")
+        write(table, options, load)
     return 0
 
 

@@ -168,7 +168,7 @@ import Testing
         do {
           _ = try CertificateFile.read(path)
           Issue.record("accepted: \(broken.prefix(60))")
-        } catch {
+        } catch let error as FormatError {
           #expect(!error.description.contains("\n"), "\(error)")
           #expect(error.file == path)
         }
