@@ -99,8 +99,8 @@ public struct Outcome: Sendable {
   public let crossings: Crossings?
   /// `Objective.value(of:)` of the placement.
   public let value: Int?
-  /// No placement has a smaller value; 0 where nothing is known. For a staged objective: no placement that spreads the experts over
-  /// the nodes as this one does; `stages` says what is known of each step, `joint` what is known of any placement.
+  /// No placement has a smaller value; 0 where nothing is known. For a staged objective whose first step is proved: no placement
+  /// that spreads the experts over the nodes as this one does; `stages` says what is known of each step, `joint` of any placement.
   public let bound: Int
   /// One entry for flat and joint; for staged one for the nodes, one for each node's inside.
   public let stages: [StageOutcome]

@@ -112,8 +112,12 @@ struct SolveRun: Sendable {
         }
       }
     }
+    // With the first step proved: what any placement costs that splits the nodes as it says. Otherwise only what holds for any
+    // placement: GPU crossings are at least node crossings.
     let bound =
-      nodes.outcome.value + stages.dropFirst().reduce(0) { $0 + $1.bound }
+      nodes.outcome.status == .optimal
+      ? nodes.outcome.value + stages.dropFirst().reduce(0) { $0 + $1.bound }
+      : nodes.outcome.bound
     return outcome(
       labels: assignment, bound: bound, stages: stages,
       stopReason: reasons.first { $0 != .proved && $0 != .gap }
