@@ -45,7 +45,7 @@ def call(command, core):
     if core is not None:
         command = ["taskset", "-c", str(core), *command]
     done = subprocess.run(
-        [str(part) for part in command], env=environment(), capture_output=True, text=True)
+        [str(part) for part in command], env=environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}\n{done.stderr[-2000:]}")
     return json.loads(done.stdout[done.stdout.index("{") :])
