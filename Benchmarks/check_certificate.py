@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks a Colocate certificate with numpy, from DESIGN.md's formulas. Shares no code with the solver.
+"""Checks a Colocate certificate with numpy, from the formulas of the bounds. Shares no code with the solver.
 
     python3 Benchmarks/check_certificate.py CERTIFICATE COUNTS.npy [COUNTS.npy ...]
     python3 Benchmarks/check_certificate.py --top-k first CERTIFICATE TRACE.npy

@@ -9,8 +9,9 @@ public struct SolverOptions: Hashable, Sendable {
   public var gapLimit: Double = 0
   /// Nodes of the search tree; nil for no limit.
   public var nodesLimit: Int?
-  /// Work in units that do not depend on the machine; nil for no limit. With a work limit and no time limit the result
-  /// is the same on every machine, for any number of threads.
+  /// Work in units that do not depend on the machine, each about one proposal of local search; nil for no limit. With a work limit and
+  /// no time limit nothing depends on the clock, and the result is the same for any number of threads; except that where a tree is
+  /// searched by several threads, what an unfinished tree has found when the work is used up may differ.
   public var workLimit: Int?
   /// Threads that may work at the same time.
   public var threads: Int = 2
@@ -35,9 +36,18 @@ public struct JointWeights: Hashable, Sendable {
   /// Inside a node.
   public var intraNode: Int
 
-  public init(interNode: Int = 4, intraNode: Int = 1) {
+  public init(interNode: Int = 8, intraNode: Int = 1) {
     self.interNode = interNode
     self.intraNode = intraNode
+  }
+
+  /// With other weights the bound on the joint objective would not hold.
+  func check() throws(ModelError) {
+    guard intraNode >= 0, interNode >= intraNode, interNode <= 1_000_000 else {
+      throw .sizes(
+        "joint weights \(interNode) (between nodes) and \(intraNode) (inside a node): expected 0 ≤ inside ≤ between ≤ 1000000"
+      )
+    }
   }
 }
 
@@ -184,10 +194,12 @@ public struct Solver: Sendable {
   /// Solves `instance`; returns when a limit of the options is reached or nothing is left to do.
   /// - Parameter onProgress: called on the calling thread, with each new incumbent and otherwise about ten times a second;
   ///   answering `.stop` ends the run with what it has.
-  /// - Throws: `ModelError.placement` where the warm start is for another model or machine, or breaks the load cap.
+  /// - Throws: `ModelError.placement` where the warm start is for another model or machine, or breaks the load cap; `ModelError.sizes`
+  ///   where `jointWeights` are out of order.
   public func solve(
     _ instance: Instance, onProgress: (Progress) -> ProgressAction = { _ in .proceed }
   ) throws(ModelError) -> Outcome {
+    try options.jointWeights.check()
     if let warmStart = options.warmStart {
       try instance.counts.check(warmStart)
       guard warmStart.topology == instance.topology else {

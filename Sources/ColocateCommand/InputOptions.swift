@@ -107,12 +107,13 @@ enum ObjectiveName: String, ExpressibleByArgument, CaseIterable {
 struct JointOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Joint objective: cost of a token that changes nodes.", valueName: "W"))
+      "Cost of a token that changes nodes, in the joint objective; a staged plan is compared with it.",
+      valueName: "W"))
   var interNode: Int = 8
 
   @Option(
     help: ArgumentHelp(
-      "Joint objective: cost of a token that changes GPUs inside a node.", valueName: "W"))
+      "Cost of a token that changes GPUs inside a node, likewise.", valueName: "W"))
   var intraNode: Int = 1
 
   func objective(_ name: ObjectiveName) -> Objective {

@@ -69,6 +69,7 @@ struct SolveCommand: ParsableCommand {
     }
     var options = solver.options(defaultTime: 60)
     options.keepsCertificate = certificate != nil
+    options.jointWeights = JointWeights(interNode: joint.interNode, intraNode: joint.intraNode)
     options.warmStart = try warmStart.map {
       let plan = try PlanInput.read(
         $0, for: input.counts, gpus: topology.gpus, nodes: topology.nodes)
@@ -104,6 +105,7 @@ struct SolveCommand: ParsableCommand {
     plan.stopReason = outcome.stopReason
     plan.bound = outcome.bound
     plan.stages = outcome.stages
+    plan.joint = outcome.joint
     plan.traces = input.traces
     plan.options = Self.json(options, reading: reading)
     plan.tool = "colocate \(ColocateTool.version)"
@@ -179,6 +181,11 @@ struct SolveCommand: ParsableCommand {
     for stage in outcome.stages where outcome.stages.count > 1 {
       printing.note(
         "  \(ProgressLog.left(stage.name, 14))\(stage.value) crossings, bound \(stage.bound) (\(stage.boundMethod)), gap \(Show.percent(stage.gap, 3)), \(stage.status.rawValue) (\(stage.stopReason.rawValue))"
+      )
+    }
+    if let joint = outcome.joint {
+      printing.note(
+        "joint           \(joint.value) (\(joint.interNode) × between nodes + \(joint.intraNode) × inside), no placement below \(joint.bound), gap \(Show.percent(joint.gap, 3))"
       )
     }
     printing.note(

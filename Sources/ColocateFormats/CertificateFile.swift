@@ -11,7 +11,7 @@ import Foundation
 ///       "assignment": [ GPU of each expert, a row for each layer ],
 ///       "stages": [ { "name": "gpus", "kept": …, "kept_bound": …, "evidence": { "kind": …, … } }, … ] }
 ///
-/// Evidence by kind (what it proves: `Certificate.Evidence` and DESIGN.md):
+/// Evidence by kind (what it proves: `Certificate.Evidence`):
 ///
 ///     one-group
 ///     assignment    rows, columns: [L-1][E]

@@ -10,7 +10,7 @@ import Colocate
 ///       "status": "feasible", "stop_reason": "time", "value": …, "bound": …, "gap": …,
 ///       "crossings": { "total": …, "gpu": …, "node": …, "gpu_per_boundary": […], "node_per_boundary": […] },
 ///       "load": { "max_over_mean": …, "per_layer": [ tokens of each GPU, a row for each layer ] },
-///       "stages": [ … ], "traces": [ { "file": …, "sha256": … } ], "options": { … },
+///       "stages": [ … ], "joint": { "inter_node": 8, "intra_node": 1, "value": …, "bound": … } (of a staged plan), "traces": [ { "file": …, "sha256": … } ], "options": { … },
 ///       "assignment": [ GPU of each expert, a row for each layer ], "tool": "colocate 0.1.0" }
 ///
 /// Only `format`, `version`, `layers`, `experts`, `topology` and `assignment` are needed to read one.
@@ -45,6 +45,8 @@ public struct PlanFile: Sendable {
   public var gpuLoads: [Int] = []
   public var loadImbalance: Double?
   public var stages: [StageOutcome] = []
+  /// What a staged plan is worth by the joint objective.
+  public var joint: JointComparison?
   public var traces: [Trace] = []
   /// What the solver was asked, in the order to be written.
   public var options: [(key: String, value: JSONText)] = []
@@ -114,6 +116,16 @@ public struct PlanFile: Sendable {
         ))
     }
     if !stages.isEmpty { members.append(("stages", .array(stages.map(Self.json)))) }
+    if let joint {
+      members.append(
+        (
+          "joint",
+          .object([
+            ("inter_node", .integer(joint.interNode)), ("intra_node", .integer(joint.intraNode)),
+            ("value", .integer(joint.value)), ("bound", .integer(joint.bound)),
+          ])
+        ))
+    }
     if !traces.isEmpty {
       members.append(
         (

@@ -7,7 +7,7 @@
 ///   again and keeps it. Partial sums of other ranks follow it there; with one expert per token there are none, and no combine.
 ///   Both sides know from the row's expert ids which partial sums are to come, in ascending order of row ids: no header, no counts.
 ///
-/// Per token, with R_l the ranks of its experts and a_l where it is (DESIGN.md §6):
+/// Per token, with R_l the ranks of its experts and a_l where it is:
 ///     home: 2·d·|R_l \ {home}|        coherent: d·(|R_l \ {a_l}| + |R_l \ {a_{l+1}}|)
 extension Engine {
   func dispatch(_ l: Int) {

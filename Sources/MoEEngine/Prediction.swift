@@ -1,6 +1,6 @@
 import Colocate
 
-/// What the formulas of DESIGN.md §6 and the solver's objective say a run must send, from its routes alone.
+/// What the formulas of Exchange.swift and the solver's objective say a run must send, from its routes alone.
 ///
 /// Per token, with `R_l` the ranks of its experts in layer l, `a_l` where it is and P ranks:
 ///

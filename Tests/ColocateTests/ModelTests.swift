@@ -21,6 +21,22 @@ import Testing
     #expect(throws: ModelError.self) { try LoadCap(.nan) }
   }
 
+  /// Loads and co-activations that are fine one by one and too large together are refused, not overflowed.
+  @Test func sumsThatOverflowAreRefused() {
+    let zeros = [Int](repeating: 0, count: 300 * 300)
+    #expect(throws: ModelError.self) {
+      try TransitionCounts(
+        layers: 2, experts: 300, weights: zeros,
+        loads: [Int](repeating: Int.max >> 16, count: 600))
+    }
+    var together = [Int](repeating: Int.max >> 24, count: 2 * 300 * 300)
+    for l in 0..<2 { for e in 0..<300 { together[(l * 300 + e) * 300 + e] = 0 } }
+    #expect(throws: ModelError.self) {
+      try TransitionCounts(layers: 2, experts: 300, weights: zeros, coactivation: together)
+    }
+    #expect(throws: ModelError.self) { try LoadCap(numerator: 1_000_000_000_000, denominator: 1) }
+  }
+
   @Test func impossibleCapNamesTheSmallestPossibleOne() throws {
     // One expert has 7 of 10 tokens: on 2 GPUs no cap below 1.4 can be met.
     let counts = try TransitionCounts(

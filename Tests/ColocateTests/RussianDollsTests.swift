@@ -52,15 +52,44 @@ import Testing
     #expect(dolls.bound == optimum.kept, "\(random)")
   }
 
-  @Test func declaresOverflow() {
+  /// Six layers of eight experts on four GPUs, without structure.
+  private func unstructured() -> GroupingProblem {
     var generator = SeededGenerator(seed: 3)
     let weights = (0..<(5 * 64)).map { _ in generator.next(below: 20) }
     let counts = try! TransitionCounts(layers: 6, experts: 8, weights: weights)
-    let problem = GroupingProblem(
+    return GroupingProblem(
       layers: 6, experts: 8, groups: 4, weights: weights, loads: counts.loads)
+  }
+
+  /// The clock is looked at before the first complete partition, which a deep tree may never reach: not even the last layer's doll,
+  /// which is listed and nothing else, is found.
+  @Test func stopsInsideTheListOfStarts() {
+    let problem = unstructured()
+    let relaxation = PathRelaxation(problem: problem, threads: 1)!
+    relaxation.evaluate(experts: relaxation.startPrices(share: 0.5))
+    let control = SearchControl()
+    control.cancel()
+    let dolls = RussianDolls(relaxation: relaxation, incumbent: { 0 }, control: control)
+    guard case .stopped = dolls.run() else {
+      Issue.record("a cancelled search went on")
+      return
+    }
+    #expect(dolls.reached == problem.layers)
+  }
+
+  @Test func declaresOverflow() {
+    let problem = unstructured()
     let relaxation = PathRelaxation(problem: problem, threads: 1)!
     relaxation.evaluate(experts: relaxation.startPrices(share: 0.5))
     var limits = RussianDolls.Limits()
+    limits.bytes = 1
+    let small = RussianDolls(
+      relaxation: relaxation, limits: limits, incumbent: { 0 }, control: SearchControl())
+    guard case .overflow = small.run() else {
+      Issue.record("one byte cannot be enough")
+      return
+    }
+    limits = RussianDolls.Limits()
     limits.states = 3
     let dolls = RussianDolls(
       relaxation: relaxation, limits: limits, incumbent: { 0 }, control: SearchControl())

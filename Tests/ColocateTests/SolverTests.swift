@@ -108,6 +108,32 @@ import Testing
     }
   }
 
+  /// A work limit alone: nothing depends on the clock or on the number of threads, neither the answer nor the bound.
+  @Test func aWorkLimitCanBeRepeated() throws {
+    var generator = SeededGenerator(seed: 8)
+    let weights = (0..<(5 * 32 * 32)).map { _ in generator.next(below: 50) }
+    let counts = try TransitionCounts(layers: 6, experts: 32, weights: weights)
+    let instance = try Instance(counts: counts, topology: Topology(gpus: 4))
+    var answers = Set<[Int]>()
+    for threads in [1, 2, 4] {
+      var options = SolverOptions()
+      options.timeLimit = nil
+      options.workLimit = 30_000_000
+      options.threads = threads
+      let outcome = try Solver(options).solve(instance)
+      #expect(outcome.bound > 0 && outcome.stopReason == .work, "\(outcome.stopReason)")
+      answers.insert([try #require(outcome.value), outcome.bound])
+    }
+    #expect(answers.count == 1, "\(answers)")
+  }
+
+  @Test func jointWeightsOutOfOrderAreRefused() throws {
+    let instance = try instance(RandomProblem(seed: 3, experts: [4]))
+    var options = options
+    options.jointWeights = JointWeights(interNode: 1, intraNode: 2)
+    #expect(throws: ModelError.self) { try Solver(options).solve(instance) }
+  }
+
   @Test func stoppingKeepsTheIncumbent() throws {
     var generator = SeededGenerator(seed: 5)
     let weights = (0..<(7 * 32 * 32)).map { _ in generator.next(below: 50) }

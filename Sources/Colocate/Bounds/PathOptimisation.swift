@@ -32,6 +32,11 @@ extension PathRelaxation {
     package init() {}
   }
 
+  /// Arcs of all boundaries.
+  private var arcCount: Int {
+    zip(layers, layers.dropFirst()).reduce(0) { $0 + $1.0.count * $1.1.count }
+  }
+
   /// Start: half of an expert's incident weight, scaled to the share that can be kept.
   package func startPrices(share: Double) -> [Int] {
     var start = [Int](repeating: 0, count: problem.layers * experts)
@@ -95,7 +100,9 @@ extension PathRelaxation {
           relaxation: self, mu: mu, cutoff: effort.cutoff, arcLimit: effort.arcLimit,
           previous: latest?.cutoffs ?? [])
         latest = smooth
-        control.spend(1)
+        // An arc of the exact evaluation takes about a thirtieth of a unit.
+        control.spend(1 + arcCount / 32)
+        if control.isWorkOver { return }
         guard var value = smooth.evaluate(point, gradient: gradient.base) else { return }
         evaluationsLeft -= 1
         let reference = point

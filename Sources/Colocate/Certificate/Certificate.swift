@@ -14,7 +14,7 @@ package struct Certificate: Sendable {
     /// A value function of the chain of partitions, `[L][partitions]` in the order of `CertificatePartitions`:
     /// f_0(Π) ≥ inside(Π), f_{l+1}(Π') ≥ f_l(Π) + θ_l(Π, Π') + inside(Π'), so nothing exceeds max f_{L-1}.
     case chain(values: [[Int]])
-    /// Prices of the path relaxation (DESIGN: B(u) = Σu + P·λ(u)), in units of 1/64.
+    /// Prices of the path relaxation (B(u) = Σu + P·λ(u), PathRelaxation.swift), in units of 1/64.
     case path(CertificatePrices)
     /// Multipliers of the co-location relaxation.
     case colocation(ColocationMultipliers)

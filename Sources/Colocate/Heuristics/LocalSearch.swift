@@ -1,6 +1,3 @@
-import Dispatch
-import Synchronization
-
 /// Finds good placements, for as long as it is let: annealing, recombination, reheating.
 ///
 /// A round gives each of a fixed number of streams a task of its own with its own random numbers. Rounds come in threes: start anew (annealing from scratch,
@@ -133,7 +130,7 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
         if known.kept > epoch.best?.value ?? -1 { epoch.best = (known.labels, known.kept) }
       }
       let now = epoch
-      parallel(streams) { self.stream($0, now, moves: budget) }
+      concurrentFor(streams, threads: control.threads) { self.stream($1, now, moves: budget) }
       control.spend(budget * streams)
       for table in tables { take(table.placement, table.value, .localSearch, &epoch) }
       recombine(&epoch)
@@ -196,17 +193,6 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
 
   private func offer(_ labels: [Int], _ value: Int, _ source: Incumbent.Source) {
     search.incumbent.offer(labels, kept: value, source: source)
-  }
-
-  private func parallel(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
-    let next = Atomic<Int>(0)
-    DispatchQueue.concurrentPerform(iterations: min(count, search.control.threads)) { _ in
-      while true {
-        let task = next.wrappingAdd(1, ordering: .relaxed).oldValue
-        guard task < count else { return }
-        body(task)
-      }
-    }
   }
 
   /// Where a stream starts anew other than at random: in the first round from whole paths, the heaviest pairs and the greedy layers,

@@ -19,11 +19,7 @@ public struct Instance: Hashable, Sendable {
   ) throws(ModelError) {
     _ = try topology.expertsPerGPU(experts: counts.experts)
     if case .joint(let inter, let intra) = objective {
-      guard intra >= 0, inter >= intra, inter <= 1_000_000 else {
-        throw .sizes(
-          "joint weights \(inter) (between nodes) and \(intra) (inside a node): expected 0 ≤ inside ≤ between ≤ 1000000"
-        )
-      }
+      try JointWeights(interNode: inter, intraNode: intra).check()
     }
     self.counts = counts
     self.topology = topology

@@ -10,14 +10,14 @@ public struct LoadCap: Hashable, Sendable {
   /// Where one layer cannot meet the ratio, use that layer's smallest possible cap instead.
   public let relaxedToFeasible: Bool
 
-  /// - Throws: `ModelError.cap` where the ratio is below 1 (even shares are the least that can be).
+  /// - Throws: `ModelError.cap` where the ratio is not from 1 (even shares are the least that can be) to 1000.
   public init(
     numerator: Int, denominator: Int, relaxedToFeasible: Bool = false
   ) throws(ModelError) {
     guard denominator > 0, denominator <= 1_000_000_000, numerator >= denominator,
-      numerator <= 1_000_000_000_000
+      numerator / 1000 <= denominator
     else {
-      throw .cap("a load cap of \(numerator)/\(denominator): expected a ratio of at least 1")
+      throw .cap("a load cap of \(numerator)/\(denominator): expected a ratio from 1 to 1000")
     }
     self.numerator = numerator
     self.denominator = denominator

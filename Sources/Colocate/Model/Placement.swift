@@ -56,7 +56,7 @@ public struct Placement: Hashable, Sendable {
   }
 
   /// The same placement with its interchangeable labels in one order: within layer 0, nodes by their smallest expert, and
-  /// the GPUs of a node by theirs. Crossings and loads do not change (DESIGN: "labels are relative").
+  /// the GPUs of a node by theirs. Crossings and loads do not change.
   public func canonical() -> Placement {
     let g = topology.gpusPerNode
     var smallest = [Int](repeating: Int.max, count: topology.gpus)

@@ -65,7 +65,11 @@ public struct TransitionCounts: Hashable, Sendable {
           throw .counts(
             "load \(load) of layer \(index / experts), expert \(index % experts) is out of range")
         }
-        sum += load
+        let (more, overflow) = sum.addingReportingOverflow(load)
+        guard !overflow, more <= Int.max >> 8 else {
+          throw .counts("the loads add up to more than 2^55: scale them down")
+        }
+        sum = more
       }
       self.loads = loads
     } else {
@@ -77,6 +81,7 @@ public struct TransitionCounts: Hashable, Sendable {
           "\(coactivation.count) co-activation counts: expected \(layers) × \(experts) × \(experts) = \(layers * square)"
         )
       }
+      var together = 0
       for l in 0..<layers {
         for i in 0..<experts {
           for j in 0...i {
@@ -87,6 +92,11 @@ public struct TransitionCounts: Hashable, Sendable {
                 "co-activation [\(l), \(i), \(j)] = \(value), [\(l), \(j), \(i)] = \(mirrored): "
                   + "expected equal, none negative, and 0 on the diagonal")
             }
+            let (more, overflow) = together.addingReportingOverflow(value)
+            guard !overflow, more <= Int.max >> 8 else {
+              throw .counts("the co-activations add up to more than 2^55: scale them down")
+            }
+            together = more
           }
         }
       }

@@ -26,12 +26,17 @@ package final class RussianDolls {
     case stopped
   }
 
+  /// Work of expanding one state, in the units of `SearchControl.spend`.
+  static let workPerState = 20
+
   /// What a search may cost.
   package struct Limits: Sendable {
     /// States of one layer.
     package var states = 4_000_000
     /// Arcs in all boundaries together.
     package var arcs = 60_000_000
+    /// Bytes of all layers' states together, in the sweep that keeps them all for its back-pointers.
+    package var bytes = 3 << 30
     package init() {}
   }
 
@@ -192,8 +197,11 @@ package final class RussianDolls {
       expand(layer: l, from: table, into: next, limit: limit, shared: state)
       if let end = state.end { return (end, [], max(largest, next.count)) }
       expanded += table.count
+      control.spend(Self.workPerState * table.count)
+      if control.isWorkOver { return (.stopped, [], largest) }
       if k == 0 {
         tables.append(next)
+        if tables.reduce(0, { $0 + $1.bytes }) > limits.bytes { return (.overflow, [], largest) }
       }
       table = next
       largest = max(largest, table.count)
@@ -271,23 +279,25 @@ package final class RussianDolls {
     WorkerPool.run(choices[0].count, threads: threads) { first in
       var state = [UInt16](repeating: 0, count: groups)
       var sorted = state
-      var count = 0
+      var steps = 0
       func extend(_ depth: Int, used: UInt64, penalty: Int, rest: Int) {
+        // Not only at complete partitions: a deep tree may hardly ever reach one.
+        if steps & 1023 == 0 && control.shouldStop {
+          shared.stopped.store(true, ordering: .relaxed)
+          return
+        }
+        steps += 1
         if depth == groups {
           var cutLoss = cutTotal
           for g in 0..<groups {
             sorted[g] = state[g]
             cutLoss -= Int(cutWeights[Int(state[g])])
           }
-          count += 1
           if penalty + cutLoss > limit { return }
           Self.sort(&sorted, groups)
           if table.insert(sorted, loss: Int32(cutLoss), parent: -1) {
             let states = shared.states.wrappingAdd(1, ordering: .relaxed).newValue
             if states > shared.limit { shared.overflow.store(true, ordering: .relaxed) }
-          }
-          if count & 1023 == 0 && control.shouldStop {
-            shared.stopped.store(true, ordering: .relaxed)
           }
           return
         }

@@ -33,10 +33,14 @@ package final class SearchControl: Sendable {
 
   /// A part of `parent`'s time: stops after `seconds`, or when the parent stops. The parent's cancellation is seen
   /// only through `shouldStop` of the part.
-  package init(part seconds: Double, of parent: SearchControl, threads: Int? = nil) {
+  ///
+  /// Its work limit is what the parent has left, or `work` if that is less; what it spends the parent spends too.
+  package init(
+    part seconds: Double, work: Int = .max, of parent: SearchControl, threads: Int? = nil
+  ) {
     let now = DispatchTime.now().uptimeNanoseconds
     deadline = min(parent.deadline, now &+ UInt64(max(0, min(seconds, 1e9)) * 1e9))
-    workLimit = parent.workLimit
+    workLimit = min(work, parent.workLeft)
     self.threads = threads ?? parent.threads
     self.parent = parent
   }
@@ -75,7 +79,13 @@ package final class SearchControl: Sendable {
   /// Whether the work limit is used up.
   package var isWorkOver: Bool { workSpent >= workLimit }
 
-  /// Adds to the work spent.
+  /// Work that may still be spent; `Int.max` without a limit.
+  package var workLeft: Int { workLimit == .max ? .max : max(0, workLimit - workSpent) }
+
+  /// Whether work alone ends the run: then nothing may depend on the clock.
+  package var isLimitedByWorkOnly: Bool { workLimit != .max && deadline == .max }
+
+  /// Adds to the work spent. A unit is about one proposal of local search, some 50 ns.
   package func spend(_ amount: Int) {
     work.wrappingAdd(amount, ordering: .relaxed)
     parent?.spend(amount)

@@ -16,9 +16,14 @@ extension StageSolver {
 
   /// Annealing and recombination for `seconds`, or until the bound is reached.
   func searchLocally(_ incumbent: Incumbent, seconds: Double, seed: UInt64) {
+    // Where work alone ends the run, a share of the work takes the place of seconds.
+    let part =
+      control.isLimitedByWorkOnly
+      ? SearchControl(
+        part: .infinity, work: options.proves ? control.workLeft / 4 : .max, of: control)
+      : SearchControl(part: seconds, of: control)
     let search = LocalSearch(
-      problem: problem, seed: seed, control: SearchControl(part: seconds, of: control),
-      incumbent: incumbent, pool: pool)
+      problem: problem, seed: seed, control: part, incumbent: incumbent, pool: pool)
     search.run(target: keptBound)
   }
 
@@ -57,12 +62,22 @@ extension StageSolver {
 
   /// Co-location relaxation with cuts, for the larger part of what time is left.
   func relaxColocation(_ incumbent: Incumbent) {
-    let share = control.remaining.isFinite ? control.remaining * 0.9 : 60
+    let share =
+      control.isLimitedByWorkOnly
+      ? .infinity : control.remaining.isFinite ? control.remaining * 0.9 : 60
     let relaxation = ColocationRelaxation(
       problem: problem, control: SearchControl(part: share, of: control))
+    // An eigen-decomposition of order 2E for each boundary: about (2E)³ / 5 units.
+    let order = 2 * problem.experts
+    let iteration = max(1, problem.layers * order * order * order / 5)
+    relaxation.parameters.maxIterations = control.workLeft / iteration
+    defer { control.spend(relaxation.iterations * iteration) }
     relaxation.run(targetKept: incumbent.kept) { [self] kept in
       bound(max(kept, incumbent.kept), "co-location")
       return !isDone(incumbent)
+    }
+    if control.workLimit != .max, relaxation.iterations >= relaxation.parameters.maxIterations {
+      stopReason = .work
     }
     if options.keepsCertificate, boundMethod == "co-location", let found = relaxation.multipliers {
       proof = .colocation(found)
