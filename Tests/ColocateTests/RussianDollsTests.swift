@@ -98,4 +98,51 @@ import Testing
       return
     }
   }
+
+  /// The partitions that a doll starts with are those of a plain enumeration, each once, with few and with many dead ends.
+  @Test(arguments: 0..<60)
+  func startsAreThePartitionsWithinTheLimit(seed: Int) {
+    var generator = SeededGenerator(seed: UInt64(seed) &+ 900)
+    let (experts, groups) = [(8, 4), (8, 2), (6, 2), (6, 3), (9, 3)][seed % 5]
+    let problem = GroupingProblem(
+      layers: 2, experts: experts, groups: groups,
+      weights: [Int](repeating: 1, count: experts * experts),
+      loads: [Int](repeating: 1, count: 2 * experts))
+    let subsets = PathSubsets.list(problem: problem, layer: 0, limit: 1000)!
+    let penalties = Block(
+      (0..<subsets.count).map { _ in
+        generator.next(below: 3) == 0 ? Int32.max : Int32(generator.next(below: 50))
+      }, filler: 0)
+    let limit = 20 + generator.next(below: 60)
+    var expected = Set<[UInt16]>()
+    func extend(_ state: [UInt16], _ used: UInt64, _ sum: Int) {
+      if state.count == groups {
+        expected.insert(state)
+        return
+      }
+      let e = (~used).trailingZeroBitCount
+      for s in 0..<subsets.count where subsets.masks[s] >> UInt64(e) & 1 == 1 {
+        guard subsets.masks[s] & used == 0, sum + Int(penalties[s]) <= limit else { continue }
+        extend(
+          (state + [UInt16(s)]).sorted(), used | subsets.masks[s], sum + Int(penalties[s]))
+      }
+    }
+    extend([], 0, 0)
+    let list = StartList(
+      subsets: subsets, penalties: penalties, experts: experts, groups: groups, limit: limit)
+    for depth in 0...2 {
+      let walk = StartList.Walk(list)
+      var found = [[UInt16]]()
+      for prefix in list.prefixes(depth: depth) {
+        walk.run(from: prefix) { state, sum in
+          let groups = (0..<groups).map { state[$0] }
+          #expect(sum == groups.reduce(0) { $0 + Int(penalties[Int($1)]) }, "seed \(seed)")
+          found.append(groups.sorted())
+        } isOver: {
+          false
+        }
+      }
+      #expect(found.count == expected.count && Set(found) == expected, "seed \(seed)")
+    }
+  }
 }

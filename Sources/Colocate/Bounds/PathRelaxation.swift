@@ -36,6 +36,8 @@ package final class PathRelaxation {
   package private(set) var boundPrices: PathPrices
   /// Price vectors at which subsets were deleted, in order: with them a checker can delete the same subsets.
   package private(set) var deletions: [PathPrices] = []
+  /// The μ, in tokens, of the stage that optimising was in last.
+  package internal(set) var deepestMu: Double?
   /// Exact evaluations so far.
   package private(set) var evaluations = 0
   /// A known optimum that no deletion may lose, for tests: what it keeps, and its labels.

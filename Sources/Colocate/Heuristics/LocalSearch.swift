@@ -33,12 +33,14 @@ package struct LocalSearch: Sendable {
   }
 
   /// Searches until the control's time or work is used up, somebody cancels, `target` is reached, or `rounds` are done.
-  /// - Parameter target: a value that is known to be optimal, or good enough.
-  package func run(rounds: Int = .max, target: Int = .max) {
+  /// - Parameters:
+  ///   - target: a value that is known to be optimal, or good enough.
+  ///   - patience: seconds without anything better after which to end as well, once they are also twice the time that the best took to find.
+  package func run(rounds: Int = .max, target: Int = .max, patience: Double = .infinity) {
     if SearchModel<Int32>.fits(problem, saved) {
-      Rounds<Int32>(search: self).run(rounds: rounds, target: target)
+      Rounds<Int32>(search: self).run(rounds: rounds, target: target, patience: patience)
     } else {
-      Rounds<Int64>(search: self).run(rounds: rounds, target: target)
+      Rounds<Int64>(search: self).run(rounds: rounds, target: target, patience: patience)
     }
   }
 
@@ -103,7 +105,7 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
   var firstMoves: Int { max(20_000, 200 * model.layers * model.experts) }
   var mostMoves: Int { 16 * firstMoves }
 
-  func run(rounds: Int, target: Int) {
+  func run(rounds: Int, target: Int, patience: Double) {
     let problem = search.problem
     let control = search.control
     let streams = LocalSearch.streams
@@ -120,7 +122,13 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
     var moves = firstMoves
     var round = 0
     var epoch = Epoch(index: 0, pool: search.pool)
+    var best = (kept: search.incumbent.kept, time: control.elapsed)
     while round < rounds, search.incumbent.kept < target, !control.shouldStop {
+      if patience.isFinite {
+        let now = control.elapsed
+        if search.incumbent.kept > best.kept { best = (search.incumbent.kept, now) }
+        if now - best.time > max(patience, 2 * best.time) { return }
+      }
       let left = control.workLimit - control.workSpent
       guard left > 0 else { return }
       let budget = min(moves, max(Annealing.block, left / streams))

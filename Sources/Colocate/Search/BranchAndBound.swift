@@ -276,7 +276,10 @@ private final class SearchTree: @unchecked Sendable {
     let relaxation = PathRelaxation(root: root, layers: layers, threads: 1)
     relaxation.evaluate(node.prices)
     var effort = options.effort
-    effort.firstMu = relaxation.defaultLastMu * 4
+    let mu = root.deepestMu ?? relaxation.defaultLastMu
+    effort.firstMu = mu * 4
+    effort.lastMu = mu
+    effort.deepShare = 1
     effort.evaluationsPerStage = 25
     effort.cutRounds = min(1, effort.cutRounds)
     relaxation.optimise(

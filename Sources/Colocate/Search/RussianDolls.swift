@@ -244,50 +244,21 @@ package final class RussianDolls {
 
   // MARK: Partitions that start a doll
 
-  /// All partitions of layer k with `Σ pen ≤ limit`: exact cover by depth-first search, the smallest uncovered expert first. What is
-  /// still uncovered costs at least `Σ_e min_{S∋e} pen(S)/c`.
+  /// All partitions of layer k with `Σ pen ≤ limit`: exact cover by depth-first search (StartList.swift), split at its second level for the workers.
   private func listStarts(layer k: Int, limit: Int, into table: PartitionTable, shared: Shared) {
-    let subsets = relaxation.layers[k]
-    let experts = relaxation.experts
-    let size = subsets.size
-    struct Choice {
-      var penalty: Int32
-      var subset: UInt16
-      var mask: UInt64
-    }
-    // Subsets by their smallest member, each list by penalty.
-    var choices = [[Choice]](repeating: [], count: experts)
-    var least = [Int](repeating: .max / 1024, count: experts)
-    for s in 0..<subsets.count where Int(penalties[k][s]) <= limit {
-      let mask = subsets.masks[s]
-      choices[mask.trailingZeroBitCount].append(
-        Choice(penalty: penalties[k][s], subset: UInt16(s), mask: mask))
-      for i in 0..<size {
-        let e = Int(subsets.members[s * size + i])
-        least[e] = min(least[e], Int(penalties[k][s]))
-      }
-    }
-    for e in 0..<experts {
-      choices[e].sort { ($0.penalty, $0.subset) < ($1.penalty, $1.subset) }
-    }
-    // In units of 1/c tick.
-    let scaledLimit = limit * size
-    let everyone: UInt64 = experts == 64 ? .max : (1 << UInt64(experts)) - 1
-    let groups = self.groups
+    let list = StartList(
+      subsets: relaxation.layers[k], penalties: penalties[k], experts: relaxation.experts,
+      groups: groups, limit: limit)
     let cutWeights = self.cutWeights[k]
     let cutTotal = cutTotals[k]
-    WorkerPool.run(choices[0].count, threads: threads) { first in
-      var state = [UInt16](repeating: 0, count: groups)
-      var sorted = state
-      var steps = 0
-      func extend(_ depth: Int, used: UInt64, penalty: Int, rest: Int) {
-        // Not only at complete partitions: a deep tree may hardly ever reach one.
-        if steps & 1023 == 0 && control.shouldStop {
-          shared.stopped.store(true, ordering: .relaxed)
-          return
-        }
-        steps += 1
-        if depth == groups {
+    let prefixes = list.prefixes(depth: min(2, groups))
+    let parts = min(prefixes.count, 8 * threads)
+    WorkerPool.run(parts, threads: threads) { part in
+      let walk = StartList.Walk(list)
+      var sorted = [UInt16](repeating: 0, count: groups)
+      for index in stride(from: part, to: prefixes.count, by: parts) {
+        if shared.isOver { return }
+        walk.run(from: prefixes[index]) { state, penalty in
           var cutLoss = cutTotal
           for g in 0..<groups {
             sorted[g] = state[g]
@@ -299,35 +270,12 @@ package final class RussianDolls {
             let states = shared.states.wrappingAdd(1, ordering: .relaxed).newValue
             if states > shared.limit { shared.overflow.store(true, ordering: .relaxed) }
           }
-          return
-        }
-        let e = (~used & everyone).trailingZeroBitCount
-        for choice in choices[e] where choice.mask & used == 0 {
-          var left = rest
-          var members = choice.mask
-          while members != 0 {
-            left -= least[members.trailingZeroBitCount]
-            members &= members - 1
-          }
-          let more = penalty + Int(choice.penalty)
-          if more * size + left > scaledLimit {
-            continue
-          }
-          state[depth] = choice.subset
-          extend(depth + 1, used: used | choice.mask, penalty: more, rest: left)
-          if shared.isOver { return }
+        } isOver: {
+          // Not only at complete partitions: a deep tree may hardly ever reach one.
+          if control.shouldStop { shared.stopped.store(true, ordering: .relaxed) }
+          return shared.isOver
         }
       }
-      let choice = choices[0][first]
-      var left = least.reduce(0, +)
-      var members = choice.mask
-      while members != 0 {
-        left -= least[members.trailingZeroBitCount]
-        members &= members - 1
-      }
-      if Int(choice.penalty) * size + left > scaledLimit || shared.isOver { return }
-      state[0] = choice.subset
-      extend(1, used: choice.mask, penalty: Int(choice.penalty), rest: left)
     }
   }
 
@@ -361,8 +309,8 @@ package final class RussianDolls {
     WorkerPool.run(PartitionTable.shardCount, threads: threads) { shard in
       let content = table.contents(ofShard: shard)
       let expansion = Expansion(
-        arcs: arcs[l], groups: groups, limit: limit, doll: doll, cutWeights: cutWeights[l + 1],
-        cutTotal: cutTotals[l + 1], table: next)
+        arcs: arcs[l], experts: relaxation.experts, groups: groups, limit: limit, doll: doll,
+        cutWeights: cutWeights[l + 1], cutTotal: cutTotals[l + 1], table: next)
       for position in 0..<content.count {
         if shared.isOver { return }
         expansion.expand(
@@ -398,14 +346,17 @@ package final class RussianDolls {
     let end: Block<Int>
     let leastPenalty: Block<Int>
     let leastSlack: Block<Int>
+    /// Experts that some arc of this group or of one after it holds.
+    let reachable: Block<UInt64>
+    let everyone: UInt64
     let chosen: Block<UInt16>
     let sorted: Block<UInt16>
     var loss = 0
     var parent: Int64 = 0
 
     init(
-      arcs: PathArcs, groups: Int, limit: Int, doll: Int, cutWeights: Block<Int32>, cutTotal: Int,
-      table: PartitionTable
+      arcs: PathArcs, experts: Int, groups: Int, limit: Int, doll: Int,
+      cutWeights: Block<Int32>, cutTotal: Int, table: PartitionTable
     ) {
       self.cutWeights = cutWeights
       self.cutTotal = cutTotal
@@ -418,6 +369,8 @@ package final class RussianDolls {
       end = Block(groups, 0)
       leastPenalty = Block(groups + 1, 0)
       leastSlack = Block(groups + 1, 0)
+      reachable = Block(groups + 1, 0)
+      everyone = UInt64.max >> UInt64(64 - experts)
       chosen = Block(groups, 0)
       sorted = Block(groups, 0)
     }
@@ -459,13 +412,19 @@ package final class RussianDolls {
         end[place] = low
       }
       let slack = arcs.slack.base
+      let mask = arcs.mask.base
       leastPenalty[groups] = 0
       leastSlack[groups] = 0
       for g in stride(from: groups - 1, through: 0, by: -1) {
         leastPenalty[g] = leastPenalty[g + 1] + Int(penalty[row[g]])
         var least = Int32.max
-        for arc in row[g]..<end[g] { least = min(least, slack[arc]) }
+        var union: UInt64 = 0
+        for arc in row[g]..<end[g] {
+          least = min(least, slack[arc])
+          union |= mask[arc]
+        }
         leastSlack[g] = leastSlack[g + 1] + Int(least)
+        reachable[g] = reachable[g + 1] | union
       }
       self.loss = loss
       self.parent = parent
@@ -493,9 +452,11 @@ package final class RussianDolls {
       let slack = arcs.slack.base
       let mostPenalty = limit - penaltySum - leastPenalty[depth + 1]
       let mostSlack = limit - doll - slackSum - leastSlack[depth + 1]
+      // What no later group can hold this one must.
+      let due = everyone & ~used & ~reachable[depth + 1]
       for arc in row[depth]..<end[depth] {
         if Int(penalty[arc]) > mostPenalty { return }
-        if mask[arc] & used != 0 || Int(slack[arc]) > mostSlack { continue }
+        if mask[arc] & (used | due) != due || Int(slack[arc]) > mostSlack { continue }
         chosen[depth] = arcs.target[arc]
         place(
           depth + 1, used: used | mask[arc], penaltySum: penaltySum + Int(penalty[arc]),

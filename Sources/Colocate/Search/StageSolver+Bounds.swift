@@ -14,8 +14,10 @@ extension StageSolver {
     return remaining.isFinite ? min(60, remaining * 0.25) : 20
   }
 
-  /// Annealing and recombination for `seconds`, or until the bound is reached.
-  func searchLocally(_ incumbent: Incumbent, seconds: Double, seed: UInt64) {
+  /// Annealing and recombination for `seconds`, or until the bound is reached; or until nothing comes for a while (`patience`).
+  func searchLocally(
+    _ incumbent: Incumbent, seconds: Double, seed: UInt64, patience: Double = .infinity
+  ) {
     // Where work alone ends the run, a share of the work takes the place of seconds.
     let part =
       control.isLimitedByWorkOnly
@@ -24,7 +26,8 @@ extension StageSolver {
       : SearchControl(part: seconds, of: control)
     let search = LocalSearch(
       problem: problem, seed: seed, control: part, incumbent: incumbent, pool: pool)
-    search.run(target: keptBound)
+    search.run(
+      target: keptBound, patience: control.isLimitedByWorkOnly ? .infinity : patience)
   }
 
   /// Path relaxation, deletion, dolls, tree.

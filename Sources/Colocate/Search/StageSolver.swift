@@ -98,7 +98,9 @@ final class StageSolver {
       }
       if control.isCancelled || control.isTimeOver { return false }
     }
-    searchLocally(incumbent, seconds: localShare, seed: options.seed)
+    searchLocally(
+      incumbent, seconds: localShare, seed: options.seed,
+      patience: options.proves ? 5 : .infinity)
     guard options.proves, !isDone(incumbent) else { return false }
     relaxPaths(incumbent)
     guard !isDone(incumbent) else { return false }

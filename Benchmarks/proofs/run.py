@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""How far the proofs reach: Colocate alone on a list of cases, one table as Markdown and CSV.
+
+    swift build -c release --product colocate
+    python3 Benchmarks/proofs/run.py --out Benchmarks/results/proofs                    # every case of cases.csv
+    python3 Benchmarks/proofs/run.py --only gpt-oss --out /tmp/proofs                   # those whose instance contains a word
+    python3 Benchmarks/proofs/run.py --checker venv/bin/python --out ...                # and the numpy checker on every certificate
+
+Each case is a process of its own: the wall and processor time are the operating system's, the memory is its peak. `--threads` holds for all.
+With certificates every answer that has one is put before `colocate check` and, where a Python with numpy is named, before
+`Benchmarks/check_certificate.py`; the columns say what they answered. Only the standard library is needed here.
+"""
+
+import argparse
+import csv
+import datetime
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+COLUMNS = [
+    "instance", "topology", "cap", "limit", "crossings", "share", "bound", "gap", "status", "method",
+    "seconds", "cpu", "memory_mb", "nodes", "check", "numpy",
+]  # fmt: skip
+
+
+def run(arguments):
+    """A process to its end. Answers its exit code, standard output, wall and processor seconds, and peak memory in MB."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        start = time.monotonic()
+        process = subprocess.Popen(arguments, stdout=output, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.monotonic() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        errors.seek(0)
+        text, message = output.read().decode(), errors.read().decode()
+    return process.returncode, text, message, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def solve(case, options, scratch):
+    instance = ROOT / "instances" / f"{case['instance']}.npy"
+    nodes, per_node = (int(n) for n in case["topology"].split("x"))
+    certificate = scratch / "certificate.json"
+    certificate.unlink(missing_ok=True)
+    arguments = [
+        str(options.binary), "solve", str(instance), "--gpus", str(nodes * per_node), "--nodes", str(nodes),
+        "--time-limit", case["limit"], "--threads", str(options.threads), "--json", "--quiet",
+        "-o", str(scratch / "plan.json"),
+    ]  # fmt: skip
+    if case["cap"]:
+        arguments += ["--max-load", case["cap"].rstrip("r")]
+        if case["cap"].endswith("r"):
+            arguments += ["--relax-max-load"]
+    if nodes > 1:
+        arguments += ["--objective", "staged"]
+    if options.certificates:
+        arguments += ["--certificate", str(certificate)]
+    code, text, message, wall, cpu, memory = run(arguments)
+    # 4: a limit came before the proof.
+    if code not in (0, 4):
+        yield {**case, "status": f"exit {code}: {message.strip()[:200]}", "seconds": f"{wall:.1f}"}
+        return
+    outcome = json.loads(text)
+    verdicts = {"check": "", "numpy": ""}
+    if certificate.exists():
+        verdicts["check"] = "accepted" if run([str(options.binary), "check", str(certificate), str(instance)])[0] == 0 else "REFUSED"
+        if options.checker:
+            code = run([options.checker, str(HERE.parent / "check_certificate.py"), str(certificate), str(instance)])[0]
+            verdicts["numpy"] = {0: "accepted", 3: "too large"}.get(code, "REFUSED")
+    for stage in outcome["stages"]:
+        name = case["instance"] if len(outcome["stages"]) == 1 else f"{case['instance']}, {stage['name']}"
+        yield {
+            **case, **verdicts, "instance": name, "crossings": stage["value"], "bound": stage["bound"],
+            "share": f"{100 * stage['value'] / outcome['crossings']['total']:.4f} %",
+            "gap": f"{100 * (stage['value'] - stage['bound']) / max(1, stage['value']):.4f} %", "status": stage["status"],
+            "method": stage["bound_method"], "seconds": f"{stage['seconds']:.1f}", "cpu": f"{cpu:.1f}",
+            "memory_mb": f"{memory:.0f}", "nodes": stage["nodes"],
+        }  # fmt: skip
+
+
+def write(rows, options):
+    with open(f"{options.out}.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    with open("/proc/cpuinfo") as file:
+        processor = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
+    version = run([str(options.binary), "--version"])[1].strip()
+    with open(f"{options.out}.md", "w") as file:
+        file.write(f"# Proofs, {datetime.date.today()}\n\n")
+        file.write(f"Colocate {version}, {options.threads} threads, {processor} ({os.cpu_count()} cores). gap = (crossings − bound) / crossings.\n")
+        file.write("`r` after a cap: relaxed where a layer cannot meet it. Processor time and memory are of the whole run.\n\n")
+        file.write("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|\n")
+        for row in rows:
+            file.write("| " + " | ".join(str(row.get(column, "")) for column in COLUMNS) + " |\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / ".build/release/colocate")
+    parser.add_argument("--cases", type=pathlib.Path, default=HERE / "cases.csv")
+    parser.add_argument("--only", default="", help="run the cases whose instance:topology contains this")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--no-certificates", dest="certificates", action="store_false")
+    parser.add_argument("--checker", help="a Python with numpy")
+    parser.add_argument("--out", required=True, help="path of the tables, without extension")
+    options = parser.parse_args()
+    rows = []
+    with open(options.cases) as file, tempfile.TemporaryDirectory() as scratch:
+        for case in csv.DictReader(file):
+            if options.only not in f"{case['instance']}:{case['topology']}":
+                continue
+            for row in solve(case, options, pathlib.Path(scratch)):
+                rows.append(row)
+                print("  ".join(str(row.get(column, "")) for column in COLUMNS), file=sys.stderr, flush=True)
+            write(rows, options)
+
+
+if __name__ == "__main__":
+    main()
