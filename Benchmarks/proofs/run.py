@@ -47,6 +47,12 @@ def run(arguments):
 
 def solve(case, options, scratch):
     instance = ROOT / "instances" / f"{case['instance']}.npy"
+    if case["instance"].startswith("generate "):
+        # generate LAYERS EXPERTS TOKENS
+        layers, experts, tokens = case["instance"].split()[1:]
+        instance = scratch / "generated.npy"
+        made = run([str(options.binary), "generate", "--layers", layers, "--experts", experts, "--tokens", tokens, "--counts", "-o", str(instance)])
+        assert made[0] == 0, made[2]
     nodes, per_node = (int(n) for n in case["topology"].split("x"))
     certificate = scratch / "certificate.json"
     certificate.unlink(missing_ok=True)

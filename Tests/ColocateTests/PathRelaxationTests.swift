@@ -83,6 +83,57 @@ import Testing
     #expect(again.bound <= relaxation.bound, "\(random)")
   }
 
+  /// Prices made over a few subsets, evaluated over all: the bound holds, the optimum is not deleted.
+  @Test(arguments: 0..<200)
+  func generationNeverLosesTheOptimum(seed: Int) {
+    let random = RandomProblem(seed: UInt64(seed) + 5000)
+    let problem = random.problem
+    guard problem.groups > 1, let optimum = problem.bruteForce() else { return }
+    let relaxation = PathRelaxation(problem: problem, threads: 1)!
+    relaxation.knownOptimum = optimum
+    relaxation.evaluate(experts: relaxation.startPrices(share: 0.5))
+    var generation = PathRelaxation.Generation()
+    (generation.enough, generation.most, generation.fresh, generation.rounds) = (0, 12, 3, 6)
+    let partition = { (l: Int) in
+      Array(optimum.labels[(l * problem.experts)..<((l + 1) * problem.experts)])
+    }
+    relaxation.optimiseByGeneration(
+      partitions: (0..<problem.layers).map { [partition($0)] },
+      incumbent: { optimum.kept - 1 }, generation: generation, control: SearchControl())
+    #expect(relaxation.bound >= optimum.kept, "\(random)")
+    #expect(relaxation.contains(optimum.labels), "\(random)")
+  }
+
+  /// A restricted master with a quarter of the subsets comes near the bound that all of them give.
+  @Test func generationComesNearTheFullBound() throws {
+    let counts = try SyntheticTrace(layers: 6, experts: 12, tokens: 4000, seed: 3).counts()
+    let instance = try Instance(counts: counts, topology: Topology(gpus: 3))
+    let problem = instance.gpuProblem
+    let incumbent = Incumbent()
+    let pool = PartitionPool(problem: problem)
+    LocalSearch(
+      problem: problem, seed: 1, control: SearchControl(), incumbent: incumbent, pool: pool
+    ).run(rounds: 6)
+    func relaxation() -> PathRelaxation {
+      let relaxation = PathRelaxation(problem: problem, threads: 1)!
+      relaxation.evaluate(experts: relaxation.startPrices(share: 0.5))
+      return relaxation
+    }
+    let full = relaxation()
+    var effort = PathRelaxation.Effort()
+    (effort.cutRounds, effort.deletes, effort.deepShare) = (0, false, 1)
+    full.optimise(incumbent: { incumbent.kept }, effort: effort, control: SearchControl())
+    let generated = relaxation()
+    let start = generated.bound
+    var generation = PathRelaxation.Generation()
+    (generation.enough, generation.most, generation.fresh) = (0, 120, 40)
+    generated.optimiseByGeneration(
+      partitions: (0..<problem.layers).map(pool.partitions), incumbent: { incumbent.kept },
+      generation: generation, control: SearchControl())
+    #expect(generated.bound >= incumbent.kept)
+    #expect(generated.bound - full.bound < (start - full.bound) / 50)
+  }
+
   /// P = E: every group is one expert, the relaxation is a chain of assignment problems and has no gap beyond rounding and smoothing.
   @Test func isTightForSingleExperts() {
     var generator = SeededGenerator(seed: 5)

@@ -41,7 +41,7 @@ extension PathRelaxation {
   }
 
   /// Arcs of all boundaries.
-  private var arcCount: Int {
+  var arcCount: Int {
     zip(layers, layers.dropFirst()).reduce(0) { $0 + $1.0.count * $1.1.count }
   }
 

@@ -49,6 +49,8 @@ package final class PathRelaxation {
   let threads: Int
 
   package var experts: Int { problem.experts }
+  /// Subsets of a layer, on average.
+  var meanCount: Int { layers.reduce(0) { $0 + $1.count } / layers.count }
   package var groups: Int { problem.groups }
 
   /// All subsets of all layers.

@@ -15,8 +15,11 @@ package struct GroupingSearch: Sendable {
     package var nodesLimit: Int?
     /// Keep the tree.
     package var keepsProof = false
-    /// Subsets per layer beyond which the relaxation is not stored.
+    /// Subsets per layer up to which prices are optimised over all of them, and up to which a restricted master is tried.
     package var subsetLimit = 2_100
+    package var generationLimit = 40_000
+    /// Good partitions per layer, to start a restricted master with; nil for none.
+    package var partitions: (@Sendable (Int) -> [[Int]])?
     /// States of one layer in the layered search: at the root and at the other nodes.
     package var rootStates = 6_000_000
     package var nodeStates = 100_000
@@ -67,16 +70,30 @@ package struct GroupingSearch: Sendable {
     self.options = options
   }
 
+  /// All subsets, more than can be swept often, where time or work is enough for a dozen evaluations over them.
+  private func generated(control: SearchControl) -> PathRelaxation? {
+    guard options.partitions != nil,
+      let root = PathRelaxation(
+        problem: problem, subsetLimit: options.generationLimit, threads: control.threads)
+    else { return nil }
+    // An evaluation sweeps all arcs twice, about 2·10⁹ a second and thread.
+    let seconds = Double(root.arcCount) / 1e9 / Double(control.threads)
+    guard control.remaining > 12 * seconds, control.workLeft / 12 > root.arcCount / 32 else {
+      return nil
+    }
+    return root
+  }
+
   /// Searches until the proof, the gap or a limit. Offers what it finds to `incumbent`.
   /// - Returns: nil where the relaxation does not apply: too many subsets, counts too large, or one group.
   package func run(
     incumbent: Incumbent, control: SearchControl,
     progress: @escaping (Progress) -> Void = { _ in }
   ) -> Result? {
-    guard problem.groups >= 2, problem.experts <= 64,
-      let root = PathRelaxation(
-        problem: problem, subsetLimit: options.subsetLimit, threads: control.threads)
-    else { return nil }
+    guard problem.groups >= 2, problem.experts <= 64 else { return nil }
+    let stored = PathRelaxation(
+      problem: problem, subsetLimit: options.subsetLimit, threads: control.threads)
+    guard let root = stored ?? generated(control: control) else { return nil }
     root.knownOptimum = options.knownOptimum
     let total = problem.total
     let share = incumbent.kept > 0 ? Double(incumbent.kept) / Double(max(total, 1)) : 0.5
@@ -94,9 +111,21 @@ package struct GroupingSearch: Sendable {
       return control.workSpent >= control.workLimit ? .work : nil
     }
     let best = { incumbent.kept }
-    root.optimise(incumbent: best, effort: options.effort, control: control) {
-      progress(Progress(bound: max($0.bound, incumbent.kept), nodes: 0, openNodes: 1))
+    let report = { (root: PathRelaxation) in
+      progress(Progress(bound: max(root.bound, incumbent.kept), nodes: 0, openNodes: 1))
     }
+    var effort = options.effort
+    if stored == nil, let partitions = options.partitions {
+      let generation = PathRelaxation.Generation()
+      root.optimiseByGeneration(
+        partitions: (0..<problem.layers).map(partitions), incumbent: best,
+        generation: generation, control: control, progress: report)
+      if !root.isEmpty, root.meanCount > generation.enough {
+        return result(root.bound, stopReason() ?? .finished, nodes: 1, method: "path")
+      }
+      effort.firstShare /= 8
+    }
+    root.optimise(incumbent: best, effort: effort, control: control, progress: report)
     if root.bound <= incumbent.kept {
       proof.close(0, .bounded(deletions: root.deletions, prices: root.boundPrices))
       return result(root.bound, .proved, nodes: 1, method: "path")

@@ -36,6 +36,7 @@ extension StageSolver {
     search.gapLimit = Int(options.gapLimit * Double(problem.total - incumbent.kept))
     search.nodesLimit = options.nodesLimit
     search.keepsProof = options.keepsCertificate
+    search.partitions = { [pool] in pool.partitions(layer: $0) }
     let share = boundShare
     let part = SearchControl(part: share, of: control)
     let result = GroupingSearch(problem: problem, options: search).run(
@@ -60,7 +61,7 @@ extension StageSolver {
   /// Seconds for the path search: all there is where it can hope for a proof, part of it where the co-location bound may be better.
   private var boundShare: Double {
     let remaining = control.remaining
-    return problem.groupSize <= 2 || problem.experts <= 16 ? remaining : remaining * 0.5
+    return problem.groupSize <= 2 || problem.experts <= 16 ? remaining : remaining * 0.75
   }
 
   /// Co-location relaxation with cuts, for the larger part of what time is left.
