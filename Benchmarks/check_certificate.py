@@ -356,6 +356,23 @@ def check_exhausted(paths, node, target):
                 rows[int(s)] = [(int(t), int(slack[row][t]), int(reduced[row][t]), masks[l + 1][t]) for t in order]
         arcs.append(rows)
     full = (1 << p.experts) - 1
+    # What a partition leaves of a priced cut is lost too.
+    _, cuts = paths.prices(node)
+    total = [sum(v * (len(m) // 2) for layer, v, m in cuts if layer == l) for l in range(p.layers)]
+    paid = [
+        sum((np.isin(paths.subsets[l], m).sum(1) // 2 * v for layer, v, m in cuts if layer == l), np.zeros(len(paths.subsets[l]), np.int64)).tolist()
+        for l in range(p.layers)
+    ]
+
+    unions = []
+    for rows in arcs:
+        unions.append({s: 0 for s in rows})
+        for s, row in rows.items():
+            for _, _, _, mask in row:
+                unions[-1][s] |= mask
+
+    def cut_loss(l, chosen):
+        return total[l] - sum(paid[l][s] for s in chosen)
 
     def start(k, limit):
         holding = [[] for _ in range(p.experts)]
@@ -369,7 +386,9 @@ def check_exhausted(paths, node, target):
             if len(states) > 3_000_000:
                 raise TooLarge("more than 3 million partitions in a layer")
             if free == 0:
-                states[tuple(sorted(chosen))] = 0
+                lost = cut_loss(k, chosen)
+                if lost <= left:
+                    states[tuple(sorted(chosen))] = lost
                 return
             for cost, s in holding[(free & -free).bit_length() - 1]:
                 if cost > left:
@@ -388,17 +407,27 @@ def check_exhausted(paths, node, target):
             after = {}
             for state, lost in states.items():
                 spare = limit - lost - sum(int(pen[l][s]) for s in state)
+                # Groups with few arcs first; `later[g]`: experts that the groups from g on can hold.
+                order = sorted(state, key=lambda s: len(arcs[l][s]))
+                later = [0]
+                for s in reversed(order):
+                    later.insert(0, later[0] | unions[l][s])
 
                 def extend(g, used, lost, spare, chosen):
-                    if g == len(state):
+                    if g == len(order):
+                        cut = cut_loss(l + 1, chosen)
+                        if cut > spare:
+                            return
+                        lost += cut
                         key = tuple(sorted(chosen))
                         if after.get(key, lost + 1) > lost:
                             after[key] = lost
                         return
-                    for t, loss, reduced, mask in arcs[l][state[g]]:
+                    due = full & ~used & ~later[g + 1]
+                    for t, loss, reduced, mask in arcs[l][order[g]]:
                         if reduced > spare:
                             break
-                        if mask & used == 0 and lost + loss + dolls[l + 1] <= limit:
+                        if mask & used == 0 and due & ~mask == 0 and lost + loss + dolls[l + 1] <= limit:
                             extend(g + 1, used | mask, lost + loss, spare - reduced, chosen + [t])
 
                 extend(0, 0, lost, spare, [])

@@ -21,6 +21,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -31,12 +32,18 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def run(arguments):
-    """A process to its end. Answers its exit code, standard output, wall and processor seconds, and peak memory in MB."""
+def run(arguments, limit=None):
+    """A process to its end, or killed after `limit` seconds. Answers its exit code (-9: killed), standard output, standard error, wall and
+    processor seconds, and peak memory in MB."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         start = time.monotonic()
         process = subprocess.Popen(arguments, stdout=output, stderr=errors)
+        timer = threading.Timer(limit, process.kill) if limit else None
+        if timer:
+            timer.start()
         _, status, usage = os.wait4(process.pid, 0)
+        if timer:
+            timer.cancel()
         wall = time.monotonic() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
@@ -77,10 +84,11 @@ def solve(case, options, scratch):
     outcome = json.loads(text)
     verdicts = {"check": "", "numpy": ""}
     if certificate.exists():
-        verdicts["check"] = "accepted" if run([str(options.binary), "check", str(certificate), str(instance)])[0] == 0 else "REFUSED"
+        code = run([str(options.binary), "check", str(certificate), str(instance)], options.check_limit)[0]
+        verdicts["check"] = {0: "accepted", -9: "not in time"}.get(code, "REFUSED")
         if options.checker:
-            code = run([options.checker, str(HERE.parent / "check_certificate.py"), str(certificate), str(instance)])[0]
-            verdicts["numpy"] = {0: "accepted", 3: "too large"}.get(code, "REFUSED")
+            code = run([options.checker, str(HERE.parent / "check_certificate.py"), str(certificate), str(instance)], options.check_limit)[0]
+            verdicts["numpy"] = {0: "accepted", 3: "too large", -9: "not in time"}.get(code, "REFUSED")
     for stage in outcome["stages"]:
         name = case["instance"] if len(outcome["stages"]) == 1 else f"{case['instance']}, {stage['name']}"
         yield {
@@ -116,6 +124,7 @@ def main():
     parser.add_argument("--only", default="", help="run the cases whose instance:topology contains this")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--no-certificates", dest="certificates", action="store_false")
+    parser.add_argument("--check-limit", type=float, default=120, help="seconds for each check of a certificate")
     parser.add_argument("--checker", help="a Python with numpy")
     parser.add_argument("--out", required=True, help="path of the tables, without extension")
     options = parser.parse_args()

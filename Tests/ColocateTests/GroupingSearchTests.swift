@@ -3,10 +3,15 @@ import TestSupport
 import Testing
 
 @Suite struct GroupingSearchTests {
-  /// A seeded problem, searched in one way, against brute force.
-  static func check(_ random: RandomProblem, _ change: (inout GroupingSearch.Options) -> Void) {
+  /// A seeded problem, searched in one way, against brute force; the proof against the certificate's checker.
+  /// - Returns: the leaves of the proofs.
+  @discardableResult
+  static func check(_ random: RandomProblem, _ change: (inout GroupingSearch.Options) -> Void)
+    -> [ProofNode]
+  {
     let problem = random.problem
-    guard problem.groups >= 2, let optimum = problem.bruteForce() else { return }
+    var leaves = [ProofNode]()
+    guard problem.groups >= 2, let optimum = problem.bruteForce() else { return [] }
     var options = GroupingSearch.Options()
     options.keepsProof = true
     options.knownOptimum = optimum
@@ -21,12 +26,36 @@ import Testing
       #expect(result.keptBound == optimum.kept, "\(random)")
       #expect(incumbent.kept == optimum.kept, "\(random)")
       #expect(result.proof != nil, "\(random)")
+      if let proof = result.proof {
+        leaves += Self.leaves(proof)
+        let stage = Certificate.Stage(
+          name: "gpus", kept: optimum.kept, keptBound: optimum.kept,
+          evidence: .tree(CertificateTree(proof)))
+        #expect(throws: Never.self, "\(random)") {
+          let bound = try Certificate.bound(
+            stage, problem: problem, kept: optimum.kept, control: SearchControl())
+          #expect(bound == optimum.kept, "\(random)")
+        }
+        // What proves the optimum does not prove more.
+        #expect(throws: CertificateError.self, "\(random)") {
+          _ = try Certificate.bound(
+            stage, problem: problem, kept: optimum.kept - 1, control: SearchControl())
+        }
+      }
       if case .proved = result.stop {} else { Issue.record("\(random): \(result.stop)") }
       if let entry = incumbent.entry, !entry.labels.isEmpty {
         #expect(
           problem.isFeasible(entry.labels) && problem.kept(entry.labels) == entry.kept, "\(random)")
       }
     }
+    return leaves
+  }
+
+  static func leaves(_ node: ProofNode) -> [ProofNode] {
+    if case .branch(_, _, _, _, let together, let apart) = node {
+      return leaves(together) + leaves(apart)
+    }
+    return [node]
   }
 
   @Test(arguments: 0..<10)
@@ -62,6 +91,44 @@ import Testing
         $0.effort.cutRounds = 5
       }
     }
+  }
+
+  /// Leaves that the layered search closes where cuts have a price: their losses on cuts count, in the search and in the checker.
+  @Test func exhaustedLeavesWithCuts() {
+    var found = 0
+    for seed in 0..<40 {
+      var generator = SeededGenerator(seed: UInt64(seed) + 70_000)
+      let weights = (0..<(3 * 81)).map { _ in generator.next(below: 30) }
+      let counts = try! TransitionCounts(layers: 4, experts: 9, weights: weights)
+      let problem = GroupingProblem(
+        layers: 4, experts: 9, groups: 3, weights: weights, loads: counts.loads)
+      var options = GroupingSearch.Options()
+      options.keepsProof = true
+      options.effort.cutGain = 0
+      let incumbent = Incumbent()
+      let result = GroupingSearch(problem: problem, options: options).run(
+        incumbent: incumbent, control: SearchControl())!
+      guard let proof = result.proof else { continue }
+      for leaf in Self.leaves(proof) {
+        if case .exhausted(_, let prices, _) = leaf, prices.cuts.contains(where: { $0.price > 0 }) {
+          found += 1
+        }
+      }
+      let kept = incumbent.kept
+      #expect(kept == Self.optimum(problem), "seed \(seed)")
+      let stage = Certificate.Stage(
+        name: "gpus", kept: kept, keptBound: kept, evidence: .tree(CertificateTree(proof)))
+      #expect(throws: Never.self, "seed \(seed)") {
+        _ = try Certificate.bound(
+          stage, problem: problem, kept: kept, control: SearchControl())
+      }
+    }
+    #expect(found >= 5)
+  }
+
+  /// By the chain of all partitions.
+  static func optimum(_ problem: GroupingProblem) -> Int {
+    ChainProgram(problem, costLimit: .infinity)!.solve(control: SearchControl())!.kept
   }
 
   /// The same answer for 1, 2 and 4 workers, and a stop at a node limit keeps a valid bound.

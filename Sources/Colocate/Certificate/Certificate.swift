@@ -150,7 +150,9 @@ package struct Certificate: Sendable {
     return (problem, labels)
   }
 
-  static func bound(
+  /// What the stage's evidence proves of `problem`, whose certified placement keeps `kept`: no placement keeps more.
+  /// - Throws: where the evidence does not hold.
+  package static func bound(
     _ stage: Stage, problem: GroupingProblem, kept: Int, control: SearchControl
   ) throws(CertificateError) -> Int {
     guard problem.total < 1 << 50 else {

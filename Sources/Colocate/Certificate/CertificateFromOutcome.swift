@@ -19,10 +19,17 @@ extension Certificate {
       else { continue }
       var stage = Stage(
         name: name, kept: problem.kept(labels), keptBound: problem.total, evidence: evidence)
-      guard
-        let bound = try? Self.bound(stage, problem: problem, kept: stage.kept, control: control)
-      else { continue }
-      stage.keptBound = bound
+      switch evidence {
+      case .oneGroup, .chain, .tree:
+        // The whole of a proof, which checking would repeat: that is the checker's work.
+        stage.keptBound = stage.kept
+      default:
+        guard
+          let bound = try? Self.bound(
+            stage, problem: problem, kept: stage.kept, control: control)
+        else { continue }
+        stage.keptBound = bound
+      }
       stages.append(stage)
     }
     guard !stages.isEmpty else { return nil }
@@ -57,7 +64,7 @@ extension CertificatePrices {
 }
 
 extension CertificateTree {
-  init(_ node: ProofNode) {
+  package init(_ node: ProofNode) {
     switch node {
     case .bounded(let deletions, let prices):
       self = .bounded(
