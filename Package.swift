@@ -51,6 +51,10 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
+    // Rates and speed-ups of what is not public: Benchmarks/ is a package of its own and cannot see it.
+    .executableTarget(
+      name: "SearchRates", dependencies: ["Colocate"], path: "Benchmarks/SearchRates",
+      swiftSettings: strict),
     .target(
       name: "TestSupport", dependencies: ["Colocate"], path: "Tests/TestSupport",
       swiftSettings: strict),

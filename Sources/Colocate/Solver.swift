@@ -136,10 +136,10 @@ public struct Outcome: Sendable {
 }
 
 /// A line of a running solve.
-public struct Progress: Sendable {
+public struct SolverProgress: Sendable {
   /// Which stage: "gpus", "nodes", "node 0" …
   public let stage: String
-  /// Letter of who found a new incumbent with this line, or a space. `Progress.key` explains the letters.
+  /// Letter of who found a new incumbent with this line, or a space. `SolverProgress.key` explains the letters.
   public let source: Character
   public let nodes: Int
   public let openNodes: Int
@@ -197,7 +197,7 @@ public struct Solver: Sendable {
   /// - Throws: `ModelError.placement` where the warm start is for another model or machine, or breaks the load cap; `ModelError.sizes`
   ///   where `jointWeights` are out of order.
   public func solve(
-    _ instance: Instance, onProgress: (Progress) -> ProgressAction = { _ in .proceed }
+    _ instance: Instance, onProgress: (SolverProgress) -> ProgressAction = { _ in .proceed }
   ) throws(ModelError) -> Outcome {
     try options.jointWeights.check()
     if let warmStart = options.warmStart {

@@ -23,14 +23,14 @@ final class ProgressLog {
     self.put = put
   }
 
-  func show(_ progress: Colocate.Progress) {
+  func show(_ progress: SolverProgress) {
     let isNews = progress.source != " "
     guard isNews || progress.value != nil || progress.bound != nil else { return }
     guard isNews || progress.seconds - lastTime >= interval else { return }
     let line = Self.line(progress)
     // The timeless log has no line that says what the one before it said.
     guard isNews || showsTime || line != last else { return }
-    if lines == 0 { put(Colocate.Progress.key) }
+    if lines == 0 { put(SolverProgress.key) }
     if lines % 20 == 0 { put(Self.header + (showsTime ? Self.right("Time", 9) : "")) }
     put(line + (showsTime ? Self.right(Self.fixed(progress.seconds, 1) + "s", 9) : ""))
     lines += 1
@@ -44,7 +44,7 @@ final class ProgressLog {
     return line
   }()
 
-  static func line(_ progress: Colocate.Progress) -> String {
+  static func line(_ progress: SolverProgress) -> String {
     let bound = progress.bound.map(String.init) ?? "-"
     let incumbent = progress.value.map(String.init) ?? "-"
     let gap = progress.gap.map { fixed(100 * $0, 3) + "%" } ?? "-"

@@ -133,8 +133,8 @@ import Testing
     #expect(try #require(plan.value) > (try #require(plan.bound)))
     // The key once, then the header, then incumbents from worse to better.
     let lines = result.errors.split(separator: "\n").map(String.init)
-    #expect(lines.first == Colocate.Progress.key)
-    #expect(lines.count { $0 == Colocate.Progress.key } == 1)
+    #expect(lines.first == SolverProgress.key)
+    #expect(lines.count { $0 == SolverProgress.key } == 1)
     #expect(lines.dropFirst().first?.contains("Incumbent") == true)
     #expect(result.errors.contains("load "))
   }

@@ -49,7 +49,7 @@ extension Certificate {
   static func checkChain(
     _ problem: GroupingProblem, values: [[Int]], control: SearchControl
   ) throws(CertificateError) -> Int {
-    let (experts, groups) = (problem.experts, problem.groups)
+    let groups = problem.groups
     guard values.count == problem.layers else {
       throw CertificateError(
         "a value function of \(values.count) layers, expected \(problem.layers)")
@@ -76,16 +76,24 @@ extension Certificate {
           throw CertificateError("layer 0: the value of partition \(slot) is too small")
         }
       } else {
-        let overlap = GroupOverlaps(problem, boundary: l - 1, from: before, to: states)
         let (earlier, later) = (values[l - 1], values[l])
         // A partition whose value is too small, or -1.
-        let bad = concurrentMap(count, threads: control.threads) { slot -> Int in
-          var theta = overlap.scratch()
-          for from in 0..<earlier.count
-          where earlier[from] + overlap.best(from, slot, &theta) + inside[slot] > later[slot] {
-            return slot
+        let bad: [Int]
+        if groups == 2 {
+          let halves = TwoGroupOverlaps(problem, boundary: l - 1, from: before)
+          bad = concurrentMap(count, threads: control.threads) { slot -> Int in
+            halves.most(earlier, to: states[2 * slot]) + inside[slot] > later[slot] ? slot : -1
           }
-          return -1
+        } else {
+          let overlap = GroupOverlaps(problem, boundary: l - 1, from: before, to: states)
+          bad = concurrentMap(count, threads: control.threads) { slot -> Int in
+            var theta = overlap.scratch()
+            for from in 0..<earlier.count
+            where earlier[from] + overlap.best(from, slot, &theta) + inside[slot] > later[slot] {
+              return slot
+            }
+            return -1
+          }
         }
         if let slot = bad.first(where: { $0 >= 0 }) {
           throw CertificateError("layer \(l): the value of partition \(slot) is too small")
@@ -93,7 +101,6 @@ extension Certificate {
       }
       before = states
     }
-    _ = experts
     guard let most = values[problem.layers - 1].max() else {
       throw CertificateError("no partition meets the cap")
     }
@@ -185,17 +192,12 @@ private struct GroupOverlaps: Sendable {
   }
 
   /// `best[M]`: the first |M| groups matched with the groups in M.
-  func scratch() -> [Int] { [Int](repeating: 0, count: groups == 2 ? 1 : 1 << groups) }
+  func scratch() -> [Int] { [Int](repeating: 0, count: 1 << groups) }
 
   func best(_ a: Int, _ b: Int, _ best: inout [Int]) -> Int {
     table.withUnsafeBufferPointer { table in
       from.withUnsafeBufferPointer { from in
         to.withUnsafeBufferPointer { to in
-          if groups == 2 {
-            let (r0, r1) = (from[2 * a] * columns, from[2 * a + 1] * columns)
-            let (c0, c1) = (to[2 * b], to[2 * b + 1])
-            return max(table[r0 + c0] + table[r1 + c1], table[r0 + c1] + table[r1 + c0])
-          }
           for set in 1..<(1 << groups) {
             let row = from[a * groups + set.nonzeroBitCount - 1] * columns
             var most = Int.min
@@ -208,5 +210,70 @@ private struct GroupOverlaps: Sendable {
         }
       }
     }
+  }
+}
+
+/// θ between partitions into two groups. With S and T one group of each, R and C the whole weight of S's rows and T's columns:
+///
+///     θ = max( w(S,T) + (all − R − C + w(S,T)),  (R − w(S,T)) + (C − w(S,T)) )
+///
+/// so one overlap is enough. It is a sum over the members of S, taken from tables of the sums of eight experts at a time.
+private struct TwoGroupOverlaps: Sendable {
+  let experts: Int
+  /// `[E, E]`.
+  let weights: ArraySlice<Int>
+  let total: Int
+  /// S of every partition, and its R.
+  let masks: [UInt64]
+  let rowWeights: [Int]
+
+  init(_ problem: GroupingProblem, boundary: Int, from: [UInt64]) {
+    let experts = problem.experts
+    self.experts = experts
+    let start = boundary * experts * experts
+    weights = problem.weights[start..<(start + experts * experts)]
+    total = weights.reduce(0, +)
+    masks = stride(from: 0, to: from.count, by: 2).map { from[$0] }
+    let rows = (0..<experts).map { i in
+      problem.weights[(start + i * experts)..<(start + (i + 1) * experts)].reduce(0, +)
+    }
+    rowWeights = masks.map { mask in
+      (0..<experts).reduce(0) { mask >> UInt64($1) & 1 == 1 ? $0 + rows[$1] : $0 }
+    }
+  }
+
+  /// max over the partitions Π of `values[Π] + θ(Π, Π')`, where `group` is one group of Π'.
+  func most(_ values: [Int], to group: UInt64) -> Int {
+    let bytes = (experts + 7) / 8
+    var tables = [Int](repeating: 0, count: bytes * 256)
+    var columnWeight = 0
+    for i in 0..<experts {
+      var sum = 0
+      var rest = group
+      while rest != 0 {
+        sum += weights[weights.startIndex + i * experts + rest.trailingZeroBitCount]
+        rest &= rest - 1
+      }
+      columnWeight += sum
+      tables[(i >> 3) << 8 | 1 << (i & 7)] = sum
+    }
+    for byte in 0..<bytes {
+      for set in 1..<256 where set & (set - 1) != 0 {
+        tables[byte << 8 | set] =
+          tables[byte << 8 | set & (set - 1)] + tables[byte << 8 | set & -set]
+      }
+    }
+    var most = Int.min
+    tables.withUnsafeBufferPointer { tables in
+      for slot in masks.indices {
+        var overlap = 0
+        for byte in 0..<bytes {
+          overlap += tables[byte << 8 | Int(masks[slot] >> UInt64(8 * byte) & 255)]
+        }
+        let apart = rowWeights[slot] + columnWeight - 2 * overlap
+        most = max(most, values[slot] + max(apart, total - apart))
+      }
+    }
+    return most
   }
 }

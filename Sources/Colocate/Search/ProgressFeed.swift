@@ -13,7 +13,7 @@ package final class ProgressFeed: Sendable {
     var bound: Int?
     var nodes = 0
     var openNodes = 0
-    var events: [Progress] = []
+    var events: [SolverProgress] = []
   }
 
   private let state = Mutex(State())
@@ -54,15 +54,15 @@ package final class ProgressFeed: Sendable {
   }
 
   /// What happened since the last call; with nothing new, one line of the present state.
-  package func take() -> [Progress] {
+  package func take() -> [SolverProgress] {
     state.withLock { state in
       defer { state.events = [] }
       return state.events.isEmpty ? [line(state, source: " ")] : state.events
     }
   }
 
-  private func line(_ state: State, source: Character) -> Progress {
-    Progress(
+  private func line(_ state: State, source: Character) -> SolverProgress {
+    SolverProgress(
       stage: state.stage, source: source, nodes: state.nodes, openNodes: state.openNodes,
       value: state.value, bound: state.bound, seconds: control.elapsed)
   }
