@@ -110,7 +110,7 @@ def write(rows, options):
     version = run([str(options.binary), "--version"])[1].strip()
     with open(f"{options.out}.md", "w") as file:
         file.write(f"# Proofs, {datetime.date.today()}\n\n")
-        file.write(f"Colocate {version}, {options.threads} threads, {processor} ({os.cpu_count()} cores). gap = (crossings − bound) / crossings.\n")
+        file.write(f"{version}, {options.threads} threads, {processor} ({os.cpu_count()} cores). gap = (crossings − bound) / crossings.\n")
         file.write("`r` after a cap: relaxed where a layer cannot meet it. Processor time and memory are of the whole run.\n\n")
         file.write("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|\n")
         for row in rows:
