@@ -1,24 +1,25 @@
 // How fast the path bound and the search on it are, as ratios taken in one run:
 //
-//     swift run -c release SearchRates
+//     swift run -c release SearchRates [arcs] [dolls] [tree]
 //
 // * State arcs per second of an exact evaluation at C(16, 4), against reading a gigabyte of memory. With its arcs stored, as 8-byte weights, an evaluation could
 //   not be faster than the memory; here an arc's weight is the sum of two table entries that stay in the cache.
 // * Proofs with two threads over one: by Russian dolls, and by a tree (the dolls are given too little room, so that nodes have to be branched).
 import Colocate
+import Foundation
 
 func seconds(_ body: () throws -> Void) rethrows -> Double {
   let duration = try ContinuousClock().measure(body)
   return Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
 }
 
-func fixed(_ value: Double, _ digits: Int) -> String {
-  var scale = 1.0
-  for _ in 0..<digits { scale *= 10 }
-  let whole = Int((value * scale).rounded())
-  let text = String(repeating: "0", count: max(0, digits + 1 - String(whole).count)) + String(whole)
-  return digits == 0 ? text : text.dropLast(digits) + "." + text.suffix(digits)
+/// A line at once, into a pipe too.
+func line(_ text: String) {
+  print(text)
+  fflush(nil)
 }
+
+func fixed(_ value: Double) -> String { String(format: "%.2f", value) }
 
 func problem(layers: Int, groups: Int, affinity: Double = 0.95) throws -> GroupingProblem {
   let counts = try SyntheticTrace(layers: layers, experts: 16, tokens: 40_000, affinity: affinity)
@@ -50,10 +51,7 @@ func evaluationRate(_ problem: GroupingProblem, threads: Int) -> Double {
   let prices = relaxation.startPrices(share: 0.5)
   relaxation.evaluate(experts: prices)
   // Forward and backward.
-  let arcs =
-    2
-    * zip(relaxation.layers, relaxation.layers.dropFirst())
-    .reduce(0) { $0 + $1.0.count * $1.1.count }
+  let arcs = 2 * relaxation.arcCount
   let best = (0..<7).map { _ in seconds { relaxation.evaluate(experts: prices) } }.min()!
   return Double(arcs) / best
 }
@@ -80,18 +78,22 @@ func proof(_ problem: GroupingProblem, threads: Int, states: Int) -> (
   return (time, nodes, incumbent.kept)
 }
 
+/// What was asked for; everything without it.
+let asked = Set(CommandLine.arguments.dropFirst())
+func isAsked(_ name: String) -> Bool { asked.isEmpty || asked.contains(name) }
+
 let sixteen = try problem(layers: 24, groups: 4)
-for threads in [1, 2] {
+for threads in [1, 2] where isAsked("arcs") {
   let memory = readingRate(threads: threads)
   let arcs = evaluationRate(sixteen, threads: threads)
-  print(
-    "C(16, 4), \(threads) thread(s): \(fixed(arcs / 1e9, 2))·10⁹ arcs/s; reading memory \(fixed(memory / 1e9, 1)) GB/s, which is \(fixed(memory / 8e9, 2))·10⁹ stored arcs/s: \(fixed(arcs * 8 / memory, 2)) times"
+  line(
+    "C(16, 4), \(threads) thread(s): \(fixed(arcs / 1e9))·10⁹ arcs/s; reading memory \(fixed(memory / 1e9)) GB/s, which is \(fixed(memory / 8e9))·10⁹ stored arcs/s: \(fixed(arcs * 8 / memory)) times"
   )
 }
 for (name, layers, groups, affinity, states) in [
   ("dolls", 24, 8, 0.95, 6_000_000), ("dolls", 24, 4, 0.95, 6_000_000),
   ("tree", 12, 4, 0.95, 300), ("tree", 16, 8, 0.95, 300),
-] {
+] where isAsked(name) {
   let instance = try problem(layers: layers, groups: groups, affinity: affinity)
   var ratios = [Double]()
   var nodes = [Int]()
@@ -101,9 +103,9 @@ for (name, layers, groups, affinity, states) in [
     precondition(one.kept == two.kept)
     ratios.append(one.seconds / two.seconds)
     nodes = [one.nodes, two.nodes]
-    print(
-      "\(name), 16 experts, \(layers) layers, \(groups) GPUs: \(fixed(one.seconds, 2)) s / \(fixed(two.seconds, 2)) s, nodes \(nodes[0]) / \(nodes[1])"
+    line(
+      "\(name), 16 experts, \(layers) layers, \(groups) GPUs: \(fixed(one.seconds)) s / \(fixed(two.seconds)) s, nodes \(nodes[0]) / \(nodes[1])"
     )
   }
-  print("  two threads over one: \(fixed(ratios.sorted()[1], 2)) times (median of 3)")
+  line("  two threads over one: \(fixed(ratios.sorted()[1])) times (median of 3)")
 }

@@ -68,16 +68,60 @@ import Testing
   /// Lists that hold next to nothing: everything has to be branched.
   @Test(arguments: 0..<4)
   func treeEqualsBruteForce(block: Int) {
+    var branched = 0
     for seed in 0..<25 {
       let random = RandomProblem(seed: UInt64(block * 25 + seed) + 40_000, experts: [6, 8, 9])
-      Self.check(random) {
+      let leaves = Self.check(random) {
         $0.rootStates = 2
         $0.nodeStates = 2
         // A root that is far from the minimum leaves something to branch on.
         $0.effort.evaluationsPerStage = 4
+        $0.effort.deepShare = 1
         $0.effort.cutRounds = 1
       }
+      // One leaf for each of the three starts is no tree.
+      if leaves.count > 3 { branched += 1 }
     }
+    #expect(branched >= 3)
+  }
+
+  /// With hardly any subset allowed to be swept often: prices by a restricted master, then as always.
+  @Test(arguments: 0..<4)
+  func generationEqualsBruteForce(block: Int) {
+    for seed in 0..<25 {
+      let random = RandomProblem(seed: UInt64(block * 25 + seed) + 80_000)
+      let experts = random.problem.experts
+      Self.check(random) {
+        $0.subsetLimit = 1
+        $0.partitions = { _ in [(0..<experts).map { $0 / random.problem.groupSize }] }
+        ($0.generation.most, $0.generation.fresh) = (8, 3)
+      }
+    }
+  }
+
+  /// Where generation ends with too many subsets its bound stands, and nothing is called proved.
+  @Test func unfinishedGenerationLeavesABound() {
+    var unproved = 0
+    for seed in 0..<60 {
+      let problem = RandomProblem(seed: UInt64(seed) + 90_000, experts: [6, 8]).problem
+      guard problem.groups >= 2, let optimum = problem.bruteForce() else { continue }
+      var options = GroupingSearch.Options()
+      options.knownOptimum = optimum
+      options.subsetLimit = 1
+      options.generation.enough = 0
+      options.partitions = { _ in [(0..<problem.experts).map { $0 / problem.groupSize }] }
+      let incumbent = Incumbent()
+      incumbent.offer([], kept: optimum.kept * 9 / 10, source: .warmStart)
+      let result = GroupingSearch(problem: problem, options: options).run(
+        incumbent: incumbent, control: SearchControl())!
+      #expect(result.keptBound >= optimum.kept, "seed \(seed)")
+      if case .proved = result.stop {
+        #expect(incumbent.kept == optimum.kept, "seed \(seed)")
+      } else {
+        unproved += 1
+      }
+    }
+    #expect(unproved >= 20)
   }
 
   /// Groups of three, where fractional covers violate subset-row cuts.

@@ -8,8 +8,8 @@
 ///
 /// Prices of a restricted master run away where it knows no subset that would object. The next round then starts again from the best prices so far, with
 /// the subsets that did. (Evaluating half-way between the two, Wentges 1997, gained less than it cost; so did keeping the master inside the
-/// radius in which what it lacks cannot matter. What matters most is that the master is optimised well: with a quarter of its arcs or half of its evaluations
-/// the bound was three times as far away.)
+/// radius in which what it lacks cannot matter. What matters most is that the master is optimised well: with 120,000 arcs a boundary instead of
+/// 300,000 and 80 evaluations a stage instead of 150 the bound of gpt-oss-20b on 8 GPUs was three times as far away after two and a half minutes.)
 extension PathRelaxation {
   /// What generation may cost.
   package struct Generation: Sendable {
@@ -27,16 +27,19 @@ extension PathRelaxation {
   }
 
   /// Lowers the bound until the layers have `enough` subsets on average, nothing is gained, or `control` stops. Evaluated at the best prices
-  /// afterwards, with what they delete deleted. An evaluation over all subsets cannot be interrupted: the last one may overrun a time limit.
-  /// - Parameter partitions: of each layer, `[E]` group of every expert; the incumbent's first.
+  /// afterwards where few enough subsets are left. An evaluation over all subsets cannot be interrupted: the last one may overrun a time limit.
+  /// - Parameters:
+  ///   - start: the first prices, `[L, E]` in ticks.
+  ///   - partitions: of each layer, `[E]` group of every expert; the incumbent's first.
   package func optimiseByGeneration(
-    partitions: [[[Int]]], incumbent: () -> Int, generation: Generation = Generation(),
+    from start: [Int], partitions: [[[Int]]], incumbent: () -> Int,
+    generation: Generation = Generation(),
     control: SearchControl, progress: (PathRelaxation) -> Void = { _ in }
   ) {
     var active = (0..<problem.layers).map {
-      start(layer: $0, partitions: partitions[$0], generation)
+      groups(of: partitions[$0], layer: $0, generation)
     }
-    var best = prices
+    var best = PathPrices(experts: start)
     var bestTicks = Double.greatestFiniteMagnitude
     var effort = Effort()
     effort.deletes = false
@@ -92,11 +95,11 @@ extension PathRelaxation {
       if meanCount <= generation.enough || failures >= 4 { break }
       if control.remaining < 2 * (control.elapsed - begun) { break }
     }
-    if !isEmpty { evaluate(best) }
+    if !isEmpty, meanCount <= generation.enough { evaluate(best) }
   }
 
   /// The groups of the given partitions, and for the first partitions those that differ by one expert, as indices of subsets.
-  private func start(layer l: Int, partitions: [[Int]], _ generation: Generation) -> [Int] {
+  private func groups(of partitions: [[Int]], layer l: Int, _ generation: Generation) -> [Int] {
     var masks = Set<UInt64>()
     var ranked = [UInt64]()
     func add(_ mask: UInt64) { if masks.insert(mask).inserted { ranked.append(mask) } }

@@ -20,8 +20,12 @@ extension Certificate {
       var stage = Stage(
         name: name, kept: problem.kept(labels), keptBound: problem.total, evidence: evidence)
       switch evidence {
-      case .oneGroup, .chain, .tree:
-        // The whole of a proof, which checking would repeat: that is the checker's work.
+      case .chain(let values):
+        // What these two claim is known without repeating all of the search, which is the checker's work. (A condition that the chain does not know may keep
+        // its optimum from being the placement, so the bound is not always `kept`.)
+        stage.keptBound = values.last?.max() ?? problem.total
+      case .tree(let tree):
+        guard problem.groups <= CertificatePaths.mostGroups || !tree.isLayered else { continue }
         stage.keptBound = stage.kept
       default:
         guard

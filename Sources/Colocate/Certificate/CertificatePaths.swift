@@ -37,6 +37,15 @@ package indirect enum CertificateTree: Sendable {
   case branch(
     deletions: [CertificatePrices], layer: Int, first: Int, second: Int,
     together: CertificateTree, apart: CertificateTree)
+
+  /// Whether some leaf takes a layered search.
+  var isLayered: Bool {
+    switch self {
+    case .bounded: false
+    case .exhausted: true
+    case .branch(_, _, _, _, let together, let apart): together.isLayered || apart.isLayered
+    }
+  }
 }
 
 /// Exact evaluation of path prices over lists of subsets, by the plainest loops.

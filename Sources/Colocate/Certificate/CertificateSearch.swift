@@ -5,6 +5,9 @@
 /// the loss D starts with all partitions of layer k, each at the loss of its cuts, and keeps a state while g + max(Σ pen, doll) ≤ D; if nothing reaches the end, any completion
 /// from layer k on loses more than D.
 extension CertificatePaths {
+  /// Groups that a `State` has room for.
+  static let mostGroups = 16
+
   /// Groups of a partition as places in a layer's list, ascending, sixteen bits each.
   private struct State: Hashable {
     var words: SIMD4<UInt64> = .zero
@@ -38,7 +41,7 @@ extension CertificatePaths {
     throws(CertificateError)
   {
     let layers = problem.layers
-    guard problem.groups <= 16 else {
+    guard problem.groups <= Self.mostGroups else {
       throw CertificateError("a layered search over \(problem.groups) groups: out of range")
     }
     guard dolls.count == layers + 1, dolls[layers] == 0,

@@ -18,6 +18,7 @@ package struct GroupingSearch: Sendable {
     /// Subsets per layer up to which prices are optimised over all of them, and up to which a restricted master is tried.
     package var subsetLimit = 2_100
     package var generationLimit = 40_000
+    package var generation = PathRelaxation.Generation()
     /// Good partitions per layer, to start a restricted master with; nil for none.
     package var partitions: (@Sendable (Int) -> [[Int]])?
     /// States of one layer in the layered search: at the root and at the other nodes.
@@ -78,10 +79,8 @@ package struct GroupingSearch: Sendable {
     else { return nil }
     // An evaluation sweeps all arcs twice, about 2·10⁹ a second and thread.
     let seconds = Double(root.arcCount) / 1e9 / Double(control.threads)
-    guard control.remaining > 12 * seconds, control.workLeft / 12 > root.arcCount / 32 else {
-      return nil
-    }
-    return root
+    return control.remaining > 12 * seconds && control.workLeft / 12 > root.arcCount / 32
+      ? root : nil
   }
 
   /// Searches until the proof, the gap or a limit. Offers what it finds to `incumbent`.
@@ -97,7 +96,7 @@ package struct GroupingSearch: Sendable {
     root.knownOptimum = options.knownOptimum
     let total = problem.total
     let share = incumbent.kept > 0 ? Double(incumbent.kept) / Double(max(total, 1)) : 0.5
-    root.evaluate(experts: root.startPrices(share: share))
+    let start = root.startPrices(share: share)
     let proof = ProofBuilder()
     func result(_ bound: Int, _ stop: Stop, nodes: Int, method: String) -> Result {
       Result(
@@ -116,16 +115,19 @@ package struct GroupingSearch: Sendable {
     }
     var effort = options.effort
     if stored == nil, let partitions = options.partitions {
-      let generation = PathRelaxation.Generation()
       root.optimiseByGeneration(
-        partitions: (0..<problem.layers).map(partitions), incumbent: best,
-        generation: generation, control: control, progress: report)
-      if !root.isEmpty, root.meanCount > generation.enough {
+        from: start, partitions: (0..<problem.layers).map(partitions), incumbent: best,
+        generation: options.generation, control: control, progress: report)
+      if root.bound > incumbent.kept, root.meanCount > options.generation.enough {
         return result(root.bound, stopReason() ?? .finished, nodes: 1, method: "path")
       }
       effort.firstShare /= 8
+    } else {
+      root.evaluate(experts: start)
     }
-    root.optimise(incumbent: best, effort: effort, control: control, progress: report)
+    if root.bound > incumbent.kept {
+      root.optimise(incumbent: best, effort: effort, control: control, progress: report)
+    }
     if root.bound <= incumbent.kept {
       proof.close(0, .bounded(deletions: root.deletions, prices: root.boundPrices))
       return result(root.bound, .proved, nodes: 1, method: "path")

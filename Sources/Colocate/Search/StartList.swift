@@ -100,16 +100,17 @@ package struct StartList {
     private let list: StartList
     private var state: [UInt16]
     /// By hash of the covered set: the set, and the largest rest of the limit (in ticks) for which nothing was found.
-    private let covered: Block<UInt64>
-    private let rest: Block<Int32>
+    /// Made when the search turns out to be long; most are over in a few steps.
+    private var deadEnds: (covered: Block<UInt64>, rest: Block<Int32>)?
     private var steps = 0
-    private static let slots = 1 << 16
+    private let stepsBefore: Int
+    private static let slotBits = 16
 
-    package init(_ list: StartList) {
+    /// - Parameter stepsBefore: steps of the search after which it begins to remember dead ends.
+    package init(_ list: StartList, stepsBefore: Int = 4096) {
       self.list = list
+      self.stepsBefore = stepsBefore
       state = [UInt16](repeating: 0, count: list.groups)
-      covered = Block(Self.slots, 0)
-      rest = Block(Self.slots, -1)
     }
 
     /// Calls `found(state, Σ pen)` for every completion of `prefix`; `isOver` is asked now and then.
@@ -134,8 +135,11 @@ package struct StartList {
         return true
       }
       let left = Int32(list.limit - penalty)
-      let slot = Int(truncatingIfNeeded: (used &* 0x9E37_79B9_7F4A_7C15) &>> 48)
-      if covered[slot] == used && rest[slot] >= left { return false }
+      let slot = Int(
+        truncatingIfNeeded: (used &* 0x9E37_79B9_7F4A_7C15) >> UInt64(64 - Self.slotBits))
+      if let deadEnds, deadEnds.covered[slot] == used, deadEnds.rest[slot] >= left {
+        return false
+      }
       var isOpen = false
       list.choices[(~used).trailingZeroBitCount].withUnsafeBufferPointer { choices in
         for choice in choices where choice.mask & used == 0 {
@@ -154,9 +158,12 @@ package struct StartList {
           if isOpen && steps & 1023 == 0 && isOver() { break }
         }
       }
-      if !isOpen {
-        covered[slot] = used
-        rest[slot] = left
+      if !isOpen, steps > stepsBefore {
+        let known =
+          deadEnds ?? (Block(1 << Self.slotBits, 0), Block(1 << Self.slotBits, Int32(-1)))
+        known.covered[slot] = used
+        known.rest[slot] = left
+        deadEnds = known
       }
       return isOpen
     }
