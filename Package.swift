@@ -17,15 +17,11 @@ let package = Package(
     .executable(name: "colocate-engine", targets: ["ColocateEngineCommand"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
   ],
   targets: [
     .target(name: "Colocate", swiftSettings: strict),
-    .target(
-      name: "ColocateFormats",
-      dependencies: ["Colocate", .product(name: "Crypto", package: "swift-crypto")],
-      swiftSettings: strict),
+    .target(name: "ColocateFormats", dependencies: ["Colocate"], swiftSettings: strict),
     // The product is called `colocate`; the module is not, because a module that differs from
     // `Colocate` only by case breaks on file systems that ignore case.
     .executableTarget(
