@@ -1,6 +1,5 @@
-import Testing
-
 import ColocateFormats
+import Testing
 
 /// The examples that NIST publishes with FIPS 180-4, and messages of every length around a block.
 struct SHA256Tests {
