@@ -25,6 +25,10 @@ public struct SolverOptions: Hashable, Sendable {
   public var jointWeights = JointWeights()
   /// Keep what a certificate needs (prices, multipliers, the tree).
   public var keepsCertificate: Bool = false
+  /// Which methods may run.
+  public var methods = SolverMethods()
+  /// Means to find faults of the solver.
+  public var debug = SolverDebug()
 
   public init() {}
 }
@@ -194,12 +198,12 @@ public struct Solver: Sendable {
   /// Solves `instance`; returns when a limit of the options is reached or nothing is left to do.
   /// - Parameter onProgress: called on the calling thread, with each new incumbent and otherwise about ten times a second;
   ///   answering `.stop` ends the run with what it has.
-  /// - Throws: `ModelError.placement` where the warm start is for another model or machine, or breaks the load cap; `ModelError.sizes`
-  ///   where `jointWeights` are out of order.
+  /// - Throws: `ModelError.placement` where the warm start is for another model or machine, or breaks the load cap; what
+  ///   `SolverOptions.validate` throws.
   public func solve(
     _ instance: Instance, onProgress: (SolverProgress) -> ProgressAction = { _ in .proceed }
   ) throws(ModelError) -> Outcome {
-    try options.jointWeights.check()
+    try options.validate()
     if let warmStart = options.warmStart {
       try instance.counts.check(warmStart)
       guard warmStart.topology == instance.topology else {

@@ -2,47 +2,46 @@ import ArgumentParser
 import Colocate
 import Foundation
 
-/// When the solver stops and how it works; shared by `solve` and `compare`.
+/// When the solver stops and how it works; shared by `solve` and `compare`. Meanings, ranges and defaults are those of
+/// `OptionDescription.table`.
 struct SolverArguments: ParsableArguments {
-  @Option(help: ArgumentHelp("Stop after this many seconds.", valueName: "S"))
+  @Option(help: help("time-limit", value: "S"))
   var timeLimit: Double?
 
-  @Option(
-    help: ArgumentHelp(
-      "Stop once (incumbent - bound) / incumbent is at most this; 0 asks for a proof.",
-      valueName: "G"))
-  var gap: Double = 0
+  @Option(help: help("gap", value: "G"))
+  var gap = SolverOptions().gapLimit
 
-  @Option(help: ArgumentHelp("Stop after this many nodes of the search tree.", valueName: "K"))
+  @Option(help: help("nodes-limit", value: "K"))
   var nodesLimit: Int?
 
-  @Option(
-    help: ArgumentHelp(
-      "Stop after this much work, in units that do not depend on the machine. Without a time limit the result can then be repeated.",
-      valueName: "W"))
+  @Option(help: help("work-limit", value: "W"))
   var workLimit: Int?
 
-  @Option(help: ArgumentHelp("Threads; all cores without it.", valueName: "T"))
+  @Option(help: help("threads", value: "T", note: "All cores without it."))
   var threads: Int?
 
-  @Option(help: "Names the run's random numbers.")
-  var seed: UInt64 = 1
+  @Option(help: help("seed"))
+  var seed = SolverOptions().seed
 
   @Flag(help: "Look for a good placement only, not for bounds and proofs.")
   var noProof = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Set an advanced option; may be given several times. They are listed below.",
+      discussion: advancedOptions(), valueName: "NAME=VALUE"))
+  var set: [String] = []
 
   func validate() throws {
     if let timeLimit, !(timeLimit > 0) {
       throw ValidationError("--time-limit \(timeLimit): expected more than 0 seconds")
     }
-    guard gap >= 0, gap < 1 else { throw ValidationError("--gap \(gap): expected 0 to 1") }
-    for (name, value) in [
-      ("--nodes-limit", nodesLimit), ("--work-limit", workLimit), ("--threads", threads),
-    ] {
-      if let value, value < 1 { throw ValidationError("\(name) \(value): expected at least 1") }
-    }
-    if let threads, threads > 1024 {
-      throw ValidationError("--threads \(threads): expected at most 1024")
+    do throws(ModelError) {
+      try options(defaultTime: 1).validate()
+      var checked = SolverOptions()
+      for assignment in set { try Self.apply(assignment, to: &checked) }
+    } catch {
+      throw ValidationError("--\(error.description)")
     }
   }
 
@@ -53,10 +52,48 @@ struct SolverArguments: ParsableArguments {
     options.gapLimit = gap
     options.nodesLimit = nodesLimit
     options.workLimit = workLimit
-    options.threads = threads ?? ProcessInfo.processInfo.activeProcessorCount
+    options.threads = threads ?? min(1024, ProcessInfo.processInfo.activeProcessorCount)
     options.seed = seed
     options.proves = !noProof
+    // `validate` has read them once and refused what cannot be set.
+    for assignment in set { try? Self.apply(assignment, to: &options) }
     return options
+  }
+
+  /// Sets what `NAME=VALUE` says.
+  private static func apply(
+    _ assignment: String, to options: inout SolverOptions
+  ) throws(ModelError) {
+    let parts = assignment.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+    guard parts.count == 2 else {
+      throw .option("set \(assignment): expected NAME=VALUE, for example chain=off")
+    }
+    guard let option = OptionDescription.named(String(parts[0])), option.isAdvanced else {
+      let names = OptionDescription.table.filter(\.isAdvanced).map(\.name)
+      throw .option("set \(assignment): expected one of \(names.joined(separator: ", "))")
+    }
+    do {
+      try option.set(String(parts[1]), in: &options)
+    } catch {
+      throw .option("set \(error.description)")
+    }
+  }
+
+  /// The help of an option from the solver's table.
+  private static func help(
+    _ name: String, value: String? = nil, note: String? = nil
+  ) -> ArgumentHelp {
+    let meaning = OptionDescription.named(name)?.meaning ?? name
+    return ArgumentHelp(
+      StringLiteralType([meaning, note].compactMap { $0 }.joined(separator: " ")),
+      valueName: value)
+  }
+
+  /// The advanced options, two lines each.
+  private static func advancedOptions() -> String {
+    OptionDescription.table.filter(\.isAdvanced).map { option in
+      "\(option.name)=\(option.defaultText)  (\(option.rangeText))\n  \(option.meaning)"
+    }.joined(separator: "\n")
   }
 }
 

@@ -13,6 +13,8 @@ package struct LocalSearch: Sendable {
   package let control: SearchControl
   package let incumbent: Incumbent
   package let pool: PartitionPool
+  /// Whether the chain programme over the pool runs.
+  package let recombines: Bool
 
   /// Tasks of one round. Not the number of threads: results must not depend on that.
   static let streams = 4
@@ -22,7 +24,7 @@ package struct LocalSearch: Sendable {
   ///   - pool: made for the same problem and `saved`.
   package init(
     problem: GroupingProblem, saved: SavedWeights? = nil, seed: UInt64, control: SearchControl,
-    incumbent: Incumbent, pool: PartitionPool
+    incumbent: Incumbent, pool: PartitionPool, recombines: Bool = true
   ) {
     self.problem = problem
     self.saved = saved ?? .flat(groups: problem.groups)
@@ -30,6 +32,7 @@ package struct LocalSearch: Sendable {
     self.control = control
     self.incumbent = incumbent
     self.pool = pool
+    self.recombines = recombines
   }
 
   /// Searches until the control's time or work is used up, somebody cancels, `target` is reached, or `rounds` are done.
@@ -190,7 +193,8 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
 
   /// The best that the pool's partitions can make, to its local optimum.
   private func recombine(_ epoch: inout Epoch) {
-    guard let (labels, value) = epoch.pool.recombine(control: search.control),
+    guard search.recombines,
+      let (labels, value) = epoch.pool.recombine(control: search.control),
       value > epoch.best?.value ?? -1
     else { return }
     let polished = LocalSearch.polish(

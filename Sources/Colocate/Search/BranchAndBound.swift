@@ -27,7 +27,22 @@ package struct GroupingSearch: Sendable {
     /// A known optimum that nothing may lose, for tests.
     package var knownOptimum: (kept: Int, labels: [Int])?
     package var effort = PathRelaxation.Effort()
-    package init() {}
+    /// Whether the layered search and the tree may run.
+    package var usesDolls = true
+    package var branches = true
+
+    package init(methods: SolverMethods = SolverMethods()) {
+      subsetLimit = methods.pathSubsets
+      if !methods.pathGeneration { generationLimit = 0 }
+      rootStates = methods.dollStates
+      nodeStates = methods.treeStates
+      effort.evaluationsPerStage = methods.pathEvaluations
+      effort.deepEvaluations = 10 * methods.pathEvaluations
+      effort.deletes = methods.pathDeletion
+      effort.cutRounds = methods.pathCutRounds
+      usesDolls = methods.dolls
+      branches = methods.tree
+    }
   }
 
   /// Why a search ended.
@@ -141,9 +156,12 @@ package struct GroupingSearch: Sendable {
     limits.states = options.rootStates
     let dolls = RussianDolls(
       relaxation: root, limits: limits, incumbent: { incumbent.kept }, control: control)
-    let outcome = dolls.run { dolls in
-      progress(Progress(bound: max(dolls.bound, incumbent.kept), nodes: 1, openNodes: 1))
-    }
+    let outcome =
+      !options.usesDolls
+      ? .overflow
+      : dolls.run { dolls in
+        progress(Progress(bound: max(dolls.bound, incumbent.kept), nodes: 1, openNodes: 1))
+      }
     var rootBound = min(root.bound, dolls.bound)
     switch outcome {
     case .proved, .optimum:
@@ -166,6 +184,7 @@ package struct GroupingSearch: Sendable {
     if rootBound - incumbent.kept <= options.gapLimit {
       return result(rootBound, .gap, nodes: 1, method: "dolls")
     }
+    guard options.branches else { return result(rootBound, .finished, nodes: 1, method: "dolls") }
     let tree = SearchTree(
       root: root, rootBound: rootBound, options: options, incumbent: incumbent, control: control,
       proof: proof, progress: progress)
@@ -327,7 +346,7 @@ private final class SearchTree: @unchecked Sendable {
     let dolls = RussianDolls(
       relaxation: relaxation, limits: limits, incumbent: { [incumbent] in incumbent.kept },
       control: control)
-    let outcome = dolls.run()
+    let outcome = options.usesDolls ? dolls.run() : .overflow
     switch outcome {
     case .proved, .optimum:
       if case .optimum(let kept, let labels) = outcome {

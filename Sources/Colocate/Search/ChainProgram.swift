@@ -43,24 +43,30 @@ package struct ChainProgram: Sendable {
   /// Estimated seconds of one thread.
   package let estimate: Double
 
-  /// - Parameter costLimit: seconds of one thread that may be estimated.
+  /// - Parameters:
+  ///   - methods: which of them may be used, and for how many partitions of a layer.
+  ///   - costLimit: seconds of one thread that may be estimated.
   /// - Returns: nil where no exact method of this file is cheap enough.
-  package init?(_ problem: GroupingProblem, costLimit: Double = 20) {
+  package init?(
+    _ problem: GroupingProblem, methods: SolverMethods = SolverMethods(), costLimit: Double = 20
+  ) {
     self.problem = problem
     let (experts, groups) = (problem.experts, problem.groups)
     if groups == 1 {
       (method, estimate) = (.oneGroup, 0)
       return
     }
-    if groups == experts {
+    if groups == experts, methods.assignment {
       method = .assignment
       let n = Double(experts)
       estimate = Double(problem.layers) * n * n * n * 2e-9
     } else {
       let count = PartitionList.count(experts: experts, groups: groups)
-      guard count < 50_000, experts <= 32 else { return nil }
+      guard methods.chain, count <= Double(methods.chainPartitions), experts <= 32 else {
+        return nil
+      }
       let pairs = count * count * Double(problem.layers - 1)
-      if groups == 2, experts <= 16 {
+      if groups == 2, experts <= 16, methods.twoGroupChain {
         method = .twoGroups
         estimate = pairs * 1.5e-9
       } else {

@@ -2,7 +2,8 @@
 extension StageSolver {
   /// Cost estimate (seconds on one core) up to which listing all states is preferred to searching.
   var exactCostLimit: Double {
-    control.remaining.isFinite ? max(1, min(60, control.remaining)) : 60
+    let most = options.methods.chainSeconds
+    return control.remaining.isFinite ? min(most, max(1, control.remaining)) : most
   }
 
   /// Seconds of local search before any bound.
@@ -24,15 +25,30 @@ extension StageSolver {
       ? SearchControl(
         part: .infinity, work: options.proves ? control.workLeft / 4 : .max, of: control)
       : SearchControl(part: seconds, of: control)
+    guard options.methods.localSearch else {
+      start(incumbent)
+      return
+    }
     let search = LocalSearch(
-      problem: problem, seed: seed, control: part, incumbent: incumbent, pool: pool)
+      problem: problem, seed: seed, control: part, incumbent: incumbent, pool: pool,
+      recombines: options.methods.pool)
     search.run(
-      target: keptBound, patience: control.isLimitedByWorkOnly ? .infinity : patience)
+      rounds: options.methods.localRounds ?? .max, target: keptBound,
+      patience: control.isLimitedByWorkOnly ? .infinity : patience)
+  }
+
+  /// Where local search is switched off: what it would start from.
+  private func start(_ incumbent: Incumbent) {
+    var random = SeededGenerator(seed: options.seed)
+    let labels = LocalSearch.start(problem, random: &random)
+    guard problem.isFeasible(labels) else { return }
+    incumbent.offer(labels, kept: problem.kept(labels), source: .localSearch)
   }
 
   /// Path relaxation, deletion, dolls, tree.
   func relaxPaths(_ incumbent: Incumbent) {
-    var search = GroupingSearch.Options()
+    guard options.methods.path else { return }
+    var search = GroupingSearch.Options(methods: options.methods)
     search.gapLimit = Int(options.gapLimit * Double(problem.total - incumbent.kept))
     search.nodesLimit = options.nodesLimit
     search.keepsProof = options.keepsCertificate
@@ -66,6 +82,7 @@ extension StageSolver {
 
   /// Co-location relaxation with cuts, for the larger part of what time is left.
   func relaxColocation(_ incumbent: Incumbent) {
+    guard options.methods.colocation else { return }
     let share =
       control.isLimitedByWorkOnly
       ? .infinity : control.remaining.isFinite ? control.remaining * 0.9 : 60
@@ -74,7 +91,9 @@ extension StageSolver {
     // An eigen-decomposition of order 2E for each boundary: about (2E)³ / 5 units.
     let order = 2 * problem.experts
     let iteration = max(1, problem.layers * order * order * order / 5)
-    relaxation.parameters.maxIterations = control.workLeft / iteration
+    relaxation.parameters.maxIterations = min(
+      control.workLeft / iteration, options.methods.colocationIterations ?? .max)
+    if !options.methods.colocationCuts { relaxation.parameters.firstCuts = .max }
     defer { control.spend(relaxation.iterations * iteration) }
     relaxation.run(targetKept: incumbent.kept) { [self] kept in
       bound(max(kept, incumbent.kept), "co-location")

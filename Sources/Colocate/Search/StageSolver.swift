@@ -88,7 +88,7 @@ final class StageSolver {
     // Every placement of one group keeps everything; and listable chains are exact.
     let isTrivial = problem.groups == 1 || problem.groups == problem.experts
     if isTrivial || options.proves,
-      let program = ChainProgram(problem, costLimit: exactCostLimit)
+      let program = ChainProgram(problem, methods: options.methods, costLimit: exactCostLimit)
     {
       if let answer = program.solve(control: control, keepsValues: options.keepsCertificate) {
         incumbent.offer(answer.labels, kept: answer.kept, source: .exact)
