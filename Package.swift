@@ -67,7 +67,7 @@ let package = Package(
       name: "MoEEngineTests",
       // The program too: its tests start it under mpirun.
       dependencies: ["MoEEngine", "ColocateFormats", "Colocate", "ColocateEngineCommand"],
-      exclude: ["Fixtures", "reference"], swiftSettings: strict),
+      exclude: ["Faults", "Fixtures", "reference"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -39,13 +39,7 @@ struct GenerationFigures: Encodable {
       result.prefillTokens, result.prefillTimings.computing)
     (exchangeSeconds, bareExchangeSeconds) = (result.exchangeSeconds, result.bareExchangeSeconds)
     exchangeCalls = result.exchangeCalls
-    var bytes = 0
-    for collective in Collective.allCases {
-      for distance in [Distance.sameNode, .otherNode] {
-        bytes += result.decodeTraffic.payload(collective, distance)
-        bytes += result.decodeTraffic.header(collective, distance)
-      }
-    }
+    let bytes = Collective.allCases.reduce(0) { $0 + result.decodeTraffic.bytes($1) }
     decodeBytesPerToken = result.decodeTokens == 0 ? 0 : Double(bytes) / Double(result.decodeTokens)
     guard timed, result.decodeSteps > 0 else {
       shares = nil

@@ -6,7 +6,7 @@
 /// Rows are sorted by sequence and position, so the rows of one sequence are a block: with one row the `nq / nkv` heads that share keys
 /// are the rows of a product, with more (prefill) the positions are, up to 64 at a time so that little above the diagonal is computed.
 extension Engine {
-  func attend(_ l: Int) {
+  func attend(_ l: Int) throws(EngineError) {
     let layer = weights.layers[l]
     let (d, hd) = (config.hidden, config.headWidth)
     let (nq, nkv) = (config.queryWidth, config.keyValueWidth)
@@ -44,7 +44,7 @@ extension Engine {
       if moves { addContextEntry(layer: l, row: id, keysAndValues: k) }
     }
     timings.stop(.vectors, since: start)
-    if moves && step.positions.count > 1 { gatherContext(layer: l) }
+    if moves && step.positions.count > 1 { try gatherContext(layer: l) }
 
     var row = 0
     while row < rows {
@@ -68,7 +68,7 @@ extension Engine {
 
   /// Where a head's keys (and values) of a sequence start: `[T, hd]`.
   @inline(__always)
-  private func cacheOffset(_ l: Int, slot: Int, head: Int) -> Int {
+  func cacheOffset(_ l: Int, slot: Int, head: Int) -> Int {
     ((l &* work.slots &+ slot) &* config.keyValueHeads &+ head) &* work.capacity.positions
       &* config.headWidth
   }

@@ -3,13 +3,18 @@ import Foundation
 
 /// The ranks of a run and what they say to each other: Open MPI's collectives on 32-bit words.
 ///
-/// Started by `mpirun`, a process is one of its ranks. Started alone, it is the only rank and MPI is not even initialised (a lone
-/// MPI_Init costs most of a second). MPI ends the whole job when a call fails, so no call here returns an error.
+/// Started by `mpirun`, a process is one of its ranks. Started alone, it is the only rank and MPI is
+/// not even initialised (a lone MPI_Init costs most of a second). MPI ends the whole job when a call
+/// fails, so no call here returns an error.
 public final class Communicator {
   public let rank: Int
   public let size: Int
   /// Node of each rank, `[R]`.
   public let nodeOf: [Int]
+  /// Compares both ends of every message of the steps while it is set.
+  var audit: MessageAudit?
+  /// `[R]`: how far away each rank is.
+  private let distances: [Distance]
   private let world: MPI_Comm?
   private let words: MPI_Datatype?
 
@@ -21,6 +26,7 @@ public final class Communicator {
     guard process.isLaunched else {
       (rank, size, world, words) = (0, 1, nil, nil)
       nodeOf = [0]
+      distances = [.same]
       if let ranksPerNode, ranksPerNode != 1 {
         throw EngineError(
           "--ranks-per-node \(ranksPerNode) with 1 rank: expected 1", isShared: true)
@@ -50,42 +56,114 @@ public final class Communicator {
       let names = Set(all).sorted()
       nodeOf = all.map { names.firstIndex(of: $0)! }
     }
+    let (rank, nodeOf) = (rank, nodeOf)
+    distances = (0..<size).map {
+      $0 == rank ? .same : nodeOf[$0] == nodeOf[rank] ? .sameNode : .otherNode
+    }
   }
 
-  /// One count from every rank to every rank.
+  /// How far away a rank is.
   @inline(__always)
-  func exchange(
-    counts: UnsafePointer<Int32>, into received: UnsafeMutablePointer<Int32>
-  ) {
-    MPI_Alltoall(counts, 1, words, received, 1, words, world)
+  func distance(to rank: Int) -> Distance { distances[rank] }
+
+  // What the steps send. Each is counted here, at the call, and audited where that is switched on.
+
+  /// One end of a message: its words, how many they are, and the rows that they are.
+  private struct Part {
+    let words: UnsafeRawPointer
+    let count: Int
+    let rows: Int
+
+    init(_ words: UnsafeRawPointer, _ count: Int, rows: Int = 0) {
+      (self.words, self.count, self.rows) = (words, count, rows)
+    }
   }
 
-  /// MPI_Alltoallv of words: counts and offsets in words, each `[R]`.
+  /// Counts both ends of what was exchanged with one rank, and adds them to the audit.
   @inline(__always)
-  func exchange(
-    _ send: UnsafeRawPointer, counts: UnsafePointer<Int32>, offsets: UnsafePointer<Int32>,
-    into receive: UnsafeMutableRawPointer, counts receiveCounts: UnsafePointer<Int32>,
-    offsets receiveOffsets: UnsafePointer<Int32>
+  private func note(
+    _ collective: Collective, layer: Int, with rank: Int, sent: Part, received: Part,
+    _ traffic: inout Traffic
   ) {
+    let distance = distances[rank]
+    traffic.count(
+      collective, layer: layer, .sent, distance, rows: sent.rows, words: sent.count)
+    traffic.count(
+      collective, layer: layer, .received, distance, rows: received.rows, words: received.count)
+    guard let audit else { return }
+    audit.send(collective, to: rank, sent.words, count: sent.count)
+    audit.receive(collective, from: rank, received.words, count: received.count)
+  }
+
+  /// Tells every rank how many rows will come: MPI_Alltoall of one number per pair of ranks.
+  @inline(__always)
+  func exchangeCounts(
+    of message: RowExchange, layer: Int, counting traffic: inout Traffic
+  ) {
+    MPI_Alltoall(message.sendRows, 1, words, message.receiveRows, 1, words, world)
+    traffic.call(.counts, layer: layer)
+    for r in 0..<size where r != rank {
+      note(
+        .counts, layer: layer, with: r, sent: Part(message.sendRows + r, 1),
+        received: Part(message.receiveRows + r, 1), &traffic)
+    }
+  }
+
+  /// The rows themselves: MPI_Alltoallv.
+  @inline(__always)
+  func exchange(_ message: RowExchange, layer: Int, counting traffic: inout Traffic) {
+    message.fillOffsets()
+    exchangeBare(message)
+    traffic.call(message.collective, layer: layer)
+    for r in 0..<size where r != rank {
+      let (sent, received) = (Int(message.sendCounts[r]), Int(message.receiveCounts[r]))
+      note(
+        message.collective, layer: layer, with: r,
+        sent: Part(
+          message.send + Int(message.sendOffsets[r]), sent, rows: sent / message.rowWords),
+        received: Part(
+          message.receive + Int(message.receiveOffsets[r]), received,
+          rows: received / message.rowWords), &traffic)
+    }
+  }
+
+  /// MPI_Alltoallv of rows whose counts and offsets are known, and nothing else.
+  @inline(__always)
+  func exchangeBare(_ message: RowExchange) {
     MPI_Alltoallv(
-      send, counts, offsets, words, receive, receiveCounts, receiveOffsets, words, world)
+      message.send, message.sendCounts, message.sendOffsets, words, message.receive,
+      message.receiveCounts, message.receiveOffsets, words, world)
   }
 
-  /// `count` words of every rank to every rank, `[R, count]`.
+  /// How many entries and next tokens each rank has: MPI_Allgather of two numbers.
   @inline(__always)
-  func allGather(
-    _ send: UnsafePointer<Int32>, count: Int, into receive: UnsafeMutablePointer<Int32>
-  ) {
-    MPI_Allgather(send, Int32(count), words, receive, Int32(count), words, world)
+  func gatherCounts(of context: ContextExchange, layer: Int, counting traffic: inout Traffic) {
+    MPI_Allgather(context.count, 2, words, context.counts, 2, words, world)
+    traffic.call(.counts, layer: layer)
+    for r in 0..<size where r != rank {
+      note(
+        .counts, layer: layer, with: r, sent: Part(context.count, 2),
+        received: Part(context.counts + 2 * r, 2), &traffic)
+    }
   }
 
-  /// MPI_Allgatherv of words.
+  /// The entries and next tokens themselves: MPI_Allgatherv.
   @inline(__always)
-  func allGather(
-    _ send: UnsafeRawPointer, count: Int, into receive: UnsafeMutableRawPointer,
-    counts: UnsafePointer<Int32>, offsets: UnsafePointer<Int32>
-  ) {
-    MPI_Allgatherv(send, Int32(count), words, receive, counts, offsets, words, world)
+  func gather(_ context: ContextExchange, layer: Int, counting traffic: inout Traffic) {
+    context.fillOffsets()
+    let sent = context.wordsToSend
+    MPI_Allgatherv(
+      context.send, Int32(sent), words, context.receive, context.receiveCounts,
+      context.receiveOffsets, words, world)
+    traffic.call(.context, layer: layer)
+    for r in 0..<size where r != rank {
+      note(
+        .context, layer: layer, with: r,
+        sent: Part(context.send, sent, rows: Int(context.count[0])),
+        received: Part(
+          context.receive + Int(context.receiveOffsets[r]), Int(context.receiveCounts[r]),
+          rows: Int(context.counts[2 * r])), &traffic)
+    }
   }
 
   // The rest is for reports and results, outside the timed steps.
@@ -95,14 +173,58 @@ public final class Communicator {
     if size > 1 { MPI_Barrier(world) }
   }
 
+  /// Most words of one reduction or broadcast: MPI counts them in 32 bits.
+  private static let block = 1 << 28
+
   /// The largest of each entry over all ranks, on rank 0.
   func maxOnFirst(_ values: UnsafeMutablePointer<Int32>, count: Int) {
+    reduceOnFirst(values, count: count, mpiMax())
+  }
+
+  /// The sum of each entry over all ranks, on rank 0.
+  func sumOnFirst(_ values: UnsafeMutablePointer<Int32>, count: Int) {
+    reduceOnFirst(values, count: count, mpiSum())
+  }
+
+  private func reduceOnFirst(
+    _ values: UnsafeMutablePointer<Int32>, count: Int, _ operation: MPI_Op?
+  ) {
     guard size > 1 else { return }
-    if isFirst {
-      MPI_Reduce(mpiInPlace(), values, Int32(count), words, mpiMax(), 0, world)
-    } else {
-      MPI_Reduce(values, nil, Int32(count), words, mpiMax(), 0, world)
+    for at in stride(from: 0, to: count, by: Self.block) {
+      let (part, length) = (values + at, Int32(min(Self.block, count - at)))
+      if isFirst {
+        MPI_Reduce(mpiInPlace(), part, length, words, operation, 0, world)
+      } else {
+        MPI_Reduce(part, nil, length, words, operation, 0, world)
+      }
     }
+  }
+
+  /// The largest of each entry over all ranks, everywhere.
+  func maxEverywhere(_ values: UnsafeMutablePointer<Int32>, count: Int) {
+    guard size > 1 else { return }
+    for at in stride(from: 0, to: count, by: Self.block) {
+      MPI_Allreduce(
+        mpiInPlace(), values + at, Int32(min(Self.block, count - at)), words, mpiMax(), world)
+    }
+  }
+
+  /// Every rank's values, everywhere; all have the same number of them.
+  func gatherEverywhere(_ values: [Int]) -> [[Int]] {
+    guard size > 1 else { return [values] }
+    var all = [Int](repeating: 0, count: size * values.count)
+    let count = Int32(values.count)
+    MPI_Allgather(values, count, mpiInt64(), &all, count, mpiInt64(), world)
+    return (0..<size).map { Array(all[$0 * values.count..<($0 + 1) * values.count]) }
+  }
+
+  /// `[R, n]`: a block of values for every rank becomes a block from every rank.
+  func allToAll(_ values: [Int]) -> [Int] {
+    guard size > 1 else { return values }
+    var received = values
+    let count = Int32(values.count / size)
+    MPI_Alltoall(values, count, mpiInt64(), &received, count, mpiInt64(), world)
+    return received
   }
 
   /// Sums over all ranks, everywhere.
@@ -138,7 +260,9 @@ public final class Communicator {
   /// Rank 0's values, everywhere.
   func broadcast(_ values: UnsafeMutablePointer<Int32>, count: Int) {
     guard size > 1 else { return }
-    MPI_Bcast(values, Int32(count), words, 0, world)
+    for at in stride(from: 0, to: count, by: Self.block) {
+      MPI_Bcast(values + at, Int32(min(Self.block, count - at)), words, 0, world)
+    }
   }
 
   /// Blocks of words of every rank, one after the other, on rank 0; `counts` is filled there.

@@ -46,17 +46,19 @@ public final class Engine {
   /// Of this rank, since the last reset.
   public internal(set) var traffic: Traffic
   public internal(set) var timings: Timings
-  public internal(set) var comparison = ExchangeComparison()
+  /// Told of every choice of the router, and able to change it; nil where nobody wants to know.
+  var routeObserver: (any RouteObserver)?
+  /// Counts where tokens are and what is applied to them; nil where nobody wants to know.
+  var census: TokenCensus?
 
   /// The step under way, and its local rows.
   var step = Step(sequences: 0..<0, positions: 0..<0)
   var localRows = 0
   /// Local rows of the next layer (coherent mode).
   var nextRows = 0
-  /// Rows with an expert here, rows received for that, rows sent.
+  /// Rows with an expert here, and rows received for that.
   var workRows = 0
   var receivedRows = 0
-  var sentRows = 0
   /// Rows whose logits this rank computed in the last step.
   var logitRows = 0
   /// `[S]`: the token that follows each sequence; known to the sequence's home rank, and in coherent mode to every rank.
@@ -64,8 +66,6 @@ public final class Engine {
   /// `[G]`: ids of a step's rows.
   let stepIds: UnsafeMutablePointer<Int32>
   private let memory = Memory()
-  /// Entries written to `contextSend` since the last gather.
-  var contextEntries = 0
 
   /// Whether tokens change rank with their experts.
   var moves: Bool { mode == .coherent && communicator.size > 1 }
@@ -81,7 +81,7 @@ public final class Engine {
   /// - Throws: `EngineError` on this rank alone: call inside `Communicator.together`.
   init(
     config: ModelConfig, checkpoint: Checkpoint, assignment: [Int], mode: Mode,
-    communicator: Communicator, capacity: Capacity, recordsRoutes: Bool, times: Bool
+    communicator: Communicator, capacity: Capacity, times: Bool
   ) throws(EngineError) {
     _ = MatrixProduct.isPrepared
     guard capacity.positions <= config.maxPositions else {
@@ -96,7 +96,7 @@ public final class Engine {
       checkpoint: checkpoint, config: config, assignment: assignment, rank: communicator.rank)
     work = try Workspace(
       config: config, capacity: capacity, mode: mode, ranks: communicator.size,
-      expertsHere: weights.expertsHere, recordsRoutes: recordsRoutes)
+      expertsHere: weights.expertsHere)
     traffic = Traffic(layers: config.layers)
     timings = Timings(isOn: times)
     nextToken = try memory.integers(capacity.sequences)
@@ -105,20 +105,51 @@ public final class Engine {
   }
 
   /// Runs `step` on its tokens, `ids[rows]`. In home mode only the ids of the rank's own sequences matter.
-  public func forward(_ step: Step, ids: UnsafePointer<Int32>, logits wanted: WantedLogits) {
+  ///
+  /// - Throws: `EngineError` on this rank alone where a message arrived damaged; the job has to end.
+  public func forward(
+    _ step: Step, ids: UnsafePointer<Int32>, logits wanted: WantedLogits
+  ) throws(EngineError) {
+    try pass(step, ids, wanted) { (_, exchange) throws(EngineError) in try exchange() }
+  }
+
+  /// `forward`, with what is to happen around an exchange.
+  ///
+  /// - Parameter around: runs the exchange it is given: dispatch, or combine where one is needed,
+  ///   with the rows that it sends.
+  @inline(__always)
+  func pass(
+    _ step: Step, _ ids: UnsafePointer<Int32>, _ wanted: WantedLogits,
+    around: (RowExchange, () throws(EngineError) -> Void) throws(EngineError) -> Void
+  ) throws(EngineError) {
     let (begin, computing) = (Timings.now(), Timings.computing())
     self.step = step
     startRows(ids)
     for layer in 0..<config.layers {
-      attend(layer)  // x ← x + Attention(RMSNorm(x))
+      try attend(layer)  // x ← x + Attention(RMSNorm(x))
       route(layer)  // which experts, how strongly
-      dispatch(layer)  // tokens to the ranks of their experts
+      census?.visit(self, layer)
+      // Tokens to the ranks of their experts.
+      try around(work.dispatch) { () throws(EngineError) in try dispatch(layer) }
       applyExperts(layer)  // partial sums of what is here
-      combine(layer)  // x ← x + Σ partial sums
+      census?.apply(self, layer)
+      // x ← x + Σ partial sums
+      try around(work.sums) { () throws(EngineError) in combine(layer) }
     }
+    census?.visit(self, config.layers)
     project(wanted)  // logits and next tokens
-    shareContext(wanted)  // coherent mode: keys, values and next tokens to every rank
+    try shareContext(wanted)  // coherent mode: keys, values and next tokens to every rank
     timings.step(seconds: Timings.now() - begin, computing: Timings.computing() - computing)
+  }
+
+  /// Runs a part of a step and, where timings are on, adds its time.
+  @inline(__always)
+  func measure<Result, Failure: Error>(
+    _ part: Timings.Part, _ body: () throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    let start = timings.start()
+    defer { timings.stop(part, since: start) }
+    return try body()
   }
 
   /// Local rows at the start of a step: the new tokens of this rank's sequences. x = embedding.
@@ -134,11 +165,7 @@ public final class Engine {
       }
     }
     localRows = row
-    contextEntries = 0
-    if let routes = work.routes, let margins = work.margins {
-      for i in 0..<(step.rows * config.layers * config.expertsPerToken) { routes[i] = -1 }
-      for i in 0..<(step.rows * config.layers) { margins[i] = -1 }
-    }
+    work.context.entries = 0
   }
 
   /// logits = RMSNorm(x) · head, for the rows wanted; next token = argmax.
@@ -147,26 +174,26 @@ public final class Engine {
     guard wanted != .none else { return }
     let d = config.hidden
     let n = step.positions.count
-    var start = timings.start()
-    for row in 0..<localRows where wanted == .all || Int(work.rowIds[row]) % n == n - 1 {
-      VectorMath.rmsNorm(
-        work.x + row * d, weights.finalNorm, work.normed + logitRows * d, width: d,
-        epsilon: config.normEpsilon)
-      work.logitIds[logitRows] = work.rowIds[row]
-      logitRows += 1
+    measure(.vectors) {
+      for row in 0..<localRows where wanted == .all || Int(work.rowIds[row]) % n == n - 1 {
+        VectorMath.rmsNorm(
+          work.x + row * d, weights.finalNorm, work.normed + logitRows * d, width: d,
+          epsilon: config.normEpsilon)
+        work.logitIds[logitRows] = work.rowIds[row]
+        logitRows += 1
+      }
     }
-    timings.stop(.vectors, since: start)
-    start = timings.start()
-    MatrixProduct.multiply(
-      work.normed, xStride: d, rows: logitRows, weights.head, inputs: d,
-      outputs: config.vocabulary, into: work.logits, yStride: config.vocabulary)
-    timings.stop(.products, since: start)
-    start = timings.start()
-    for row in 0..<logitRows where Int(work.logitIds[row]) % n == n - 1 {
-      nextToken[step.sequence(work.logitIds[row])] = Int32(
-        VectorMath.argmax(work.logits + row * config.vocabulary, count: config.vocabulary))
+    measure(.products) {
+      MatrixProduct.multiply(
+        work.normed, xStride: d, rows: logitRows, weights.head, inputs: d,
+        outputs: config.vocabulary, into: work.logits, yStride: config.vocabulary)
     }
-    timings.stop(.vectors, since: start)
+    measure(.vectors) {
+      for row in 0..<logitRows where Int(work.logitIds[row]) % n == n - 1 {
+        nextToken[step.sequence(work.logitIds[row])] = Int32(
+          VectorMath.argmax(work.logits + row * config.vocabulary, count: config.vocabulary))
+      }
+    }
   }
 
   /// cos and sin of θ = position / theta^(2 i / hd), computed in float32 as Hugging Face does.

@@ -7,14 +7,14 @@ extension Engine {
   func feed(
     _ sequences: Range<Int>, _ positions: Range<Int>, tokens: UnsafePointer<Int32>, stride: Int,
     logits wanted: WantedLogits
-  ) {
+  ) throws(EngineError) {
     let n = positions.count
     for (i, sequence) in sequences.enumerated() {
       for (j, position) in positions.enumerated() {
         stepIds[i * n + j] = tokens[sequence * stride + position]
       }
     }
-    forward(Step(sequences: sequences, positions: positions), ids: stepIds, logits: wanted)
+    try forward(Step(sequences: sequences, positions: positions), ids: stepIds, logits: wanted)
   }
 
   /// Reads the first `positions` tokens of every sequence in steps that fit the buffers; `body` runs after each.
@@ -34,7 +34,7 @@ extension Engine {
       while position < positions {
         let next = min(position + chunk, positions)
         let wantedNow: WantedLogits = wanted == .last && next < positions ? .none : wanted
-        feed(first..<end, position..<next, tokens: tokens, stride: stride, logits: wantedNow)
+        try feed(first..<end, position..<next, tokens: tokens, stride: stride, logits: wantedNow)
         try body()
         position = next
       }
@@ -44,41 +44,49 @@ extension Engine {
 
   /// The logits of the last step, on rank 0: `body(sequence, position, logits[V])` for each row.
   ///
-  /// - Parameter buffer: room for all ranks' rows on rank 0, `[rows, V]`, and their ids, `[rows]`; nil elsewhere.
-  func collectLogits(_ buffer: LogitBuffer?, _ body: (Int, Int, UnsafePointer<Float>) -> Void) {
-    let vocabulary = config.vocabulary
-    var counts = [Int32](repeating: 0, count: communicator.size)
-    communicator.gather(work.logitIds, count: logitRows, into: buffer?.ids, counts: &counts)
-    let rows = counts.reduce(0) { $0 + Int($1) }
-    communicator.gather(
-      work.logits, count: logitRows * vocabulary, into: buffer?.logits, counts: &counts)
-    guard let buffer else { return }
-    for row in 0..<rows {
-      let id = buffer.ids[row]
-      body(step.sequence(id), step.position(id), buffer.logits + row * vocabulary)
-    }
+  /// - Parameter buffer: room for all ranks' rows on rank 0; nil elsewhere.
+  func collectLogits(_ buffer: RowBuffer?, _ body: (Int, Int, UnsafePointer<Float>) -> Void) {
+    collect(
+      work.logits, ids: work.logitIds, rows: logitRows, width: config.vocabulary, buffer, body)
   }
 
-  /// The routes of the last step on rank 0, `[rows, L, k]`, rows by sequence and position, and their margins, `[rows, L]`, bits of
-  /// floats. Only for engines that record them.
-  func collectRoutes() -> (
-    routes: UnsafeMutablePointer<Int32>, margins: UnsafeMutablePointer<Int32>
+  /// The final hidden states of the last step, RMSNorm(x), of every row, whether its logits were wanted
+  /// or not: on rank 0 `body(sequence, position, hidden[d])` for each row. Overwrites `normed`.
+  func collectHidden(_ buffer: RowBuffer?, _ body: (Int, Int, UnsafePointer<Float>) -> Void) {
+    let d = config.hidden
+    for row in 0..<localRows {
+      VectorMath.rmsNorm(
+        work.x + row * d, weights.finalNorm, work.normed + row * d, width: d,
+        epsilon: config.normEpsilon)
+    }
+    collect(work.normed, ids: work.rowIds, rows: localRows, width: d, buffer, body)
+  }
+
+  /// Rows of all ranks on rank 0.
+  private func collect(
+    _ values: Floats, ids: UnsafeMutablePointer<Int32>, rows: Int, width: Int,
+    _ buffer: RowBuffer?, _ body: (Int, Int, UnsafePointer<Float>) -> Void
   ) {
-    let (routes, margins) = (work.routes!, work.margins!)
-    communicator.maxOnFirst(routes, count: step.rows * config.layers * config.expertsPerToken)
-    communicator.maxOnFirst(margins, count: step.rows * config.layers)
-    return (routes, margins)
+    var counts = [Int32](repeating: 0, count: communicator.size)
+    communicator.gather(ids, count: rows, into: buffer?.ids, counts: &counts)
+    let all = counts.reduce(0) { $0 + Int($1) }
+    communicator.gather(values, count: rows * width, into: buffer?.values, counts: &counts)
+    guard let buffer else { return }
+    for row in 0..<all {
+      let id = buffer.ids[row]
+      body(step.sequence(id), step.position(id), buffer.values + row * width)
+    }
   }
 }
 
-/// Where rank 0 collects a step's logits.
-final class LogitBuffer {
-  let logits: Floats
+/// Where rank 0 collects a step's rows: their ids, `[rows]`, and their numbers, `[rows, width]`.
+final class RowBuffer {
+  let values: Floats
   let ids: UnsafeMutablePointer<Int32>
   private let memory = Memory()
 
-  init(rows: Int, vocabulary: Int) throws(EngineError) {
-    logits = try memory.floats(rows * vocabulary)
+  init(rows: Int, width: Int) throws(EngineError) {
+    values = try memory.floats(rows * width)
     ids = try memory.integers(rows)
   }
 }
@@ -118,7 +126,7 @@ extension Model {
     let vocabulary = config.vocabulary
     let isFirst = communicator.isFirst
     let buffer = try communicator.together { () throws(EngineError) in
-      isFirst ? try LogitBuffer(rows: capacity.rows, vocabulary: vocabulary) : nil
+      isFirst ? try RowBuffer(rows: capacity.rows, width: vocabulary) : nil
     }
     var result = [Float](
       repeating: 0, count: isFirst ? tokens.sequences * tokens.positions * vocabulary : 0)
@@ -140,25 +148,23 @@ extension Model {
   public func trace(_ tokens: Tokens, assignment: [Int], mode: Mode) throws(EngineError) -> [Int32]
   {
     let capacity = readingCapacity(tokens, allLogits: false)
-    let engine = try engine(
-      assignment: assignment, mode: mode, capacity: capacity, recordsRoutes: true)
-    let width = config.layers * config.expertsPerToken
-    var result = [Int32](
-      repeating: -1, count: communicator.isFirst ? tokens.sequences * tokens.positions * width : 0)
+    let engine = try engine(assignment: assignment, mode: mode, capacity: capacity)
+    let table = try communicator.together { () throws(EngineError) in
+      try RouteTable(sequences: capacity.sequences, positions: tokens.positions, config: config)
+    }
+    engine.routeObserver = table
+    var result: [Int32] = []
     try forEachGroup(tokens, capacity) { first, count, ids throws(EngineError) in
+      table.clear()
       try engine.prefill(
         sequences: 0..<count, positions: tokens.positions, tokens: ids, stride: tokens.positions,
         logits: .none
-      ) {
-        let routes = engine.collectRoutes().routes
-        guard communicator.isFirst else { return }
-        for row in 0..<engine.step.rows {
-          let at =
-            (first + engine.step.sequence(Int32(row))) * tokens.positions
-            + engine.step.position(Int32(row))
-          for i in 0..<width { result[at * width + i] = routes[row * width + i] }
-        }
-      }
+      ) {}
+      table.collect(sequences: count, communicator)
+      guard communicator.isFirst else { return }
+      let choices = count * tokens.positions * config.layers
+      result += UnsafeBufferPointer(
+        start: table.experts(0), count: choices * config.expertsPerToken)
     }
     return result
   }
@@ -194,7 +200,7 @@ extension Model {
       sequences: sequences, positions: length,
       rows: min(512 * communicator.size, sequences * prompt))
     let engine = try engine(assignment: assignment, mode: mode, capacity: capacity, times: times)
-    engine.comparison.isOn = comparesExchange && communicator.size > 1
+    var comparison = comparesExchange && communicator.size > 1 ? ExchangeComparison() : nil
     let memory = Memory()
     let tokens = try memory.integers(sequences * length)
     for sequence in 0..<sequences {
@@ -215,9 +221,12 @@ extension Model {
     for position in prompt..<length {
       engine.takeNext(into: tokens + position, stride: length, sequences: sequences)
       guard position + 1 < length else { break }
-      engine.forward(
-        Step(sequences: 0..<sequences, positions: position..<(position + 1)), ids: engine.nextToken,
-        logits: .last)
+      let step = Step(sequences: 0..<sequences, positions: position..<(position + 1))
+      if comparison == nil {
+        try engine.forward(step, ids: engine.nextToken, logits: .last)
+      } else {
+        try comparison?.forward(engine, step, ids: engine.nextToken, logits: .last)
+      }
     }
     communicator.barrier()
     let end = Timings.now()
@@ -229,9 +238,9 @@ extension Model {
       prefillTokens: sequences * prompt, decodeTokens: sequences * max(0, new - 1),
       timings: engine.timings,
       prefillTimings: prefillTimings,
-      exchangeSeconds: communicator.max(engine.comparison.exchange),
-      bareExchangeSeconds: communicator.max(engine.comparison.bare),
-      exchangeCalls: engine.comparison.calls,
+      exchangeSeconds: communicator.max(comparison?.exchange ?? 0),
+      bareExchangeSeconds: communicator.max(comparison?.bare ?? 0),
+      exchangeCalls: comparison?.calls ?? 0,
       prefillTraffic: prefillTraffic.overAllRanks(communicator),
       decodeTraffic: engine.traffic.overAllRanks(communicator), decodeSteps: max(0, new - 1))
   }
@@ -249,6 +258,5 @@ extension Engine {
   func resetStatistics() {
     traffic.reset()
     timings.reset()
-    comparison.reset()
   }
 }

@@ -27,14 +27,12 @@ public struct Model {
 
   /// - Throws: the same `EngineError` on every rank.
   public func engine(
-    assignment: [Int], mode: Mode, capacity: Capacity, recordsRoutes: Bool = false,
-    times: Bool = false
+    assignment: [Int], mode: Mode, capacity: Capacity, times: Bool = false
   ) throws(EngineError) -> Engine {
     try communicator.together { () throws(EngineError) in
       try Engine(
         config: config, checkpoint: checkpoint, assignment: assignment, mode: mode,
-        communicator: communicator,
-        capacity: capacity, recordsRoutes: recordsRoutes, times: times)
+        communicator: communicator, capacity: capacity, times: times)
     }
   }
 }

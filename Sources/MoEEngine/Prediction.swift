@@ -1,15 +1,19 @@
 import Colocate
 
-/// What the formulas of Exchange.swift and the solver's objective say a run must send, from its routes alone.
+/// What the formulas of Exchange.swift and the solver's objective say a run must send, from its routes
+/// and its placement alone.
 ///
 /// Per token, with `R_l` the ranks of its experts in layer l, `a_l` where it is and P ranks:
 ///
-///     home:      a_l = home of its sequence;                   dispatch |R_l \ {a_l}|, combine |R_l \ {a_l}|
-///     coherent:  a_0 = home, a_{l+1} = rank of e_l (strongest); dispatch |R_l \ {a_l}|, combine |R_l \ {a_{l+1}}|, context P − 1
+///     home:      a_l = home of its sequence
+///                dispatch |R_l \ {a_l}|, combine |R_l \ {a_l}|
+///     coherent:  a_0 = home, a_{l+1} = rank of e_l (strongest)
+///                dispatch |R_l \ {a_l}|, combine |R_l \ {a_{l+1}}|, context P − 1
 ///
-/// The move a_l → a_{l+1} of the layers l ≥ 1 is what the solver counts: `W_{l-1}[e_{l-1}, e_l]` with its experts on different
-/// ranks. Layer 0's has no boundary in the objective (a token starts on its sequence's home rank) and stands apart. With several experts per
-/// token the objective that counts moves is that of the strongest experts alone (`--top-k first`); the copies besides are in the formulas.
+/// The move a_l → a_{l+1} of the layers l ≥ 1 is what the solver counts: `W_{l-1}[e_{l-1}, e_l]` with its
+/// experts on different ranks. Layer 0's has no boundary in the objective (a token starts on its
+/// sequence's home rank) and stands apart. With several experts per token the objective that counts moves
+/// is that of the strongest experts alone (`--top-k first`); the copies besides are in the formulas.
 struct Prediction {
   let mode: Mode
   let placement: Placement
@@ -19,9 +23,9 @@ struct Prediction {
   private(set) var rows: [[[Int]]]
   /// `[L-1, E, E]`: strongest expert to strongest expert.
   private(set) var weights: [Int]
-  private(set) var tokens = 0
-  /// `[distance]`: layer 0's moves.
-  private(set) var start = [0, 0, 0]
+  /// `[distance]`: layer 0's moves, and next tokens told to other ranks.
+  private var start = [0, 0, 0]
+  private var told = [0, 0, 0]
 
   init(mode: Mode, placement: Placement, expertsPerToken: Int, nodeOf: [Int]) {
     self.mode = mode
@@ -40,10 +44,11 @@ struct Prediction {
   }
 
   /// Adds a token that started on rank `home`; `route`: `[L, k]`.
-  mutating func add(route: UnsafePointer<Int32>, home: Int) {
+  ///
+  /// - Parameter choosesToken: whether its logits choose the sequence's next token.
+  mutating func add(route: UnsafePointer<Int32>, home: Int, choosesToken: Bool) {
     let (k, experts, ranks) = (expertsPerToken, placement.experts, nodeOf.count)
     var at = home
-    tokens += 1
     for l in 0..<placement.layers {
       let chosen = (0..<k).map { Int(route[l * k + $0]) }
       let ranksOfExperts = Set(chosen.map { placement[l, $0] })
@@ -54,7 +59,7 @@ struct Prediction {
           rows[Collective.combine.rawValue][l][distance(rank, next)] += 1
         }
       }
-      if mode == .coherent && ranks > 1 {
+      if mode == .coherent {
         for rank in 0..<ranks where rank != at {
           rows[Collective.context.rawValue][l][distance(at, rank)] += 1
         }
@@ -66,7 +71,16 @@ struct Prediction {
       }
       at = next
     }
+    if mode == .coherent, choosesToken {
+      for rank in 0..<ranks where rank != at { told[distance(at, rank)] += 1 }
+    }
   }
+
+  /// Tokens that leave their sequence's rank for layer 0's expert.
+  var startedElsewhere: Int { Distance.leaving.reduce(0) { $0 + start[$1.rawValue] } }
+
+  /// Next tokens told to ranks at this distance.
+  func nextTokens(_ distance: Distance) -> Int { told[distance.rawValue] }
 
   /// Rows of one collective that go as far as `distance`, in one layer or in all.
   func count(_ collective: Collective, layer: Int? = nil, _ distance: Distance) -> Int {

@@ -1,10 +1,13 @@
-/// What a rank sent, counted where it is sent: per collective and layer, the calls, the tokens and the bytes, by how far they went.
+/// What a rank handed to MPI and what came out of it, per collective and layer: the calls, the rows
+/// and the words, by how far they went.
 ///
-/// A few additions per collective and destination; nothing per byte.
+/// `Communicator` counts here, at the MPI calls themselves, from the counts that it passes to MPI;
+/// nothing here knows of routes. A few additions per collective and destination, nothing per byte.
 
 /// The engine's collectives.
 public enum Collective: Int, CaseIterable, Sendable {
-  /// How many rows each rank will send: MPI_Alltoall of one number per pair of ranks (MPI_Allgather of two before a context gather).
+  /// How many rows each rank will send: MPI_Alltoall of one number per pair of ranks, MPI_Allgather
+  /// of two numbers before a context gather.
   case counts
   /// Tokens to the ranks of their experts: MPI_Alltoallv.
   case dispatch
@@ -16,27 +19,37 @@ public enum Collective: Int, CaseIterable, Sendable {
 
 /// How far a message goes.
 public enum Distance: Int, CaseIterable, Sendable {
-  /// Stays on its rank (and is not copied through MPI).
+  /// Stays on its rank and is not copied through MPI.
   case same
   /// To another rank of the same node.
   case sameNode
   /// To another node.
   case otherNode
+
+  /// What leaves its rank.
+  public static let leaving: [Distance] = [.sameNode, .otherNode]
+}
+
+/// The two ends of a message.
+public enum End: Int, CaseIterable, Sendable {
+  case sent
+  case received
 }
 
 public struct Traffic: Sendable {
-  /// `L`. Collectives after the last layer (the context gather of a decode step) are counted at "layer" `L`.
+  /// `L`. Collectives after the last layer (the context gather of a decode step) are counted at
+  /// "layer" `L`.
   public let layers: Int
   /// `[collective, L + 1, field]`, see `Field`.
-  private(set) var counters: [Int]
+  private var counters: [Int]
 
   private enum Field {
     static let calls = 0
-    static let tokens = 1  // three each: by distance
-    static let payload = 4
-    static let header = 7
-    static let moves = 10
-    static let count = 13
+    // Six each: by end and distance.
+    static let rows = 1
+    static let words = 7
+    static let moves = 13
+    static let count = 19
   }
 
   init(layers: Int) {
@@ -55,24 +68,18 @@ public struct Traffic: Sendable {
     counters[index(collective, layer)] += 1
   }
 
-  /// - Parameters:
-  ///   - payload: bytes of one token's numbers.
-  ///   - header: bytes of what goes with each of them (ids, gate weights).
-  ///   - extra: bytes besides.
-  mutating func send(
-    _ collective: Collective, layer: Int, distance: Distance, tokens: Int = 0, payload: Int = 0,
-    header: Int = 0,
-    extra: Int = 0
+  /// Part of a message to or from one rank, 32-bit words of it, and the rows that they are.
+  mutating func count(
+    _ collective: Collective, layer: Int, _ end: End, _ distance: Distance, rows: Int, words: Int
   ) {
-    let at = index(collective, layer) + distance.rawValue
-    counters[at + Field.tokens] += tokens
-    counters[at + Field.payload] += tokens * payload
-    counters[at + Field.header] += tokens * header + extra
+    let at = index(collective, layer) + 3 * end.rawValue + distance.rawValue
+    counters[at + Field.rows] += rows
+    counters[at + Field.words] += words
   }
 
-  /// Tokens that change their home with this dispatch (coherent mode).
-  mutating func move(layer: Int, distance: Distance, tokens: Int) {
-    counters[index(.dispatch, layer) + Field.moves + distance.rawValue] += tokens
+  /// Tokens that change their home with this dispatch (coherent mode), as their messages say.
+  mutating func move(layer: Int, _ end: End, _ distance: Distance, rows: Int) {
+    counters[index(.dispatch, layer) + Field.moves + 3 * end.rawValue + distance.rawValue] += rows
   }
 
   mutating func reset() {
@@ -103,22 +110,25 @@ public struct Traffic: Sendable {
     total(collective, layer, Field.calls)
   }
 
-  public func tokens(_ collective: Collective, layer: Int? = nil, _ distance: Distance) -> Int {
-    total(collective, layer, Field.tokens + distance.rawValue)
+  public func rows(
+    _ collective: Collective, layer: Int? = nil, _ end: End, _ distance: Distance
+  ) -> Int {
+    total(collective, layer, Field.rows + 3 * end.rawValue + distance.rawValue)
   }
 
-  /// Bytes of the tokens' numbers: what the formulas of the two modes count.
-  public func payload(_ collective: Collective, layer: Int? = nil, _ distance: Distance) -> Int {
-    total(collective, layer, Field.payload + distance.rawValue)
-  }
-
-  /// Bytes of row ids, expert ids and gate weights that travel with the tokens, and of the counts themselves.
-  public func header(_ collective: Collective, layer: Int? = nil, _ distance: Distance) -> Int {
-    total(collective, layer, Field.header + distance.rawValue)
+  public func words(
+    _ collective: Collective, layer: Int? = nil, _ end: End, _ distance: Distance
+  ) -> Int {
+    total(collective, layer, Field.words + 3 * end.rawValue + distance.rawValue)
   }
 
   /// Tokens that changed their home in this layer's dispatch.
-  public func moves(layer: Int? = nil, _ distance: Distance) -> Int {
-    total(.dispatch, layer, Field.moves + distance.rawValue)
+  public func moves(layer: Int? = nil, _ end: End, _ distance: Distance) -> Int {
+    total(.dispatch, layer, Field.moves + 3 * end.rawValue + distance.rawValue)
+  }
+
+  /// Bytes of a collective that left their rank.
+  public func bytes(_ collective: Collective) -> Int {
+    Distance.leaving.reduce(0) { $0 + 4 * words(collective, .sent, $1) }
   }
 }

@@ -10,10 +10,6 @@ final class Workspace {
   typealias Integers = UnsafeMutablePointer<Int32>
 
   let capacity: Capacity
-  /// Words of a dispatched row: d numbers, k expert ids, k gate weights and, in coherent mode, the row's id.
-  let rowWords: Int
-  /// Words of a context entry: the row's id (with its layer), keys, values.
-  let entryWords: Int
 
   // The tokens that are on this rank now ("local rows"), in ascending order of their ids.
 
@@ -48,35 +44,22 @@ final class Workspace {
   /// `[G, k]`: experts of the local rows, the strongest first, and their gate weights.
   let chosen: Integers
   let gates: Floats
-  /// `[G, L, k]`: the routes of a step, −1 where another rank chose; nil unless they are recorded.
-  let routes: Integers?
-  /// `[G, L]`: how far each layer's choice was from another one, see `route`; bits of floats, −1 where another rank chose.
-  let margins: Integers?
 
   // Dispatch and combine.
 
-  /// `[R]` each: rows per rank, and counts and offsets in words for MPI.
-  let sendRows: Integers
-  let receiveRows: Integers
-  let moveRows: Integers
-  let returnRows: Integers
-  let sendCounts: Integers
-  let sendOffsets: Integers
-  let receiveCounts: Integers
-  let receiveOffsets: Integers
-  let cursor: Integers
+  /// Tokens to the ranks of their experts: up to `G · F` rows of `rowWords` words leave a rank, up to
+  /// `G` come. A row is d numbers, k expert ids, k gate weights and, in coherent mode, its id.
+  let dispatch: RowExchange
+  /// Partial sums, d numbers each: up to `G` leave a rank, up to `G · F` come.
+  let sums: RowExchange
   /// `[R]`: the last row for which a rank was seen, to find the distinct ranks of a row's experts.
   let seen: Integers
-  /// `[G · F, rowWords]` and `[G, rowWords]`.
-  let dispatchSend: Floats
-  let dispatchReceive: Floats
   /// `[G · F]`: local row of each sent row.
   let sentRow: Integers
-  /// `[G, d]` and `[G · F, d]`: partial sums.
-  let combineSend: Floats
-  let combineReceive: Floats
   /// `[G · F]`: next local row of each partial sum to be received (coherent mode).
   let returnRow: Integers
+  /// `[R]`: where the next partial sum of each rank will be in `returnRow`.
+  let returnCursor: Integers
   /// `[G]`: work row of each row id, −1 for none (coherent mode).
   let workOf: Integers
 
@@ -105,12 +88,8 @@ final class Workspace {
 
   // Context gather (coherent mode).
 
-  /// `[max(L · S, G), entryWords]` and the new tokens, `[S, 2]`.
-  let contextSend: Floats
-  let contextReceive: Floats
-  /// `[2]` and `[R, 2]`: entries and new tokens of a rank.
-  let contextCount: Integers
-  let contextCounts: Integers
+  /// Up to `max(L · S, G)` entries and the new tokens of `S` sequences.
+  let context: ContextExchange
 
   // Output.
 
@@ -125,8 +104,7 @@ final class Workspace {
   static let attentionBlock = 64
 
   init(
-    config: ModelConfig, capacity: Capacity, mode: Mode, ranks: Int, expertsHere: Int,
-    recordsRoutes: Bool
+    config: ModelConfig, capacity: Capacity, mode: Mode, ranks: Int, expertsHere: Int
   ) throws(EngineError) {
     self.capacity = capacity
     let (rows, d, k) = (capacity.rows, config.hidden, config.expertsPerToken)
@@ -134,8 +112,7 @@ final class Workspace {
     let moves = mode == .coherent && ranks > 1
     let copies = ranks > 1 ? rows * min(k, ranks - 1) : 0
     let received = ranks > 1 ? rows : 0
-    rowWords = d + 2 * k + (moves ? 1 : 0)
-    entryWords = 1 + 2 * nkv
+    let rowWords = d + 2 * k + (moves ? 1 : 0)
     slots = moves ? capacity.sequences : (capacity.sequences + ranks - 1) / ranks
 
     rowIds = try memory.integers(rows)
@@ -155,25 +132,17 @@ final class Workspace {
     routerScores = try memory.floats(rows * config.experts)
     chosen = try memory.integers(rows * k)
     gates = try memory.floats(rows * k)
-    routes = recordsRoutes ? try memory.integers(rows * config.layers * k) : nil
-    margins = recordsRoutes ? try memory.integers(rows * config.layers) : nil
 
-    sendRows = try memory.integers(ranks)
-    receiveRows = try memory.integers(ranks)
-    moveRows = try memory.integers(ranks)
-    returnRows = try memory.integers(ranks)
-    sendCounts = try memory.integers(ranks)
-    sendOffsets = try memory.integers(ranks)
-    receiveCounts = try memory.integers(ranks)
-    receiveOffsets = try memory.integers(ranks)
-    cursor = try memory.integers(ranks)
+    dispatch = try RowExchange(
+      .dispatch, ranks: ranks, rowWords: rowWords, payloadWords: d, mostSent: copies,
+      mostReceived: received, memory: memory)
+    sums = try RowExchange(
+      .combine, ranks: ranks, rowWords: d, payloadWords: d, mostSent: received,
+      mostReceived: copies, memory: memory)
     seen = try memory.integers(ranks)
-    dispatchSend = try memory.floats(copies * rowWords)
-    dispatchReceive = try memory.floats(received * rowWords)
     sentRow = try memory.integers(copies)
-    combineSend = try memory.floats(received * d)
-    combineReceive = try memory.floats(copies * d)
     returnRow = try memory.integers(copies)
+    returnCursor = try memory.integers(ranks)
     workOf = try memory.integers(rows)
     for g in 0..<rows { workOf[g] = -1 }
 
@@ -192,25 +161,27 @@ final class Workspace {
     expertOutput = try memory.floats(rows * d)
 
     let entries = moves ? max(config.layers * capacity.sequences, rows) : 0
-    let contextWords = moves ? entries * entryWords + 2 * capacity.sequences : 0
-    contextSend = try memory.floats(contextWords)
-    contextReceive = try memory.floats(contextWords)
-    contextCount = try memory.integers(2)
-    contextCounts = try memory.integers(2 * ranks)
+    context = try ContextExchange(
+      ranks: ranks, keyValueWidth: nkv, mostEntries: entries,
+      mostTokens: moves ? capacity.sequences : 0, memory: memory)
 
     let logitRows = capacity.allLogits ? rows : capacity.sequences
     logits = try memory.floats(logitRows * config.vocabulary)
     logitIds = try memory.integers(logitRows)
 
-    // MPI counts words in 32 bits.
-    for words in [
-      copies * rowWords, received * rowWords, copies * d, contextWords,
-      logitRows * config.vocabulary,
-    ]
-    where words > Int(Int32.max) {
+    try Self.checkMessages(
+      [
+        copies * rowWords, received * rowWords, copies * d, context.mostWords,
+        logitRows * config.vocabulary,
+      ], rows: rows)
+  }
+
+  /// MPI counts words in 32 bits.
+  private static func checkMessages(_ messages: [Int], rows: Int) throws(EngineError) {
+    for words in messages where words > Int(Int32.max) {
       throw EngineError(
-        "a step of \(rows) rows needs a message of \(words) words; expected at most \(Int32.max): use smaller steps"
-      )
+        "a step of \(rows) rows needs a message of \(words) words; expected at most \(Int32.max): "
+          + "use smaller steps")
     }
   }
 }

@@ -26,11 +26,16 @@ enum Program {
     return folder.appendingPathComponent("colocate-engine").path
   }()
 
-  static func run(_ ranks: Int, _ arguments: [String]) throws -> Result {
-    try start(ranks, arguments).finish()
+  /// - Parameter exports: environment variables of the ranks alone, not of `mpirun`.
+  static func run(
+    _ ranks: Int, _ arguments: [String], exports: [String: String] = [:]
+  ) throws -> Result {
+    try start(ranks, arguments, exports: exports).finish()
   }
 
-  static func start(_ ranks: Int, _ arguments: [String]) throws -> Job {
+  static func start(
+    _ ranks: Int, _ arguments: [String], exports: [String: String] = [:]
+  ) throws -> Job {
     let process = Process()
     if ranks == 1 {
       process.executableURL = URL(fileURLWithPath: path)
@@ -38,7 +43,9 @@ enum Program {
     } else {
       process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
       process.arguments =
-        ["mpirun", "--oversubscribe", "-n", "\(ranks)", path] + arguments
+        ["mpirun", "--oversubscribe", "-n", "\(ranks)"]
+        + exports.sorted { $0.key < $1.key }.flatMap { ["-x", "\($0.key)=\($0.value)"] }
+        + [path] + arguments
     }
     var environment = ProcessInfo.processInfo.environment
     // Open MPI refuses to start jobs for root (containers) without these.

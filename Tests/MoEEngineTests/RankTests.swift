@@ -63,11 +63,16 @@ struct RankTests {
     if ranks == 4 { arguments += ["--ranks-per-node", "2"] }
     let run = try Program.run(ranks, arguments)
     try #require(run.code == 0, "\(run.output) \(run.errors)")
-    let report = try JSONDecoder().decode(Report.self, from: Data(run.output.utf8))
+    let report = try VerificationReport(run.output)
     #expect(report.runs.map(\.placement) == ["contiguous", "contiguous", "greedy", "plan"])
     #expect(report.runs.map(\.mode) == ["home", "coherent", "coherent", "coherent"])
     let boundaries = report.layers - 1
     for coherent in report.runs.dropFirst() {
+      // Nothing is set apart: every position and every choice was compared.
+      #expect(coherent.positionsCompared == report.sequences * (report.prompt + 5))
+      #expect(coherent.choicesCompared == coherent.positionsCompared * report.layers)
+      #expect(coherent.nextTokensCompared == report.sequences * 6)
+      #expect(coherent.largestLogitDifference != nil && coherent.choicesThatDiffer != nil)
       #expect(coherent.crossedGPUs.count == boundaries)
       #expect(coherent.crossedGPUs == coherent.crossedGPUsPredicted)
       #expect(coherent.crossedNodes == coherent.crossedNodesPredicted)
@@ -75,8 +80,10 @@ struct RankTests {
       let collectives = coherent.collectivesPerDecodeStep
       #expect(collectives.dispatch + collectives.combine == (ranks > 1 ? steps : 0))
       #expect(collectives.context == (ranks > 1 ? 1 : 0))
+      #expect(collectives.counts == (ranks > 1 ? Double(report.layers + 1) : 0))
       if ranks > 1 {
-        // A random plan and the contiguous one move most tokens; nothing would make this test see a counter that stays 0.
+        // A random plan and the contiguous one move most tokens; nothing would make this test see a
+        // counter that stays 0.
         #expect(
           coherent.crossedGPUs.allSatisfy { $0 > 0 } && coherent.crossedNodes.reduce(0, +) > 0)
       } else {
@@ -86,26 +93,10 @@ struct RankTests {
     let home = report.runs[0].collectivesPerDecodeStep
     #expect(home.dispatch + home.combine == (ranks > 1 ? Double(2 * report.layers) : 0))
     #expect(home.context == 0)
-  }
-
-  struct Report: Decodable {
-    struct Run: Decodable {
-      struct Collectives: Decodable {
-        let dispatch: Double
-        let combine: Double
-        let context: Double
-      }
-      let mode: String
-      let placement: String
-      let crossedGPUs: [Int]
-      let crossedGPUsPredicted: [Int]
-      let crossedNodes: [Int]
-      let crossedNodesPredicted: [Int]
-      let collectivesPerDecodeStep: Collectives
-    }
-    let layers: Int
-    let expertsPerToken: Int
-    let runs: [Run]
+    #expect(home.counts == (ranks > 1 ? Double(report.layers) : 0))
+    // What is not compared, since it is what the others are compared with, is null and not left out.
+    #expect(run.output.contains("\"largest_logit_difference\" : null"))
+    #expect(report.runs[0].largestLogitDifference == nil)
   }
 
   @Test func traceIsTheReferences() throws {
