@@ -55,8 +55,8 @@ struct CompareCommand: ParsableCommand {
 
   func run() throws {
     var reading = reading
-    var input = try reading.read(inputs)
-    var unseen = try holdout.isEmpty ? nil : reading.read(holdout)
+    var input = try reading.read(inputs, printing)
+    var unseen = try holdout.isEmpty ? nil : reading.read(holdout, printing)
     if let other = unseen, other.counts.experts != input.counts.experts {
       // A trace of the same model need not use its last experts.
       let most = max(other.counts.experts, input.counts.experts)
@@ -68,8 +68,8 @@ struct CompareCommand: ParsableCommand {
           "\(other.counts.experts) experts, expected \(input.counts.experts) as in the trace")
       }
       reading.experts = most
-      input = try reading.read(inputs)
-      unseen = try reading.read(holdout)
+      input = try reading.read(inputs, printing)
+      unseen = try reading.read(holdout, printing)
     }
     if let unseen, unseen.counts.layers != input.counts.layers {
       throw FormatError(
@@ -81,7 +81,7 @@ struct CompareCommand: ParsableCommand {
     let names =
       !objective.isEmpty ? objective : topology.nodes > 1 ? [.flat, .staged, .joint] : [.flat]
     func instance(_ objective: Objective) throws -> Instance {
-      try CommandFailure.naming(input.paths) { () throws(ModelError) in
+      try input.naming(for: topology.gpus) { () throws(ModelError) in
         try Instance(counts: input.counts, topology: topology, objective: objective, loadCap: cap)
       }
     }

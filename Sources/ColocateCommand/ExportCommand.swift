@@ -55,7 +55,7 @@ struct ExportCommand: ParsableCommand {
     let input = try reading.read(inputs)
     let topology = try machines.topology()
     let cap = try load.loadCap()
-    let program = try CommandFailure.naming(input.paths) { () throws(ModelError) in
+    let program = try input.naming(for: topology.gpus) { () throws(ModelError) in
       try IntegerProgram(
         Instance(
           counts: input.counts, topology: topology, objective: joint.objective(objective),

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Colocate
 import ColocateFormats
+import Dispatch
 
 extension TraceFile.Kind: ExpressibleByArgument {}
 extension TopKCounting: ExpressibleByArgument {}
@@ -10,7 +11,7 @@ struct ReadingOptions: ParsableArguments {
   @Option(
     name: .customLong("as"),
     help: ArgumentHelp(
-      "Read files as a trace or as counts. Without it three axes, the last two alike, are counts.",
+      "Read files as a trace or as counts. Without it the entries decide where three axes, the last two alike, can be either.",
       valueName: "trace|counts"))
   var kind: TraceFile.Kind?
 
@@ -24,32 +25,101 @@ struct ReadingOptions: ParsableArguments {
     help: ArgumentHelp("Experts per layer. Without it a trace's largest id + 1.", valueName: "E"))
   var experts: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "The trace's layers that are MoE layers, e.g. 1,3,5-7; the others are left out. Without it all layers where a token has an expert.",
+      valueName: "LIST"))
+  var moeLayers: LayerList?
+
   @Flag(
     help:
       "Also count which experts a token uses together in a layer, and reward keeping those on one GPU (top-k traces)."
   )
   var coactivation = false
 
-  /// Reads the files and adds their counts up.
-  func read(_ paths: [String]) throws -> TraceInput {
+  /// Reads the files and adds their counts up. What is odd about a file goes to standard error.
+  /// - Parameter printing: nil for subcommands that have no such options.
+  func read(_ paths: [String], _ printing: OutputOptions? = nil) throws -> TraceInput {
     var reading = TraceFile.Reading()
     reading.kind = kind
     reading.counting = topK
     reading.experts = experts
     reading.coactivation = coactivation
+    reading.moeLayers = moeLayers?.layers
+    let log = ReadingLog(printing)
+    func file(_ path: String) throws -> TraceFile {
+      try TraceFile(path, reading) { done, total in log.show(path, done, of: total) }
+    }
     var files = [TraceFile]()
-    for path in paths { files.append(try TraceFile(path, reading)) }
+    for path in paths {
+      files.append(try file(path))
+      if printing?.quiet != true { Self.say(files.last!) }
+    }
     // Traces of one model may differ in the largest expert that they happen to use.
     let most = files.map(\.counts.experts).max()!
-    for (index, file) in files.enumerated() where file.counts.experts < most && file.expertsInferred
-    {
+    for index in files.indices
+    where files[index].counts.experts < most && files[index].expertsInferred {
       reading.experts = most
-      files[index] = try TraceFile(file.path, reading)
+      files[index] = try file(files[index].path)
+    }
+    let layers = Set(files.compactMap(\.moeLayers))
+    guard layers.count <= 1 else {
+      throw CommandFailure(
+        "\(paths.joined(separator: " + ")): different layers have experts, expected the same in "
+          + "all traces (--moe-layers names them)")
     }
     let counts = try CommandFailure.naming(paths) { () throws(ModelError) in
       try TransitionCounts.sum(files.map(\.counts))
     }
     return TraceInput(files: files, counts: counts)
+  }
+
+  private static func say(_ file: TraceFile) {
+    for remark in file.remarks {
+      let text = FormatError(file.path, remark.text).description
+      Terminal.note("colocate: \(remark.isWarning ? "warning" : "note"): \(text)")
+    }
+  }
+}
+
+/// "0,2,5-7": numbers of layers.
+struct LayerList: ExpressibleByArgument {
+  /// Ascending, each once.
+  let layers: [Int]
+
+  init?(argument: String) {
+    var layers = Set<Int>()
+    for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
+      let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
+      guard ends.count <= 2, let first = ends.first ?? nil, let last = ends.last ?? nil,
+        0 <= first, first <= last, last < 100_000
+      else { return nil }
+      layers.formUnion(first...last)
+    }
+    self.layers = layers.sorted()
+  }
+}
+
+/// A line a second on standard error while a long file is read, where progress is shown at all.
+final class ReadingLog {
+  private let isOn: Bool
+  private var last = DispatchTime.now().uptimeNanoseconds
+
+  init(_ printing: OutputOptions?) {
+    switch printing?.log ?? .auto {
+    case .on: isOn = printing?.quiet != true
+    case .auto: isOn = Terminal.isInteractive && printing?.quiet != true
+    case .timeless, .off: isOn = false
+    }
+  }
+
+  func show(_ path: String, _ done: Int, of total: Int) {
+    guard isOn else { return }
+    let now = DispatchTime.now().uptimeNanoseconds
+    guard now - last >= 1_000_000_000 else { return }
+    last = now
+    let share = ProgressLog.fixed(100 * Double(done) / Double(max(1, total)), 0)
+    Terminal.note("reading \(FormatError(path, "").file): \(share) %")
   }
 }
 
@@ -60,6 +130,35 @@ struct TraceInput {
   var paths: [String] { files.map(\.path) }
   /// For the plan.
   var traces: [PlanFile.Trace] { files.map { .init(file: $0.path, sha256: $0.sha256) } }
+  /// The traces' layers that were counted, where these are not all.
+  var moeLayers: [Int]? { files.lazy.compactMap(\.moeLayers).first }
+
+  /// Names the files of a `ModelError`, and says where sizes that do not fit come from.
+  func naming<Result>(
+    for gpus: Int, _ body: () throws(ModelError) -> Result
+  ) throws(CommandFailure) -> Result {
+    try CommandFailure.naming(paths) { () throws(ModelError) in
+      do throws(ModelError) {
+        return try body()
+      } catch {
+        guard case .sizes(let text) = error else { throw error }
+        throw .sizes(text + hint(gpus))
+      }
+    }
+  }
+
+  /// The number of experts of a trace is a guess, and its last experts may be shared ones.
+  private func hint(_ gpus: Int) -> String {
+    let experts = counts.experts
+    guard gpus > 0, experts % gpus != 0, files.allSatisfy(\.expertsInferred) else { return "" }
+    if let shared = files.lazy.compactMap(\.firstShared).first, shared % gpus == 0 {
+      return " (ids from \(shared) on are in every token's row: --experts \(shared) leaves these "
+        + "shared experts out)"
+    }
+    let next = (experts / gpus + 1) * gpus
+    return " (\(experts) is the largest id seen + 1: if the model has more experts, --experts "
+      + "\(next) or what it has)"
+  }
 }
 
 /// The machines.
@@ -143,7 +242,10 @@ enum PlanInput {
     guard placement.layers == counts.layers, placement.experts == counts.experts else {
       throw FormatError(
         path,
-        "a plan for \(placement.layers) layers × \(placement.experts) experts, expected \(counts.layers) × \(counts.experts) as in the trace"
+        "a plan for \(placement.layers) layers × \(placement.experts) experts, expected "
+          + "\(counts.layers) × \(counts.experts) as in the trace"
+          + (placement.layers == counts.layers && placement.experts > counts.experts
+            ? " (or its last experts are never used: --experts \(placement.experts))" : "")
       )
     }
     return plan

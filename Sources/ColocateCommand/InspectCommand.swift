@@ -47,7 +47,8 @@ struct InspectCommand: ParsableCommand {
       if let tokens = file.tokens { text += ", \(tokens) tokens, \(file.choices) per layer" }
       text += "\n  SHA-256 \(file.sha256)\n"
     }
-    text += "layers       \(counts.layers)\n"
+    text += "layers       \(counts.layers)"
+    text += input.moeLayers.map { ", MoE layers \(Remark.list($0)) of the file\n" } ?? "\n"
     text += "experts      \(counts.experts)"
     let inferred = input.files.filter { $0.kind == .trace }.allSatisfy(\.expertsInferred)
     text +=
@@ -86,6 +87,8 @@ struct InspectCommand: ParsableCommand {
               ("shape", JSONText(file.shape)), ("type", .string(file.elementType)),
               ("tokens", file.tokens.map { .integer($0) } ?? nil),
               ("experts_inferred", .bool(file.expertsInferred)),
+              ("moe_layers", file.moeLayers.map { JSONText($0) } ?? nil),
+              ("remarks", .array(file.remarks.map { .string($0.text) })),
               ("sha256", .string(file.sha256)),
             ])
           })

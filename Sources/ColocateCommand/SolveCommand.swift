@@ -59,10 +59,10 @@ struct SolveCommand: ParsableCommand {
   }
 
   func run() throws {
-    let input = try reading.read(inputs)
+    let input = try reading.read(inputs, printing)
     let topology = try machines.topology()
     let cap = try load.loadCap()
-    let instance = try CommandFailure.naming(input.paths) { () throws(ModelError) in
+    let instance = try input.naming(for: topology.gpus) { () throws(ModelError) in
       try Instance(
         counts: input.counts, topology: topology, objective: joint.objective(objective),
         loadCap: cap)
@@ -107,6 +107,7 @@ struct SolveCommand: ParsableCommand {
     plan.stages = outcome.stages
     plan.joint = outcome.joint
     plan.traces = input.traces
+    plan.moeLayers = input.moeLayers
     plan.options = Self.json(options, reading: reading)
     plan.tool = "colocate \(ColocateTool.version)"
     if let output {

@@ -8,9 +8,16 @@ public enum Digest {
     sha256(try MappedFile(path).bytes)
   }
 
-  static func sha256(_ bytes: Data) -> String {
+  /// - Parameter advance: gets the bytes that each step took.
+  static func sha256(_ bytes: Data, advance: (Int) -> Void = { _ in }) -> String {
     var hash = SHA256()
-    bytes.withUnsafeBytes { hash.update($0) }
+    bytes.withUnsafeBytes { bytes in
+      for start in stride(from: 0, to: bytes.count, by: 1 << 24) {
+        let step = start..<min(start + (1 << 24), bytes.count)
+        hash.update(UnsafeRawBufferPointer(rebasing: bytes[step]))
+        advance(step.count)
+      }
+    }
     return hash.finish()
   }
 }

@@ -30,6 +30,9 @@ public enum ExFlowCSV {
   ) throws(FormatError) -> Placement {
     let file = try MappedFile(path)
     guard file.bytes.count <= 1 << 28, let text = String(data: file.bytes, encoding: .utf8) else {
+      if let container = Container(file) {
+        throw container.error(path, expected: "a table '\(header)'")
+      }
       throw FormatError(path, "not a text of at most 256 MiB")
     }
     var assignment = [Int](repeating: -1, count: layers * experts)

@@ -1,15 +1,56 @@
 import Foundation
 
 /// An integer array in a mapped file, of any integer type, byte order and axis order.
-struct IntegerArray {
-  let file: String
+///
+///     let ids = try IntegerArray(npy: "ids.npy")
+///     print(ids.shape, try ids.integers())
+public struct IntegerArray: Sendable {
+  /// The file as it was named.
+  public let file: String
   /// The file.
   let bytes: Data
   /// Where the entries start.
   let offset: Int
   let element: IntegerElement
-  let shape: [Int]
+  /// Lengths of the axes; a scalar has none.
+  public let shape: [Int]
   let isFortranOrder: Bool
+
+  /// The element type as numpy names it, "<i4".
+  public var elementName: String { element.name }
+
+  /// The array of a `.npy` file, whatever its shape.
+  /// - Throws: `FormatError` where the file is no `.npy` file of integers.
+  public init(npy path: String) throws(FormatError) {
+    try self.init(npy: try MappedFile(path))
+  }
+
+  init(npy file: MappedFile) throws(FormatError) {
+    if !NpyHeader.starts(file), let container = Container(file) {
+      throw container.error(file.path, expected: "a .npy array")
+    }
+    let header: NpyHeader
+    do {
+      header = try file.bytes.withUnsafeBytes { bytes in try NpyHeader(bytes, file: file.path) }
+    } catch {
+      throw error as! FormatError
+    }
+    self.init(
+      file: file.path, bytes: file.bytes, offset: header.dataOffset, element: header.element,
+      shape: header.shape, isFortranOrder: header.isFortranOrder && header.shape.count > 1)
+  }
+
+  init(
+    file: String, bytes: Data, offset: Int, element: IntegerElement, shape: [Int],
+    isFortranOrder: Bool
+  ) {
+    self.file = file
+    self.bytes = bytes
+    self.offset = offset
+    self.element = element
+    self.shape = shape
+    self.isFortranOrder = isFortranOrder
+  }
 
   /// Copies rows `range` of the first axis to `to`, row-major, as integers of this machine.
   ///
@@ -56,15 +97,20 @@ struct IntegerArray {
 
   /// The entries of `rows` of the first axis, row-major; nil for all.
   /// - Throws: `FormatError` for an entry beyond `Int`, with its place.
-  func integers(rows: Range<Int>? = nil) throws(FormatError) -> [Int] {
-    let rows = rows ?? 0..<shape[0]
+  public func integers(rows: Range<Int>? = nil) throws(FormatError) -> [Int] {
+    try integers(rows: rows, wrapping: false)
+  }
+
+  /// - Parameter wrapping: whether an entry beyond `Int` becomes a negative number instead of an error.
+  func integers(rows: Range<Int>?, wrapping: Bool) throws(FormatError) -> [Int] {
+    let rows = rows ?? 0..<(shape.first ?? 1)
     func convert<Integer: FixedWidthInteger>(_: Integer.Type) throws(FormatError) -> [Int] {
       let inner = shape.dropFirst().reduce(1, *)
       var raw = [Integer](repeating: 0, count: rows.count * inner)
       raw.withUnsafeMutableBufferPointer {
         if let base = $0.baseAddress, !$0.isEmpty { copyRows(rows, to: base) }
       }
-      if Integer.bitWidth == 64, !Integer.isSigned,
+      if !wrapping, Integer.bitWidth == 64, !Integer.isSigned,
         let index = raw.firstIndex(where: { $0 > Int.max })
       {
         let place = place(rows.lowerBound * inner + index)

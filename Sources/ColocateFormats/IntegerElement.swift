@@ -26,17 +26,32 @@ struct IntegerElement: Hashable {
     }
     let kind = rest.popFirst()
     let what: String
+    let remedy: String
+    let load = "numpy.load('\(FormatError(file, "").file)')"
     switch kind {
     case "i", "u":
       guard let size = Int(rest), [1, 2, 4, 8].contains(size) else { fallthrough }
       self.init(size: size, isSigned: kind == "i", isBigEndian: order == ">")
       return
-    case "f", "c": what = "floating-point numbers"
-    case "b": what = "truth values"
-    case "O": what = "Python objects"
-    case "U", "S": what = "text"
-    default: what = "an element type that is not known"
+    case "f", "c":
+      what = "floating-point numbers"
+      remedy =
+        "if they are ids, numpy.save('t.npy', \(load).astype('int32')); not a router's scores"
+    case "b":
+      what = "truth values"
+      remedy = "a mask of experts becomes ids with numpy.nonzero"
+    case "O":
+      what = "Python objects"
+      remedy =
+        "rows of one length make an array, numpy.asarray(ROWS, 'int32'), shorter ones end in -1"
+    case "U", "S", "T":
+      what = "text"
+      remedy = "numpy.save('t.npy', \(load).astype('int32'))"
+    default:
+      what = "an element type that is not known"
+      remedy = "numpy.save('t.npy', \(load).astype('int32'))"
     }
-    throw FormatError(file, "holds \(what) ('\(name)'), expected integers of 1, 2, 4 or 8 bytes")
+    throw FormatError(
+      file, "holds \(what) ('\(name)'), expected integers of 1, 2, 4 or 8 bytes: \(remedy)")
   }
 }

@@ -8,11 +8,20 @@ struct MappedFile {
   /// - Throws: `FormatError` where there is no such file, or it is a folder, a pipe or a device.
   init(_ path: String) throws(FormatError) {
     var status = stat()
-    guard stat(path, &status) == 0 else { throw FormatError(path, Self.reason(errno)) }
+    guard stat(path, &status) == 0 else {
+      let reason = Self.reason(errno)
+      throw FormatError(
+        path, path == "-" ? "\(reason) (standard input has to be saved to a file first)" : reason)
+    }
     let kind = status.st_mode & S_IFMT
     guard kind == S_IFREG else {
-      throw FormatError(
-        path, "\(kind == S_IFDIR ? "a folder" : "not a regular file"), expected a file")
+      switch kind {
+      case S_IFDIR: throw FormatError(path, "a folder, expected a file")
+      case S_IFIFO, S_IFSOCK:
+        throw FormatError(path, "a pipe, expected a file: save what comes out of it first")
+      default:
+        throw FormatError(path, "not a regular file, expected a file: save its contents first")
+      }
     }
     do {
       bytes =

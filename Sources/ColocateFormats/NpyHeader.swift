@@ -20,14 +20,19 @@ struct NpyHeader: Hashable {
     "(" + shape.map(String.init).joined(separator: ", ") + (shape.count == 1 ? ",)" : ")")
   }
 
+  /// "\x93NUMPY".
+  static let magic: [UInt8] = [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59]
+
+  /// Whether a file says that it is a `.npy` file.
+  static func starts(_ file: MappedFile) -> Bool { file.bytes.starts(with: magic) }
+
   /// Reads the header at the start of `bytes`, the whole file.
   /// - Throws: `FormatError` with what was found and what was expected.
   init(_ bytes: UnsafeRawBufferPointer, file: String) throws(FormatError) {
-    let magic: [UInt8] = [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59]
     guard bytes.count >= 10 else {
       throw FormatError(file, "\(bytes.count) bytes, too short for a .npy header")
     }
-    guard bytes.prefix(6).elementsEqual(magic) else {
+    guard bytes.prefix(6).elementsEqual(Self.magic) else {
       throw FormatError(file, "does not start with \\x93NUMPY, expected a .npy file")
     }
     let version = bytes[6]
@@ -66,7 +71,11 @@ struct NpyHeader: Hashable {
     }
     switch try entry("descr") {
     case .string(let name): element = try IntegerElement(numpy: name, file: file)
-    default: throw FormatError(file, "structured element type, expected integers")
+    default:
+      throw FormatError(
+        file,
+        "structured element type, expected integers: in Python, numpy.save('t.npy', "
+          + "numpy.load('\(FormatError(file, "").file)')[FIELD]) keeps one field")
     }
     guard case .bool(let fortran) = try entry("fortran_order") else {
       throw FormatError(file, "fortran_order is neither True nor False")

@@ -10,7 +10,8 @@ import Colocate
 ///       "status": "feasible", "stop_reason": "time", "value": …, "bound": …, "gap": …,
 ///       "crossings": { "total": …, "gpu": …, "node": …, "gpu_per_boundary": […], "node_per_boundary": […] },
 ///       "load": { "max_over_mean": …, "per_layer": [ tokens of each GPU, a row for each layer ] },
-///       "stages": [ … ], "joint": { "inter_node": 8, "intra_node": 1, "value": …, "bound": … } (of a staged plan), "traces": [ { "file": …, "sha256": … } ], "options": { … },
+///       "stages": [ … ], "joint": { "inter_node": 8, "intra_node": 1, "value": …, "bound": … } (of a staged plan), "traces": [ { "file": …, "sha256": … } ],
+///       "moe_layers": [ layers of the traces that were counted, where not all are ], "options": { … },
 ///       "assignment": [ GPU of each expert, a row for each layer ], "tool": "colocate 0.1.0" }
 ///
 /// Only `format`, `version`, `layers`, `experts`, `topology` and `assignment` are needed to read one.
@@ -48,6 +49,8 @@ public struct PlanFile: Sendable {
   /// What a staged plan is worth by the joint objective.
   public var joint: JointComparison?
   public var traces: [Trace] = []
+  /// The traces' layers that the plan's layers are, shape `[L]`; nil where they are all of them.
+  public var moeLayers: [Int]?
   /// What the solver was asked, in the order to be written.
   public var options: [(key: String, value: JSONText)] = []
   /// The program and its version.
@@ -134,6 +137,7 @@ public struct PlanFile: Sendable {
             traces.map { .object([("file", .string($0.file)), ("sha256", .string($0.sha256))]) })
         ))
     }
+    if let moeLayers { members.append(("moe_layers", JSONText(moeLayers))) }
     if !options.isEmpty { members.append(("options", .object(options))) }
     members.append(("assignment", JSONText(placement.assignment, width: placement.experts)))
     if let tool { members.append(("tool", .string(tool))) }
@@ -186,6 +190,9 @@ public struct PlanFile: Sendable {
   /// - Throws: `FormatError` with the place of what is wrong.
   public static func read(_ path: String) throws(FormatError) -> PlanFile {
     let file = try MappedFile(path)
+    if let container = Container(file), !container.name.contains(".json") {
+      throw container.error(path, expected: "a plan (.json, .csv)")
+    }
     guard file.bytes.count <= 1 << 28 else {
       throw FormatError(path, "\(file.bytes.count) bytes, expected a plan of at most 256 MiB")
     }
@@ -269,6 +276,14 @@ public struct PlanFile: Sendable {
       plan.traces.append(
         Trace(
           file: try trace.member("file").string(), sha256: try trace.member("sha256").string()))
+    }
+    plan.moeLayers = try document.optional("moe_layers")?.integers()
+    if let moeLayers = plan.moeLayers {
+      guard moeLayers.count == layers, zip(moeLayers, moeLayers.dropFirst()).allSatisfy(<),
+        moeLayers.allSatisfy({ $0 >= 0 })
+      else {
+        throw JSONProblem(message: "'moe_layers' is \(moeLayers), expected \(layers) ascending")
+      }
     }
     plan.tool = try document.optional("tool")?.string()
     return plan

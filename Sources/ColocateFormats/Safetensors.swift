@@ -14,6 +14,17 @@ struct Safetensors {
   /// Tensors in the file.
   var names: Set<String> { Set(entries.keys) }
 
+  /// Whether a file looks like one: a length that fits, and the start of a JSON object.
+  static func starts(_ file: MappedFile) -> Bool {
+    guard file.bytes.count > 9, file.bytes[file.bytes.startIndex + 8] == UInt8(ascii: "{") else {
+      return false
+    }
+    let length = file.bytes.withUnsafeBytes {
+      UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 0, as: UInt64.self))
+    }
+    return length <= file.bytes.count - 8
+  }
+
   init(_ file: MappedFile) throws(FormatError) {
     self.file = file
     let (path, size) = (file.path, file.bytes.count)

@@ -1,15 +1,18 @@
 import Colocate
 import Foundation
 
-/// Traces and transition counts from files: `.npy`, and `safetensors` with a tensor `trace` or `counts`.
+/// Traces and transition counts from files: `.npy`, and `safetensors` with a tensor `trace` or
+/// `counts`.
 ///
 /// | array | meaning |
 /// |---|---|
-/// | `[T, L]` | trace, top-1 |
+/// | `[T, L]` | trace, top-1; -1 is padding |
 /// | `[T, L, k]` | trace, top-k, best expert first; -1 is padding |
 /// | `[L-1, E, E]` | transition counts |
 ///
-/// Three axes, the last two alike, are counts unless `Reading.kind` says otherwise.
+/// Three axes, the last two alike, are told apart by their entries (`ArrayMeaning`). Layers without
+/// an expert are left out and the MoE layers around them joined; what was done, and what looks odd,
+/// is said in `remarks`.
 public struct TraceFile: Sendable {
   /// What a file holds.
   public enum Kind: String, Hashable, Sendable, CaseIterable {
@@ -27,6 +30,8 @@ public struct TraceFile: Sendable {
     public var experts: Int?
     /// Whether a top-k trace's pairs inside a layer are counted too.
     public var coactivation = false
+    /// The trace's layers that are MoE layers, ascending; nil takes all where a token has an expert.
+    public var moeLayers: [Int]?
 
     public init() {}
   }
@@ -45,95 +50,138 @@ public struct TraceFile: Sendable {
   public let choices: Int
   /// Whether `E` came from the largest id rather than from the reader or the shape.
   public let expertsInferred: Bool
+  /// The trace's layers that were counted, `[L]`; nil where these are all of its layers.
+  public let moeLayers: [Int]?
+  /// The first id of experts that every token uses, where those are the last ids and were counted.
+  public let firstShared: Int?
+  /// What the user should know about the file.
+  public let remarks: [Remark]
   /// What was counted or read.
   public let counts: TransitionCounts
   /// SHA-256 of the file.
   public let sha256: String
-  private let array: IntegerArray
+  private let blocks: TraceBlocks?
 
-  /// Reads a file and counts its transitions. Needs memory for the counts and a block of tokens, however long the trace.
+  /// Called while a file is read: bytes done and bytes in all, the passes over the file added up.
+  public typealias Progress = (_ done: Int, _ total: Int) -> Void
+
+  /// Reads a file and counts its transitions. Needs memory for the counts and a block of tokens,
+  /// however long the trace.
   /// - Throws: `FormatError`, one line with the position, for everything that is wrong with the file.
-  public init(_ path: String, _ reading: Reading = Reading()) throws(FormatError) {
+  public init(
+    _ path: String, _ reading: Reading = Reading(), progress: @escaping Progress = { _, _ in }
+  ) throws(FormatError) {
     let file = try MappedFile(path)
-    let isNumpy = file.bytes.starts(with: [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59])
-    if !isNumpy, path.hasSuffix(".safetensors") {
-      let tensors = try Safetensors(file)
-      let found = ["trace", "counts"].filter { tensors.names.contains($0) }
-      guard found.count == 1 else {
-        throw FormatError(
-          path, "\(found.count) of the tensors 'trace' and 'counts', expected 1")
-      }
-      let kind = Kind(rawValue: found[0])!
-      guard reading.kind ?? kind == kind else {
-        throw FormatError(path, "holds '\(found[0])', read as \(reading.kind!.rawValue)")
-      }
-      try self.init(
-        try tensors.array(found[0]), kind: kind, reading: reading, bytes: file.bytes,
-        loads: kind == .counts && tensors.names.contains("loads") ? tensors.array("loads") : nil,
-        coactivation: kind == .counts && tensors.names.contains("coactivation")
-          ? tensors.array("coactivation") : nil)
-      return
+    self.path = path
+    let content = try Self.content(of: file, reading)
+    // A trace is surveyed, counted and digested; counts take no time worth showing.
+    let passes = content.kind == .trace ? 3 : 1
+    let meter = Meter(total: passes * file.bytes.count, report: progress)
+    kind = content.kind
+    shape = content.array.shape
+    elementType = content.array.element.name
+    var remarks = content.remarks
+    switch content.kind {
+    case .counts:
+      let (counts, odd) = try Self.readCounts(content, reading)
+      self.counts = counts
+      remarks += odd
+      (tokens, choices, expertsInferred, moeLayers, firstShared, blocks) =
+        (nil, 1, false, nil, nil, nil)
+    case .trace:
+      let trace = try TraceCount(content.array, reading, meter)
+      remarks += trace.remarks
+      (counts, blocks, firstShared) = (trace.counts, trace.blocks, trace.firstShared)
+      moeLayers = trace.blocks.kept
+      tokens = trace.blocks.tokens
+      choices = trace.blocks.choices
+      expertsInferred = reading.experts == nil
     }
-    let header: NpyHeader
-    do {
-      header = try file.bytes.withUnsafeBytes { bytes in try NpyHeader(bytes, file: path) }
-    } catch {
-      throw error as! FormatError
+    self.remarks = remarks
+    sha256 = Digest.sha256(file.bytes, advance: meter.advance)
+  }
+
+  /// Adds up what was read.
+  final class Meter {
+    private let total: Int
+    private let report: Progress
+    private var done = 0
+
+    init(total: Int, report: @escaping Progress) {
+      self.total = total
+      self.report = report
     }
-    let shape = header.shape
+
+    func advance(_ bytes: Int) {
+      done += bytes
+      report(min(done, total), total)
+    }
+  }
+
+  /// The arrays of a file and what they are.
+  private struct Content {
+    var kind: Kind
+    var array: IntegerArray
+    var loads: IntegerArray?
+    var coactivation: IntegerArray?
+    var remarks = [Remark]()
+  }
+
+  private static func content(
+    of file: MappedFile, _ reading: Reading
+  ) throws(FormatError) -> Content {
+    let path = file.path
+    if !NpyHeader.starts(file) {
+      if Safetensors.starts(file) || path.hasSuffix(".safetensors") && Container(file) == nil {
+        return try content(of: try Safetensors(file), path, reading)
+      }
+      if let container = Container(file) {
+        throw container.error(path, expected: "a .npy or .safetensors file")
+      }
+    }
+    let array = try IntegerArray(npy: file)
+    let shape = array.shape
     guard shape.count == 2 || shape.count == 3 else {
       throw FormatError(
         path,
-        "shape \(header.shapeText), expected [tokens, layers], [tokens, layers, k] or counts [layers - 1, experts, experts]"
-      )
+        "shape \(NpyHeader.text(of: shape)), expected [tokens, layers], [tokens, layers, k] or "
+          + "counts [layers - 1, experts, experts]")
     }
-    let kind = reading.kind ?? (shape.count == 3 && shape[1] == shape[2] ? .counts : .trace)
-    try self.init(
-      IntegerArray(
-        file: path, bytes: file.bytes, offset: header.dataOffset, element: header.element,
-        shape: shape, isFortranOrder: header.isFortranOrder),
-      kind: kind, reading: reading, bytes: file.bytes, loads: nil, coactivation: nil)
+    guard reading.kind == nil, shape.count == 3, shape[1] == shape[2] else {
+      return Content(kind: reading.kind ?? .trace, array: array)
+    }
+    switch try ArrayMeaning.of(array) {
+    case .counts: return Content(kind: .counts, array: array)
+    case .trace:
+      let remark = Remark.note(
+        "rows of different ids: a trace of \(shape[0]) tokens, \(shape[1]) layers, \(shape[2]) "
+          + "experts each; --as counts if they are counts")
+      return Content(kind: .trace, array: array, remarks: [remark])
+    case .unknown:
+      throw FormatError(
+        path,
+        "shape \(NpyHeader.text(of: shape)) can be a trace, [tokens, layers, k], or counts, "
+          + "[layers - 1, experts, experts]: --as trace or --as counts says which")
+    }
   }
 
-  private init(
-    _ array: IntegerArray, kind: Kind, reading: Reading, bytes: Data, loads: IntegerArray?,
-    coactivation: IntegerArray?
-  ) throws(FormatError) {
-    path = array.file
-    self.kind = kind
-    shape = array.shape
-    elementType = array.element.name
-    do throws(ModelError) {
-      switch kind {
-      case .counts:
-        let counts: TransitionCounts
-        do throws(FormatError) {
-          counts = try Self.readCounts(array, reading, loads: loads, coactivation: coactivation)
-        } catch {
-          throw ModelError.counts(error.message)
-        }
-        (tokens, choices, expertsInferred, self.counts) = (nil, 1, false, counts)
-      case .trace:
-        guard shape.count == 2 || shape.count == 3 else {
-          throw ModelError.counts(
-            "shape \(NpyHeader.text(of: shape)) read as a trace, expected [tokens, layers] or [tokens, layers, k]"
-          )
-        }
-        guard shape[0] > 0 else { throw ModelError.counts("0 tokens: at least 1 is needed") }
-        var accumulator = try TransitionAccumulator(
-          layers: shape[1], choices: shape.count == 3 ? shape[2] : 1, experts: reading.experts,
-          counting: reading.counting, coactivation: reading.coactivation)
-        try Self.stream(array, into: &accumulator)
-        counts = try accumulator.counts()
-        tokens = shape[0]
-        choices = accumulator.choices
-        expertsInferred = reading.experts == nil
-      }
-    } catch {
-      throw FormatError(path, error.description)
+  private static func content(
+    of tensors: Safetensors, _ path: String, _ reading: Reading
+  ) throws(FormatError) -> Content {
+    let found = ["trace", "counts"].filter { tensors.names.contains($0) }
+    guard found.count == 1 else {
+      throw FormatError(path, "\(found.count) of the tensors 'trace' and 'counts', expected 1")
     }
-    sha256 = Digest.sha256(bytes)
-    self.array = array
+    let kind = Kind(rawValue: found[0])!
+    guard reading.kind ?? kind == kind else {
+      throw FormatError(path, "holds '\(found[0])', read as \(reading.kind!.rawValue)")
+    }
+    func beside(_ name: String) throws(FormatError) -> IntegerArray? {
+      kind == .counts && tensors.names.contains(name) ? try tensors.array(name) : nil
+    }
+    return Content(
+      kind: kind, array: try tensors.array(found[0]), loads: try beside("loads"),
+      coactivation: try beside("coactivation"))
   }
 
   /// How many GPUs and nodes the experts of one token and layer sit on, added up over tokens and layers: what a placement changes in
@@ -143,7 +191,7 @@ public struct TraceFile: Sendable {
   public func destinations(
     of placement: Placement
   ) throws(FormatError) -> (gpus: Int, nodes: Int, visits: Int) {
-    guard kind == .trace else {
+    guard let blocks else {
       throw FormatError(path, "counts do not say which experts a token uses together")
     }
     guard placement.layers == counts.layers, placement.experts == counts.experts else {
@@ -157,35 +205,38 @@ public struct TraceFile: Sendable {
     // The last visit that saw a GPU or a node.
     var gpuSeen = [Int](repeating: 0, count: topology.gpus)
     var nodeSeen = [Int](repeating: 0, count: topology.nodes)
-    let block = max(1, (1 << 18) / (counts.layers * choices))
-    for start in stride(from: 0, to: shape[0], by: block) {
-      let ids = try array.integers(rows: start..<min(start + block, shape[0]))
-      for (visit, first) in stride(from: 0, to: ids.count, by: choices).enumerated() {
-        let layer = visit % counts.layers
-        var isUsed = false
-        let number = start * counts.layers + visit + 1
-        for expert in ids[first..<(first + choices)] where expert >= 0 {
-          isUsed = true
-          let gpu = placement[layer, expert]
-          if gpuSeen[gpu] != number {
-            gpuSeen[gpu] = number
-            gpus += 1
+    do throws(ModelError) {
+      try blocks.forEach { ids, start, _ throws(ModelError) in
+        for (visit, first) in stride(from: 0, to: ids.count, by: choices).enumerated() {
+          let layer = visit % counts.layers
+          var isUsed = false
+          let number = start * counts.layers + visit + 1
+          for id in ids[first..<(first + choices)] where id >= 0 {
+            isUsed = true
+            let gpu = placement[layer, Int(id)]
+            if gpuSeen[gpu] != number {
+              gpuSeen[gpu] = number
+              gpus += 1
+            }
+            let node = topology.node(of: gpu)
+            if nodeSeen[node] != number {
+              nodeSeen[node] = number
+              nodes += 1
+            }
           }
-          let node = topology.node(of: gpu)
-          if nodeSeen[node] != number {
-            nodeSeen[node] = number
-            nodes += 1
-          }
+          if isUsed { visits += 1 }
         }
-        if isUsed { visits += 1 }
       }
+    } catch {
+      throw FormatError(path, error.description)
     }
     return (gpus, nodes, visits)
   }
 
   private static func readCounts(
-    _ array: IntegerArray, _ reading: Reading, loads: IntegerArray?, coactivation: IntegerArray?
-  ) throws(FormatError) -> TransitionCounts {
+    _ content: Content, _ reading: Reading
+  ) throws(FormatError) -> (TransitionCounts, [Remark]) {
+    let (array, loads, coactivation) = (content.array, content.loads, content.coactivation)
     let shape = array.shape
     guard shape.count == 3, shape[1] == shape[2] else {
       throw FormatError(
@@ -221,38 +272,10 @@ public struct TraceFile: Sendable {
       guard counts.total > 0 else {
         throw ModelError.counts("no transition counted: every count is 0")
       }
-      return counts
+      try LoadsCheck.checkCoactivation(counts)
+      return (counts, given == nil ? [] : try LoadsCheck(counts).check())
     } catch {
       throw FormatError(array.file, error.description)
-    }
-  }
-
-  /// Passes the trace to the accumulator in blocks of about a million ids.
-  private static func stream(
-    _ array: IntegerArray, into accumulator: inout TransitionAccumulator
-  ) throws(ModelError) {
-    func pass<Integer: FixedWidthInteger>(_: Integer.Type) throws(ModelError) {
-      let perToken = accumulator.layers * accumulator.choices
-      let tokens = array.shape[0]
-      let block = max(1, min(tokens, (1 << 20) / perToken))
-      let buffer = UnsafeMutableBufferPointer<Integer>.allocate(capacity: block * perToken)
-      defer { buffer.deallocate() }
-      for start in stride(from: 0, to: tokens, by: block) {
-        let count = min(block, tokens - start)
-        array.copyRows(start..<(start + count), to: buffer.baseAddress!)
-        try accumulator.add(
-          UnsafeBufferPointer(start: buffer.baseAddress!, count: count * perToken))
-      }
-    }
-    switch (array.element.size, array.element.isSigned) {
-    case (1, true): try pass(Int8.self)
-    case (1, false): try pass(UInt8.self)
-    case (2, true): try pass(Int16.self)
-    case (2, false): try pass(UInt16.self)
-    case (4, true): try pass(Int32.self)
-    case (4, false): try pass(UInt32.self)
-    case (8, true): try pass(Int64.self)
-    default: try pass(UInt64.self)
     }
   }
 }

@@ -57,7 +57,7 @@ import Testing
     let negative = try runner.npy("(1, 2)", [0, 0xFE], type: "|i1", name: "negative.npy")
     try runner.refuses(["inspect", negative], "negative.npy: token 0, layer 1: expert id -2")
     let text = try runner.write(Array("no numpy at all\n".utf8), "text.npy")
-    try runner.refuses(["inspect", text], "text.npy: does not start with")
+    try runner.refuses(["inspect", text], "text.npy: text, expected a .npy or .safetensors file")
     try runner.refuses(["inspect", good, "--as", "counts"], "read as counts")
     try runner.refuses(["inspect", good, "--as", "loads"], "'loads'")
     let plan = runner.file("plan.json")
@@ -66,7 +66,8 @@ import Testing
     try runner.refuses(
       ["evaluate", plan, other],
       "plan.json: a plan for 3 layers × 4 experts, expected 4 × 4 as in the trace")
-    try runner.refuses(["evaluate", good, other], "good.npy: line 1, column 1")
+    try runner.refuses(
+      ["evaluate", good, other], "good.npy: a numpy array (.npy), expected a plan (.json, .csv)")
     try runner.refuses(
       ["compare", good, "--gpus", "2", "--holdout", other],
       "other.npy: 4 layers, expected 3 as in the trace")

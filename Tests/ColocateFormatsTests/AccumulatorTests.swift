@@ -38,8 +38,10 @@ import Testing
     for _ in 0..<(tokens * layers) {
       var chosen = Set<Int>()
       while chosen.count < choices { chosen.insert(random.next(below: experts)) }
-      let padded = choices > 1 && random.nextUnit() < 0.1
-      ids += chosen.sorted().enumerated().map { padded && $0.offset > 0 ? -1 : $0.element }
+      // Some choices, some whole rows are padding; the first token has experts everywhere.
+      let padded = ids.count >= layers * choices && random.nextUnit() < 0.1
+      let first = random.next(below: choices)
+      ids += chosen.sorted().enumerated().map { padded && $0.offset >= first ? -1 : $0.element }
     }
     let given = random.nextUnit() < 0.5
     let expected = given ? experts : ids.max()! + 1
@@ -90,8 +92,12 @@ import Testing
       try message([0, 1, 2, 3, 4, 5] as [UInt8], layers: 2, experts: 5)
         == "token 2, layer 1: expert id 5, expected 0 to 4")
     #expect(
-      try message([0, 1, -1, 3] as [Int32], layers: 2)
-        == "token 1, layer 0: expert id -1, expected 0 to 4095")
+      try message([0, 1, -2, 3] as [Int32], layers: 2)
+        == "token 1, layer 0: expert id -2, expected 0 to 4095 (or -1 for padding)")
+    #expect(try message([0, 1, -1, 3] as [Int32], layers: 2) == "")
+    #expect(
+      try message([0, -1, -1, 3] as [Int32], layers: 2)
+        == "no transitions: none of the 2 tokens has experts in two neighbouring layers")
     #expect(
       try message([0, 1, 2, 3, 0, 1, 2, -7] as [Int8], layers: 2, choices: 2)
         .hasPrefix("token 1, layer 1, choice 1: expert id -7, expected 0 to 4095"))

@@ -41,9 +41,10 @@ import Testing
       reading)
     #expect(first.counts == second.counts && first.counts.total == 12)
     // And as counts.
+    reading.kind = .counts
     let counts = try TraceFile(
-      try scratch.write(npy(type, fortran: true, shape: "(3, 2, 2)", data: bytes(f, type)), "f.npy")
-    )
+      try scratch.write(
+        npy(type, fortran: true, shape: "(3, 2, 2)", data: bytes(f, type)), "f.npy"), reading)
     #expect(counts.kind == .counts && counts.counts.weights == c && counts.counts.layers == 4)
   }
 
@@ -89,7 +90,9 @@ import Testing
       #expect(try message(Array(good.prefix(length))) != "read", "length \(length)")
     }
     #expect(try message(good + [0]).contains("7 bytes of data, expected 6"))
-    #expect(try message(Array("hello world, this is text".utf8)).contains("expected a .npy file"))
+    #expect(
+      try message(Array("hello world, this is text".utf8)).contains(
+        "expected a .npy or .safetensors file"))
     var lying = good
     lying[8] = 0xFF
     lying[9] = 0xFF

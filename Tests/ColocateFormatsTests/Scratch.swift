@@ -48,3 +48,16 @@ func bytes(_ values: [Int], _ descr: String) -> [UInt8] {
     return descr.hasPrefix(">") ? little.reversed() : little
   }
 }
+
+/// A `safetensors` file of 64-bit integers made by hand.
+func safetensors(_ tensors: [(name: String, shape: [Int], values: [Int])]) -> [UInt8] {
+  var (entries, data) = ([String](), [UInt8]())
+  for (name, shape, values) in tensors {
+    let end = data.count + 8 * values.count
+    entries.append(
+      "\"\(name)\":{\"dtype\":\"I64\",\"shape\":\(shape),\"data_offsets\":[\(data.count),\(end)]}")
+    data += bytes(values, "<i8")
+  }
+  let header = "{" + entries.joined(separator: ",") + "}"
+  return (0..<8).map { UInt8(header.utf8.count >> (8 * $0) & 0xFF) } + header.utf8 + data
+}

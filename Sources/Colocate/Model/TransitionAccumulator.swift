@@ -38,6 +38,9 @@ public struct TransitionAccumulator: Sendable {
   /// The largest id so far, -1 before the first.
   public var largestID: Int { largest }
 
+  /// What the layers are called in messages, where the trace has others between them; shape `[L]`.
+  package var layerNumbers: [Int] = []
+
   @usableFromInline var tokensAdded = 0
   @usableFromInline var largest = -1
   /// Experts that the tables have room for.
@@ -51,6 +54,8 @@ public struct TransitionAccumulator: Sendable {
   /// One block: `[L, k, blockTokens]`, ids, -1 for padding.
   @usableFromInline var block: [Int32]
   @usableFromInline let blockTokens: Int
+  /// Whether the block has padding; without it the inner loop of top-1 traces asks nothing.
+  @usableFromInline var blockIsPadded = false
 
   /// Tokens whose ids are `layers × choices` integers each.
   /// - Parameters:
@@ -88,7 +93,8 @@ public struct TransitionAccumulator: Sendable {
 
   /// Counts a chunk of whole tokens: `ids` is `[tokens, L, k]`, row-major.
   ///
-  /// `-1` is padding where `k > 1` and is not counted. O(tokens · L · k²).
+  /// `-1` is padding and is not counted: a token without an expert in a layer has no transition
+  /// into it or out of it. O(tokens · L · k²).
   /// - Precondition: `ids.count` is a multiple of `L · k`.
   /// - Throws: `ModelError.counts` with token, layer and id, for ids that are negative or not below `E`, and for an expert that one token
   ///   uses twice in a layer. The accumulator is of no use after that.
@@ -118,7 +124,7 @@ public struct TransitionAccumulator: Sendable {
     let limit = givenExperts ?? Self.mostExperts
     let rows = layers * choices
     let stride = blockTokens
-    var blockLargest = Int32(-1)
+    var (blockLargest, blockSmallest) = (Int32(-1), Int32(0))
     var bad = -1
     block.withUnsafeMutableBufferPointer { block in
       let to = block.baseAddress!
@@ -131,7 +137,8 @@ public struct TransitionAccumulator: Sendable {
             ? Int32(truncatingIfNeeded: id) : (ID.isSigned && id == ~0 ? -1 : -2)
           to[row * stride + t] = value
           blockLargest = max(blockLargest, value)
-          if value < 0, value == -2 || choices == 1 {
+          blockSmallest = min(blockSmallest, value)
+          if value == -2 {
             bad = t * rows + row
             break
           }
@@ -140,11 +147,11 @@ public struct TransitionAccumulator: Sendable {
       }
     }
     if bad >= 0 {
-      throw .counts(
-        "\(position(bad)): expert id \(ids[bad]), expected 0 to \(limit - 1)"
-          + (choices > 1 && ID.isSigned ? " (or -1 for padding)" : "")
-          + (givenExperts == nil && ids[bad] >= 0 ? " at the most" : ""))
+      throw Self.outOfRange(
+        ids[bad], token: tokens + bad / rows, layer: name(ofLayer: bad % rows / choices),
+        choice: choices > 1 ? bad % choices : nil, experts: givenExperts)
     }
+    blockIsPadded = blockSmallest < 0
     if choices > 1 { try refuseRepeats(size) }
     if Int(blockLargest) > largest {
       largest = Int(blockLargest)
@@ -168,7 +175,8 @@ public struct TransitionAccumulator: Sendable {
           }
           if let repeated {
             throw .counts(
-              "token \(tokens + repeated), layer \(layer): expert id \(block[a + repeated]) twice, expected \(choices) different experts"
+              "token \(tokens + repeated), layer \(name(ofLayer: layer)): "
+                + "expert id \(block[a + repeated]) twice, expected \(choices) different experts"
             )
           }
         }
@@ -176,22 +184,33 @@ public struct TransitionAccumulator: Sendable {
     }
   }
 
-  /// "token 5, layer 3" (and the choice, where there is more than one) of entry `index` of the block being read.
   @usableFromInline
-  func position(_ index: Int) -> String {
-    let rows = layers * choices
-    let place = "token \(tokens + index / rows), layer \(index % rows / choices)"
-    return choices == 1 ? place : place + ", choice \(index % choices)"
+  func name(ofLayer layer: Int) -> Int { layerNumbers.isEmpty ? layer : layerNumbers[layer] }
+
+  /// The error for an id that no expert has: "token 5, layer 3: expert id 70, expected 0 to 63".
+  /// - Parameters:
+  ///   - choice: nil for top-1 traces.
+  ///   - experts: `E` as given, or nil where the ids decide.
+  ///   - hint: words for the end.
+  @usableFromInline
+  package static func outOfRange(
+    _ id: some FixedWidthInteger, token: Int, layer: Int, choice: Int?, experts: Int?,
+    hint: String = ""
+  ) -> ModelError {
+    let place = "token \(token), layer \(layer)" + (choice.map { ", choice \($0)" } ?? "")
+    let most = experts.map { "\($0 - 1)" } ?? "\(mostExperts - 1)"
+    let rest = id < 0 ? " (or -1 for padding)" : experts == nil ? " at the most" : ""
+    return .counts("\(place): expert id \(id), expected 0 to \(most)\(rest)\(hint)")
   }
 
   @usableFromInline
   func place(ofID id: Int32, size: Int) -> (token: Int, layer: Int) {
     for row in 0..<(layers * choices) {
       for t in 0..<size where block[row * blockTokens + t] == id {
-        return (tokens + t, row / choices)
+        return (tokens + t, name(ofLayer: row / choices))
       }
     }
-    return (tokens, 0)
+    return (tokens, name(ofLayer: 0))
   }
 
   /// Makes room for expert `id`.
@@ -230,7 +249,7 @@ public struct TransitionAccumulator: Sendable {
   mutating func count(_ size: Int) {
     let (capacity, layers, choices, stride) = (capacity, layers, choices, blockTokens)
     let used = counting == .first ? 1 : choices
-    let countsCoactivation = countsCoactivation
+    let (countsCoactivation, isPadded) = (countsCoactivation, blockIsPadded)
     block.withUnsafeBufferPointer { block in
       weights.withUnsafeMutableBufferPointer { weights in
         for l in 0..<(layers - 1) {
@@ -239,7 +258,7 @@ public struct TransitionAccumulator: Sendable {
             let from = block.baseAddress! + (l * choices + a) * stride
             for b in 0..<used {
               let to = block.baseAddress! + ((l + 1) * choices + b) * stride
-              if choices == 1 {
+              if !isPadded {
                 for t in 0..<size { table[Int(from[t]) &* capacity &+ Int(to[t])] &+= 1 }
               } else {
                 for t in 0..<size where from[t] >= 0 && to[t] >= 0 {
@@ -279,10 +298,15 @@ public struct TransitionAccumulator: Sendable {
   }
 
   /// What has been counted. `E` is the number given, or the largest id + 1.
-  /// - Throws: `ModelError.counts` where no token was added, or none has an expert.
+  /// - Throws: `ModelError.counts` where no token was added, or none has experts in two
+  ///   neighbouring layers.
   public func counts() throws(ModelError) -> TransitionCounts {
     guard tokens > 0 else { throw .counts("0 tokens: at least 1 is needed") }
     guard largestID >= 0 else { throw .counts("\(tokens) tokens, and every id is padding") }
+    guard weights.contains(where: { $0 > 0 }) else {
+      throw .counts(
+        "no transitions: none of the \(tokens) tokens has experts in two neighbouring layers")
+    }
     let experts = givenExperts ?? largestID + 1
     func cut(_ table: [Int], squares: Int) -> [Int] {
       guard experts < capacity else { return table }

@@ -1,0 +1,102 @@
+import Foundation
+
+/// What an array of three axes `[A, B, B]` means: counts `[L-1, E, E]`, or a trace `[T, L, k]` of a
+/// model with as many layers as experts per token.
+///
+/// Two facts tell them apart.
+/// * Counts of complete tokens conserve flow: who enters an expert leaves it, so the column sums of
+///   a boundary are the row sums of the next. A trace's ids do nothing of the kind.
+/// * A trace's rows hold k different ids (or -1, or one id throughout where nothing was routed). Rows
+///   of counts do so by chance only: of values in 0..<R with probability `p = Π_{i<B} (1 - i / R)` a
+///   row, `p^(A·B)` all.
+struct ArrayMeaning {
+  enum Answer {
+    case trace
+    case counts
+    /// Nothing tells: the user must say.
+    case unknown
+  }
+
+  /// Layers that a file of counts never exceeds; also the matrices that are looked at.
+  private static let mostMatrices = 4095
+  /// Choices that a trace never exceeds.
+  private static let mostChoices = 256
+
+  private let matrices: Int
+  private let side: Int
+  private var conserves = true
+  /// Rows of different ids, and rows that no router writes. Rows that repeat one value are neither.
+  private var (goodRows, badRows) = (0, 0)
+  private var (smallest, largest) = (0, 0)
+
+  /// - Throws: `FormatError` for an entry that is no integer of 64 bits with a sign.
+  static func of(_ array: IntegerArray) throws(FormatError) -> Answer {
+    let (matrices, side) = (array.shape[0], array.shape[1])
+    guard matrices > 1, side > 1, side <= mostChoices else { return .counts }
+    guard matrices <= mostMatrices else { return .trace }
+    var meaning = ArrayMeaning(matrices: matrices, side: side)
+    try meaning.look(array)
+    return meaning.answer
+  }
+
+  private init(matrices: Int, side: Int) {
+    self.matrices = matrices
+    self.side = side
+  }
+
+  private mutating func look(_ array: IntegerArray) throws(FormatError) {
+    var entered = [Int]()
+    // The row that had a value last.
+    var seen = [Int](repeating: -1, count: 4096)
+    for matrix in 0..<matrices {
+      let entries = try array.integers(rows: matrix..<(matrix + 1), wrapping: true)
+      var left = [Int](repeating: 0, count: side)
+      var columns = left
+      for row in 0..<side {
+        var (isGood, repeats) = (true, true)
+        for column in 0..<side {
+          let value = entries[row * side + column]
+          left[row] &+= value
+          columns[column] &+= value
+          smallest = min(smallest, value)
+          repeats = repeats && value == entries[row * side]
+          if isPadding(value, array.element) { continue }
+          largest = max(largest, value)
+          guard value < seen.count, seen[value] != matrix * side + row else {
+            isGood = false
+            continue
+          }
+          seen[value] = matrix * side + row
+        }
+        if repeats { continue }
+        if isGood { goodRows += 1 } else { badRows += 1 }
+      }
+      if !entered.isEmpty, entered != left { conserves = false }
+      entered = columns
+    }
+  }
+
+  /// -1, or what it looks like without a sign.
+  private func isPadding(_ value: Int, _ element: IntegerElement) -> Bool {
+    if value < 0 || (value == 255 && element.size == 1) { return true }
+    return !element.isSigned && TraceBlocks.isMinusOneWithoutSign(value)
+  }
+
+  private var answer: Answer {
+    let isPadded = smallest == -1
+    guard smallest >= -1, goodRows > 0 else { return isPadded ? .trace : .counts }
+    if isPadded { return .trace }
+    guard badRows == 0 else {
+      // Nearly all rows are a router's, and more of them than a model has layers: a damaged trace?
+      let isOdd = !conserves && matrices > 128 && goodRows > 9 * badRows && largest < 4096
+      return isOdd ? .unknown : .counts
+    }
+    // Counts that conserve flow; but so may a trace of permutations of 0..<B.
+    if conserves { return largest < side ? .unknown : .counts }
+    let range = Double(largest + 1)
+    let chance = (0..<side).reduce(0.0) { $0 + log(max(0, 1 - Double($1) / range)) }
+    if chance * Double(matrices * side) < log(1e-4) { return .trace }
+    // More experts than a layer has visits: no trace to place anything from.
+    return largest + 1 > matrices * side ? .counts : .unknown
+  }
+}

@@ -1,0 +1,107 @@
+import Colocate
+
+/// A trace, counted: surveyed in a first pass, its transitions added up in a second.
+struct TraceCount {
+  let counts: TransitionCounts
+  /// The trace as it was counted.
+  let blocks: TraceBlocks
+  let firstShared: Int?
+  private(set) var remarks: [Remark]
+
+  /// - Throws: `FormatError` with the position of what is wrong, or what else the file may be.
+  init(
+    _ array: IntegerArray, _ reading: TraceFile.Reading, _ meter: TraceFile.Meter
+  ) throws(FormatError) {
+    let shape = array.shape
+    guard shape.count == 2 || shape.count == 3 else {
+      throw FormatError(
+        array.file,
+        "shape \(NpyHeader.text(of: shape)) read as a trace, expected [tokens, layers] or "
+          + "[tokens, layers, k]")
+    }
+    guard shape[0] > 0 else { throw FormatError(array.file, "0 tokens: at least 1 is needed") }
+    // Whoever says --as trace has seen the shape.
+    let shapes = reading.kind == .trace ? nil : TraceShape(array)
+    try shapes?.check()
+    var hint = ""
+    var odd = [Remark]()
+    do throws(ModelError) {
+      // Sizes are checked before any id is read.
+      _ = try TransitionAccumulator(
+        layers: shape[1], choices: shape.count == 3 ? shape[2] : 1, experts: reading.experts)
+      let rules = try TraceRules(
+        array, experts: reading.experts, moeLayers: reading.moeLayers, advance: meter.advance)
+      remarks = rules.remarks
+      (blocks, firstShared) = (rules.blocks, rules.firstShared)
+      do throws(FormatError) {
+        odd = try shapes?.remarks(largest: rules.largest) ?? []
+      } catch {
+        throw ModelError.counts(error.message)
+      }
+      hint = rules.hintOf255 + TraceShape(array).hintOfOrder()
+      (counts, remarks) = try Self.count(rules, reading, meter)
+    } catch {
+      throw FormatError(array.file, error.description + hint)
+    }
+    remarks += odd
+  }
+
+  /// The second pass.
+  private static func count(
+    _ rules: TraceRules, _ reading: TraceFile.Reading, _ meter: TraceFile.Meter
+  ) throws(ModelError) -> (TransitionCounts, [Remark]) {
+    let blocks = rules.blocks
+    var accumulator = try TransitionAccumulator(
+      layers: blocks.layersKept, choices: blocks.choices, experts: reading.experts,
+      counting: reading.counting, coactivation: reading.coactivation)
+    accumulator.layerNumbers = blocks.kept ?? []
+    var (missing, of) = (0, 0)
+    try blocks.forEach(meter.advance) { ids, _, _ throws(ModelError) in
+      try accumulator.add(ids)
+      guard rules.hasGaps else { return }
+      let broken = Self.brokenTransitions(ids, layers: blocks.layersKept, choices: blocks.choices)
+      missing += broken.missing
+      of += broken.of
+    }
+    let counts = try accumulator.counts()
+    var remarks = rules.remarks
+    if missing > 0 {
+      remarks.append(
+        .note(
+          "\(missing) of \(of) steps of a token from layer to layer are not counted: it has no "
+            + "expert on one side"))
+    }
+    let square = counts.experts * counts.experts
+    let empty = (0..<counts.boundaries).filter { boundary in
+      counts.weights[(boundary * square)..<((boundary + 1) * square)].allSatisfy { $0 == 0 }
+    }
+    if !empty.isEmpty {
+      let after = empty.map { blocks.kept?[$0] ?? $0 }
+      let (noun, verb) = after.count == 1 ? ("layer", "its next") : ("layers", "their next")
+      remarks.append(
+        .warning("no token goes from \(noun) \(Remark.list(after)) to \(verb): nothing joins them"))
+    }
+    return (counts, remarks)
+  }
+
+  /// Steps from a layer to the next of tokens that are not blank: how many lack an expert, of how many.
+  private static func brokenTransitions(
+    _ ids: UnsafeBufferPointer<Int32>, layers: Int, choices: Int
+  ) -> (missing: Int, of: Int) {
+    var (missing, of) = (0, 0)
+    for token in stride(from: 0, to: ids.count, by: layers * choices) {
+      var (steps, isBlank, wasLive) = (0, true, false)
+      for layer in 0..<layers {
+        let row = (token + layer * choices)..<(token + (layer + 1) * choices)
+        let isLive = ids[row].contains { $0 >= 0 }
+        if isLive { isBlank = false }
+        if isLive, wasLive { steps += 1 }
+        wasLive = isLive
+      }
+      if isBlank { continue }
+      missing += layers - 1 - steps
+      of += layers - 1
+    }
+    return (missing, of)
+  }
+}

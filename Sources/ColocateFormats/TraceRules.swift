@@ -1,0 +1,186 @@
+import Colocate
+import Foundation
+
+/// What a survey says about a trace: which ids stand for "no expert", which layers are no MoE layers,
+/// and the lines that tell the user so.
+struct TraceRules {
+  /// The trace as it is to be counted.
+  private(set) var blocks: TraceBlocks
+  private(set) var remarks = [Remark]()
+  /// The first of the shared experts whose ids are the trace's last ones, or nil.
+  private(set) var firstShared: Int?
+
+  private var survey: TraceSurvey
+
+  /// Whether a token that is not blank lacks an expert in some layer that is counted.
+  var hasGaps: Bool {
+    survey.live < (blocks.tokens - survey.blankTokens) * blocks.layersKept
+  }
+
+  /// The largest id that is an expert's.
+  var largest: Int { survey.largest }
+  /// Words for an error about an id that a row repeats.
+  var hintOf255: String {
+    survey.largest == 255 && blocks.padding == nil
+      ? " (255 may be -1 stored in a byte without a sign: save the trace as a signed type)" : ""
+  }
+
+  /// Surveys the trace, once, or twice where 255 turns out to be padding.
+  /// - Parameter moeLayers: the layers to keep as given, or nil where the ids decide.
+  /// - Throws: `ModelError.counts` where ids or layers cannot be what a router chose.
+  init(
+    _ array: IntegerArray, experts: Int?, moeLayers: [Int]?, advance: (Int) -> Void
+  ) throws(ModelError) {
+    blocks = TraceBlocks(array, experts: experts)
+    survey = TraceSurvey(layers: blocks.layers, choices: blocks.choices)
+    try look(advance)
+    try findPadding()
+    try keepLayers(moeLayers)
+    try refuseRepeats()
+    findShared()
+    warnOfConstantLayers(moeLayers)
+  }
+
+  private mutating func look(_ advance: (Int) -> Void) throws(ModelError) {
+    var survey = TraceSurvey(layers: blocks.layers, choices: blocks.choices)
+    try blocks.forEach(advance) { ids, first, wide throws(ModelError) in
+      survey.add(ids, firstToken: first, wide: wide)
+    }
+    self.survey = survey
+  }
+
+  /// -1 that lost its sign: 65535 and more cannot be an expert; 255 can, and is taken for padding
+  /// only where it is beyond the experts given or far beyond the next largest id.
+  private mutating func findPadding() throws(ModelError) {
+    if survey.wideMinusOnes > 0 {
+      remarks.append(
+        .note(
+          "\(Remark.count(survey.wideMinusOnes, "id")) of \(blocks.array.element.name) are -1 "
+            + "without its sign: taken as padding"))
+    }
+    let (most, of255) = (survey.largest, survey.histogram[255])
+    guard of255 > 0 else { return }
+    let next = survey.histogram[..<255].lastIndex { $0 > 0 } ?? -1
+    let isBeyond = blocks.experts.map { $0 <= 255 } ?? false
+    let isFar = most == 255 && next >= 0 && next < 192
+    let isWhole = most == 255 && (0..<240).contains(next) && survey.tokensOf255 > 0
+    if isBeyond || isFar || isWhole {
+      let why =
+        isBeyond
+        ? "beyond the \(blocks.experts!) experts" : "and the next largest id is \(next)"
+      remarks.append(
+        .note(
+          "\(Remark.count(of255, "id")) of 255, \(why): taken as padding, "
+            + "-1 stored in a byte without a sign"))
+      blocks.padding = 255
+      try look { _ in }
+    } else if survey.tokensOf255 > 0, blocks.layers >= 4, most == 255 {
+      remarks.append(
+        .warning(
+          "\(Remark.count(survey.tokensOf255, "token")) with id 255 in every layer: if that is "
+            + "-1 stored in a byte without a sign, save the trace as a signed type"))
+    }
+  }
+
+  /// Leaves out layers where no token has an expert.
+  private mutating func keepLayers(_ moeLayers: [Int]?) throws(ModelError) {
+    let all = Array(0..<blocks.layers)
+    if let moeLayers {
+      guard let last = moeLayers.last, last < blocks.layers else {
+        throw .counts(
+          "\(blocks.layers) layers, expected MoE layers of 0 to \(blocks.layers - 1), "
+            + "found \(Remark.list(moeLayers))")
+      }
+      if let empty = moeLayers.first(where: { survey.liveRows[$0] == 0 }), survey.live > 0 {
+        throw .counts("layer \(empty): named as an MoE layer, but no token has an expert there")
+      }
+    }
+    guard survey.live > 0 else {
+      guard survey.repeats > 0 else {
+        throw .counts("\(blocks.tokens) tokens, and every id is padding")
+      }
+      throw .counts(
+        "every token repeats one id in each layer, expected \(blocks.choices) different experts")
+    }
+    let kept = moeLayers ?? all.filter { survey.liveRows[$0] > 0 }
+    blocks.dropsRepeats = survey.repeats > 0
+    if kept.count < all.count {
+      blocks.kept = kept
+      let dense = all.filter { !kept.contains($0) }
+      let are = dense.count == 1 ? "layer is" : "layers are"
+      guard kept.count >= 2 else {
+        throw .counts(
+          "1 MoE layer, \(kept[0]), of \(blocks.layers): at least 2 are needed (in the others no "
+            + "token has an expert)")
+      }
+      remarks.append(
+        .note(
+          "\(dense.count) of \(all.count) \(are) dense (\(Remark.list(dense))): "
+            + "transitions join the MoE layers \(Remark.list(kept))"))
+    }
+    if survey.blankTokens > 0 {
+      remarks.append(
+        .note(
+          "\(survey.blankTokens) of \(blocks.tokens) tokens have no expert in any layer: padding"))
+    }
+  }
+
+  /// A router chooses k different experts: a row that repeats one is either no choice at all, in a
+  /// dense layer or a token that was not recorded, or the file is no trace.
+  private func refuseRepeats() throws(ModelError) {
+    for layer in blocks.kept ?? Array(0..<blocks.layers) where survey.firstRepeat[layer] >= 0 {
+      throw .counts(
+        "token \(survey.firstRepeat[layer]), layer \(layer): one id \(blocks.choices) times, "
+          + "expected \(blocks.choices) different experts (or -1 for padding)")
+    }
+  }
+
+  /// Looks for shared experts, which engines append to the routed ones: ids that every row holds.
+  ///
+  /// With k of E experts chosen at random, one given expert is in all of n rows with probability
+  /// (k / E)^n; below e^-20 that is no chance.
+  private mutating func findShared() {
+    let shared = (survey.inEveryRow ?? []).map { Int($0) }.sorted()
+    let experts = survey.largest + 1
+    guard blocks.choices > 1, !shared.isEmpty, shared.count < blocks.choices,
+      experts > blocks.choices,
+      Double(survey.live) * log(Double(experts) / Double(blocks.choices)) > 20
+    else { return }
+    let areLast = shared == Array((experts - shared.count)..<experts)
+    if areLast { firstShared = shared[0] }
+    let are =
+      shared.count == 1
+      ? "expert \(shared[0]) is" : "experts \(Remark.list(shared)) are"
+    if areLast, let given = blocks.experts, given <= shared[0] {
+      blocks.firstShared = Int32(shared[0])
+      remarks.append(
+        .note("\(are) in every token's row of every layer: shared, left out"))
+      return
+    }
+    let remedy =
+      areLast
+      ? "--experts \(shared[0]) leaves \(shared.count == 1 ? "it" : "them") out"
+      : "take the id out of the rows"
+    remarks.append(
+      .warning(
+        "\(are) in every token's row of every layer: a shared expert that runs on every GPU? "
+          + remedy))
+  }
+
+  /// With one expert a token, a dense layer written as zeros looks like a layer that uses one expert.
+  private mutating func warnOfConstantLayers(_ moeLayers: [Int]?) {
+    guard moeLayers == nil, blocks.choices == 1, survey.largest >= 3 else { return }
+    let kept = blocks.kept ?? Array(0..<blocks.layers)
+    let constant = kept.filter { survey.constantID[$0] >= 0 && survey.liveRows[$0] >= 64 }
+    guard !constant.isEmpty, constant.count < kept.count else { return }
+    let rest = kept.filter { !constant.contains($0) }
+    let (noun, verb) = constant.count == 1 ? ("layer", "uses") : ("layers", "use")
+    let ids = Set(constant.map { survey.constantID[$0] })
+    let expert = ids.count == 1 ? "expert \(ids.first!)" : "one expert"
+    remarks.append(
+      .warning(
+        "\(noun) \(Remark.list(constant)) \(verb) \(expert) for every token: if that is a dense "
+          + "layer written as zeros, --moe-layers "
+          + Remark.list(rest, most: .max).replacingOccurrences(of: " ", with: "")))
+  }
+}

@@ -1,0 +1,92 @@
+import Colocate
+
+/// What the ids of a trace look like before any of them is counted: which layers route nothing, how
+/// absent experts are written, which expert every token uses.
+///
+/// A row is what one token has in one layer: k ids. A row is live where it has an expert and does not
+/// repeat one id (a router chooses k different ones); a token is blank where none of its rows is live.
+struct TraceSurvey {
+  let layers: Int
+  let choices: Int
+
+  /// How often each id occurs, shape `[4096]`.
+  private(set) var histogram = [Int](repeating: 0, count: TransitionAccumulator.mostExperts)
+  /// -1 in an unsigned type of more than a byte.
+  private(set) var wideMinusOnes = 0
+  /// Live rows of each layer, `[L]`.
+  private(set) var liveRows: [Int]
+  /// Tokens without a live row.
+  private(set) var blankTokens = 0
+  /// Rows with an id that all k choices repeat.
+  private(set) var repeats = 0
+  /// The ids that are repeated so, at most a few of them.
+  private(set) var repeatedIDs = Set<Int32>()
+  /// The first token that is not blank and repeats an id in this layer, -1 if none, `[L]`.
+  private(set) var firstRepeat: [Int]
+  /// Tokens of a top-1 trace whose id is 255 in all layers.
+  private(set) var tokensOf255 = 0
+  /// The ids that every live row holds; nil before the first live row.
+  private(set) var inEveryRow: [Int32]?
+  /// The first choice of a layer's live rows: -1 before the first, -2 where rows differ, `[L]`.
+  private(set) var constantID: [Int32]
+
+  init(layers: Int, choices: Int) {
+    self.layers = layers
+    self.choices = choices
+    liveRows = [Int](repeating: 0, count: layers)
+    firstRepeat = [Int](repeating: -1, count: layers)
+    constantID = [Int32](repeating: -1, count: layers)
+  }
+
+  /// The largest id, -1 where there is none.
+  var largest: Int { histogram.lastIndex { $0 > 0 } ?? -1 }
+  /// Rows that are live.
+  var live: Int { liveRows.reduce(0, +) }
+
+  /// Looks at whole tokens, `[tokens, L, k]`.
+  mutating func add(_ ids: UnsafeBufferPointer<Int32>, firstToken: Int, wide: Int) {
+    wideMinusOnes += wide
+    var repeatedLayers = [Int]()
+    for token in 0..<(ids.count / (layers * choices)) {
+      var (live, of255) = (0, 0)
+      repeatedLayers.removeAll(keepingCapacity: true)
+      for layer in 0..<layers {
+        let first = (token * layers + layer) * choices
+        let row = UnsafeBufferPointer(rebasing: ids[first..<(first + choices)])
+        var (most, isRepeat) = (Int32(-1), choices > 1)
+        for id in row {
+          most = max(most, id)
+          isRepeat = isRepeat && id == row[0]
+          if id >= 0 { histogram[Int(id)] += 1 }
+        }
+        if most < 0 { continue }
+        if isRepeat {
+          repeats += 1
+          if repeatedIDs.count < 3 { repeatedIDs.insert(most) }
+          repeatedLayers.append(layer)
+          continue
+        }
+        live += 1
+        liveRows[layer] += 1
+        if most == 255, choices == 1 { of255 += 1 }
+        if inEveryRow?.isEmpty != true { narrow(row) }
+        if constantID[layer] == -1 {
+          constantID[layer] = row[0]
+        } else if constantID[layer] != row[0] {
+          constantID[layer] = -2
+        }
+      }
+      if live == 0 { blankTokens += 1 }
+      if of255 == layers { tokensOf255 += 1 }
+      for layer in repeatedLayers where live > 0 && firstRepeat[layer] < 0 {
+        firstRepeat[layer] = firstToken + token
+      }
+    }
+  }
+
+  /// Keeps what this row holds too.
+  private mutating func narrow(_ row: UnsafeBufferPointer<Int32>) {
+    inEveryRow =
+      inEveryRow?.filter { id in row.contains(id) } ?? row.filter { $0 >= 0 }
+  }
+}
