@@ -246,6 +246,9 @@ enum PlanInput {
           + "\(counts.layers) × \(counts.experts) as in the trace"
           + (placement.layers == counts.layers && placement.experts > counts.experts
             ? " (or its last experts are never used: --experts \(placement.experts))" : "")
+          + (plan.moeLayers.map { layers in
+            " (the plan's layers are \(Remark.list(layers)) of its trace: --moe-layers)"
+          } ?? "")
       )
     }
     return plan

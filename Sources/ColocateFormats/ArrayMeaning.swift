@@ -32,7 +32,11 @@ struct ArrayMeaning {
   /// - Throws: `FormatError` for an entry that is no integer of 64 bits with a sign.
   static func of(_ array: IntegerArray) throws(FormatError) -> Answer {
     let (matrices, side) = (array.shape[0], array.shape[1])
-    guard matrices > 1, side > 1, side <= mostChoices else { return .counts }
+    guard matrices > 1, side <= mostChoices else { return .counts }
+    if side == 1 {
+      // One expert a layer, whom every token meets; or one layer of a trace.
+      return Set(try array.integers(rows: nil, wrapping: true)).count == 1 ? .counts : .trace
+    }
     guard matrices <= mostMatrices else { return .trace }
     var meaning = ArrayMeaning(matrices: matrices, side: side)
     try meaning.look(array)

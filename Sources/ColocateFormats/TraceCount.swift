@@ -44,6 +44,11 @@ struct TraceCount {
       throw FormatError(array.file, error.description + hint)
     }
     remarks += odd
+    let experts = counts.experts
+    if reading.experts == nil, experts >= 16, experts % 4 != 0 {
+      remarks.append(
+        .note("\(experts) experts, the largest id + 1: if the model has more, --experts says so"))
+    }
   }
 
   /// The second pass.

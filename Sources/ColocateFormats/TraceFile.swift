@@ -170,7 +170,12 @@ public struct TraceFile: Sendable {
   ) throws(FormatError) -> Content {
     let found = ["trace", "counts"].filter { tensors.names.contains($0) }
     guard found.count == 1 else {
-      throw FormatError(path, "\(found.count) of the tensors 'trace' and 'counts', expected 1")
+      let names = tensors.names.sorted()
+      let listed = names.prefix(4).map { "'\($0)'" }.joined(separator: ", ")
+      throw FormatError(
+        path,
+        "\(found.count) of the tensors 'trace' and 'counts', expected 1: it holds "
+          + (names.isEmpty ? "nothing" : listed + (names.count > 4 ? ", …" : "")))
     }
     let kind = Kind(rawValue: found[0])!
     guard reading.kind ?? kind == kind else {
