@@ -44,7 +44,7 @@ struct TraceBlocks {
   ///   - advance: gets the bytes of the file that a block took.
   ///   - body: gets the block, its first token, and how many of its ids are -1 without a sign.
   /// - Throws: `ModelError.counts` for an id that no expert has, with its place; what `body` throws.
-  func forEach(
+  func stream(
     _ advance: (Int) -> Void = { _ in },
     _ body: (UnsafeBufferPointer<Int32>, Int, Int) throws(ModelError) -> Void
   ) throws(ModelError) {

@@ -61,7 +61,7 @@ struct TraceCount {
       counting: reading.counting, coactivation: reading.coactivation)
     accumulator.layerNumbers = blocks.kept ?? []
     var (missing, of) = (0, 0)
-    try blocks.forEach(meter.advance) { ids, _, _ throws(ModelError) in
+    try blocks.stream(meter.advance) { ids, _, _ throws(ModelError) in
       try accumulator.add(ids)
       guard rules.hasGaps else { return }
       let broken = Self.brokenTransitions(ids, layers: blocks.layersKept, choices: blocks.choices)

@@ -211,7 +211,7 @@ public struct TraceFile: Sendable {
     var gpuSeen = [Int](repeating: 0, count: topology.gpus)
     var nodeSeen = [Int](repeating: 0, count: topology.nodes)
     do throws(ModelError) {
-      try blocks.forEach { ids, start, _ throws(ModelError) in
+      try blocks.stream { ids, start, _ throws(ModelError) in
         for (visit, first) in stride(from: 0, to: ids.count, by: choices).enumerated() {
           let layer = visit % counts.layers
           var isUsed = false

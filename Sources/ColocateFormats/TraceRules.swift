@@ -43,7 +43,7 @@ struct TraceRules {
 
   private mutating func look(_ advance: (Int) -> Void) throws(ModelError) {
     var survey = TraceSurvey(layers: blocks.layers, choices: blocks.choices)
-    try blocks.forEach(advance) { ids, first, wide throws(ModelError) in
+    try blocks.stream(advance) { ids, first, wide throws(ModelError) in
       survey.add(ids, firstToken: first, wide: wide)
     }
     self.survey = survey

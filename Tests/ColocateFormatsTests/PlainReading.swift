@@ -33,7 +33,7 @@ struct PlainReading {
     else { return nil }
     let shape = lengths.1.split(separator: ",").compactMap { text -> Int? in
       let digits = text.filter { !$0.isWhitespace }
-      return Int(digits.hasSuffix("L") ? digits.dropLast() : digits)
+      return Int(digits.hasSuffix("L") ? String(digits.dropLast()) : digits)
     }
     let size = Int(type.3)!
     let count = shape.reduce(1, *)
