@@ -1,0 +1,78 @@
+import Colocate
+import ColocateFormats
+import Foundation
+import Testing
+
+/// What the command says about the files that it reads.
+@Suite struct ReadingCommandTests {
+  let runner: CommandRunner
+  init() throws { runner = try CommandRunner() }
+
+  /// Random routing, one expert a token.
+  private func ids(tokens: Int, layers: Int, experts: Int) -> [UInt8] {
+    var random = SeededGenerator(seed: 3)
+    return (0..<(tokens * layers)).map { _ in UInt8(random.next(below: experts)) }
+  }
+
+  @Test func denseLayersEndInThePlan() throws {
+    let moe = ids(tokens: 300, layers: 3, experts: 8)
+    let dense = stride(from: 0, to: moe.count, by: 3).flatMap {
+      [255, moe[$0], 255, moe[$0 + 1], moe[$0 + 2]] as [UInt8]
+    }
+    _ = try runner.npy("(300, 3)", moe, name: "moe.npy")
+    _ = try runner.npy("(300, 5)", dense, type: "|i1", name: "dense.npy")
+    var values = [Int]()
+    for (name, layers) in [("moe.npy", nil), ("dense.npy", [1, 3, 4])] as [(String, [Int]?)] {
+      let result = try runner.run(["solve", name, "--gpus", "4", "-o", "plan.json"])
+      #expect(result.code == 0, "\(result.errors)")
+      #expect(
+        result.errors.contains("note: \(name): 2 of 5 layers are dense (0, 2)") == (layers != nil))
+      let plan = try PlanFile.read(runner.file("plan.json"))
+      #expect(plan.moeLayers == layers && plan.placement.layers == 3)
+      values.append(try #require(plan.value))
+    }
+    #expect(values[0] == values[1])
+    let shown = try runner.run(["inspect", "dense.npy"])
+    #expect(shown.output.contains("layers       3, MoE layers 1, 3, 4 of the file\n"))
+    let json = try runner.run(["inspect", "dense.npy", "--json"]).json()
+    let file = try #require((json["files"] as? [[String: Any]])?.first)
+    #expect(file["moe_layers"] as? [Int] == [1, 3, 4])
+    #expect((file["remarks"] as? [String])?.count == 1)
+    // A quiet run says nothing; another trace needs the same layers.
+    let quiet = try runner.run(["solve", "dense.npy", "--gpus", "4", "-q", "-o", "plan.json"])
+    #expect(quiet.code == 0 && quiet.errors.isEmpty)
+    let named = try runner.run(["evaluate", "plan.json", "dense.npy", "--moe-layers", "1,3-4"])
+    #expect(named.code == 0)
+    let other = try runner.run(["evaluate", "plan.json", "dense.npy", "--moe-layers", "3,4"])
+    #expect(other.code == 2)
+    #expect(other.errors.contains("(the plan's layers are 1, 3, 4 of its trace: --moe-layers)"))
+    try runner.refuses(["inspect", "dense.npy", "--moe-layers", "4-3"], "'4-3'")
+  }
+
+  @Test func sizesThatDoNotFitSayWhereTheyComeFrom() throws {
+    let last = try runner.npy("(300, 3)", ids(tokens: 300, layers: 3, experts: 14), name: "l.npy")
+    try runner.refuses(
+      ["solve", last, "--gpus", "8", "-q"],
+      "(14 is the largest id seen + 1: if the model has more experts, --experts 16")
+    let fused = (0..<900).flatMap {
+      [UInt8($0 % 16), UInt8(($0 + 1 + $0 / 16) % 16), 16] as [UInt8]
+    }
+    .enumerated().map { index, id in
+      // Two different experts and the shared one.
+      index % 3 == 1 && id == UInt8(index / 3 % 16) ? UInt8((index / 3 + 5) % 16) : id
+    }
+    let shared = try runner.npy("(300, 3, 3)", fused, name: "s.npy")
+    try runner.refuses(
+      ["compare", shared, "--gpus", "8", "-q"],
+      "(ids from 16 on are in every token's row: --experts 16 leaves these shared experts out)")
+    let cured = try runner.run(["inspect", shared, "--experts", "16"])
+    #expect(cured.code == 0 && cured.output.contains("experts      16\n"))
+    #expect(
+      cured.errors.contains("note: s.npy: expert 16 is in every token's row")
+        || cured.errors.contains("s.npy: expert 16 is in every"))
+    // Counts are of as many experts as they are.
+    let counts = try runner.npy("(1, 2, 2)", [1, 2, 3, 4], name: "c.npy")
+    let result = try runner.run(["solve", counts, "--gpus", "4"])
+    #expect(result.code == 2 && !result.errors.contains("--experts"))
+  }
+}
