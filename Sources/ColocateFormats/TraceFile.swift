@@ -217,6 +217,9 @@ public struct TraceFile: Sendable {
           var isUsed = false
           let number = start * counts.layers + visit + 1
           for id in ids[first..<(first + choices)] where id >= 0 {
+            guard Int(id) < counts.experts else {
+              throw .counts("token \(number / counts.layers): changed since it was counted")
+            }
             isUsed = true
             let gpu = placement[layer, Int(id)]
             if gpuSeen[gpu] != number {

@@ -27,7 +27,9 @@ import Testing
 
   private func file(_ ids: [Int], _ shape: [Int], _ type: String = "<i2") throws -> String {
     let text = "(" + shape.map(String.init).joined(separator: ", ") + ")"
-    return try scratch.write(npy(type, shape: text, data: bytes(ids, type)), "t.npy")
+    // Each file a name of its own: one that is read may be looked at again.
+    return try scratch.write(
+      npy(type, shape: text, data: bytes(ids, type)), "t\(scratch.contents.count).npy")
   }
 
   private func read(
