@@ -48,7 +48,7 @@ import Testing
         check(trace, PlainReading.npy(file), experts: reading.experts, seed: seed)
       } catch { expectOneLine(error, path, seed: seed) }
     }
-    #expect(read > Mutation.count / 50, "damage that leaves no file readable tests little")
+    #expect(read > Mutation.count / 100, "damage that leaves no file readable tests little")
   }
 
   /// What was counted, against the plain reading; of a trace that needed no interpretation.
@@ -105,7 +105,7 @@ import Testing
         read += 1
       } catch { expectOneLine(error, path, seed: seed) }
     }
-    #expect(read > Mutation.count / 50)
+    #expect(read > Mutation.count / 100)
   }
 
   @Test func plans() throws {
@@ -128,7 +128,7 @@ import Testing
         read += 1
       } catch { expectOneLine(error, path, seed: seed) }
     }
-    #expect(read > Mutation.count / 50)
+    #expect(read > Mutation.count / 100)
   }
 
   private func randomPlan(_ random: inout SeededGenerator) throws -> PlanFile {
@@ -165,7 +165,7 @@ import Testing
         read += 1
       } catch { expectOneLine(error, path, seed: seed) }
     }
-    #expect(read > Mutation.count / 50)
+    #expect(read > Mutation.count / 100)
   }
 
   @Test func certificates() throws {
