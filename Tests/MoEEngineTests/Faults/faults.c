@@ -21,7 +21,7 @@
 //     misroute    what one rank sends to two others goes to the wrong one of them, as far as the
 //                 shorter message goes
 //     bfloat16    the numbers of all hidden states of the message keep 8 bits
-//     count       (MPI_Alltoall) one row less is announced than comes
+//     less, more  (MPI_Alltoall) one row less, or more, is announced than comes
 #define _GNU_SOURCE
 #include <mpi.h>
 #include <stdint.h>
@@ -106,7 +106,8 @@ static void exchange(uint32_t *one, uint32_t *other, int count) {
   }
 }
 
-// Exchanges the first two messages to or from other ranks. Returns whether there are two.
+// Exchanges the first two messages to or from other ranks. Returns whether there are two, and not
+// alike: a token goes to the ranks of all its experts with the same words.
 static int exchangeMessages(uint32_t *words, const int *counts, const int *offsets) {
   int rank, size, first = -1;
   PMPI_Comm_rank(MPI_COMM_WORLD, &rank);
@@ -115,6 +116,7 @@ static int exchangeMessages(uint32_t *words, const int *counts, const int *offse
     if (r == rank || counts[r] == 0) continue;
     if (first >= 0) {
       int count = counts[r] < counts[first] ? counts[r] : counts[first];
+      if (!memcmp(words + offsets[r], words + offsets[first], 4 * (size_t)count)) return 0;
       exchange(words + offsets[r], words + offsets[first], count);
       return 1;
     }
@@ -194,7 +196,7 @@ int MPI_Alltoall(const void *send, int sendCount, MPI_Datatype sendType, void *r
   PMPI_Comm_size(MPI_COMM_WORLD, &size);
   for (int r = 0; r < size; r++) {
     if (r == rank || ((int *)receive)[r] == 0) continue;
-    ((int *)receive)[r] -= 1;
+    ((int *)receive)[r] += is("more") ? 1 : -1;
     tell(1);
     break;
   }
