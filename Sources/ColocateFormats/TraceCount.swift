@@ -30,7 +30,8 @@ struct TraceCount {
       _ = try TransitionAccumulator(
         layers: shape[1], choices: shape.count == 3 ? shape[2] : 1, experts: reading.experts)
       let rules = try TraceRules(
-        array, experts: reading.experts, moeLayers: reading.moeLayers, advance: meter.advance)
+        array, experts: reading.experts, moeLayers: reading.moeLayers,
+        isTrusted: reading.kind == .trace, advance: meter.advance)
       remarks = rules.remarks
       (blocks, firstShared) = (rules.blocks, rules.firstShared)
       do throws(FormatError) {
@@ -76,16 +77,7 @@ struct TraceCount {
           "\(missing) of \(of) steps of a token from layer to layer are not counted: it has no "
             + "expert on one side"))
     }
-    let square = counts.experts * counts.experts
-    let empty = (0..<counts.boundaries).filter { boundary in
-      counts.weights[(boundary * square)..<((boundary + 1) * square)].allSatisfy { $0 == 0 }
-    }
-    if !empty.isEmpty {
-      let after = empty.map { blocks.kept?[$0] ?? $0 }
-      let (noun, verb) = after.count == 1 ? ("layer", "its next") : ("layers", "their next")
-      remarks.append(
-        .warning("no token goes from \(noun) \(Remark.list(after)) to \(verb): nothing joins them"))
-    }
+    remarks += FlowCheck.emptyBoundaries(counts, layers: blocks.kept)
     return (counts, remarks)
   }
 

@@ -281,7 +281,11 @@ public struct TraceFile: Sendable {
         throw ModelError.counts("no transition counted: every count is 0")
       }
       try LoadsCheck.checkCoactivation(counts)
-      return (counts, given == nil ? [] : try LoadsCheck(counts).check())
+      return (
+        counts,
+        FlowCheck.emptyBoundaries(counts) + FlowCheck.exchangedAxes(counts)
+          + (given == nil ? [] : try LoadsCheck(counts).check())
+      )
     } catch {
       throw FormatError(array.file, error.description)
     }

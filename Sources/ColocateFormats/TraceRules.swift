@@ -26,10 +26,13 @@ struct TraceRules {
   }
 
   /// Surveys the trace, once, or twice where 255 turns out to be padding.
-  /// - Parameter moeLayers: the layers to keep as given, or nil where the ids decide.
+  /// - Parameters:
+  ///   - moeLayers: the layers to keep as given, or nil where the ids decide.
+  ///   - isTrusted: whether the user says that this is a trace.
   /// - Throws: `ModelError.counts` where ids or layers cannot be what a router chose.
   init(
-    _ array: IntegerArray, experts: Int?, moeLayers: [Int]?, advance: (Int) -> Void
+    _ array: IntegerArray, experts: Int?, moeLayers: [Int]?, isTrusted: Bool,
+    advance: (Int) -> Void
   ) throws(ModelError) {
     blocks = TraceBlocks(array, experts: experts)
     survey = TraceSurvey(layers: blocks.layers, choices: blocks.choices)
@@ -37,7 +40,9 @@ struct TraceRules {
     try findPadding()
     try keepLayers(moeLayers)
     try refuseRepeats()
+    if !isTrusted { try refuseGlobalIDs() }
     findShared()
+    warnOfUnusedZero()
     warnOfConstantLayers(moeLayers)
   }
 
@@ -107,7 +112,7 @@ struct TraceRules {
     if kept.count < all.count {
       blocks.kept = kept
       let dense = all.filter { !kept.contains($0) }
-      let are = dense.count == 1 ? "layer is" : "layers are"
+      let are = dense.count == 1 ? "layers is" : "layers are"
       guard kept.count >= 2 else {
         throw .counts(
           "1 MoE layer, \(kept[0]), of \(blocks.layers): at least 2 are needed (in the others no "
@@ -133,6 +138,30 @@ struct TraceRules {
         "token \(survey.firstRepeat[layer]), layer \(layer): one id \(blocks.choices) times, "
           + "expected \(blocks.choices) different experts (or -1 for padding)")
     }
+  }
+
+  /// Ids that are numbered through the layers, `layer · E + expert`: each layer's lie above those of
+  /// the layer before.
+  private func refuseGlobalIDs() throws(ModelError) {
+    let kept = blocks.kept ?? Array(0..<blocks.layers)
+    guard kept.allSatisfy({ survey.liveRows[$0] >= 32 }), survey.largest >= 2 * kept.count,
+      zip(kept, kept.dropFirst()).allSatisfy({ survey.most[$0] < survey.least[$1] }),
+      kept.contains(where: { survey.most[$0] > survey.least[$0] })
+    else { return }
+    throw .counts(
+      "layer \(kept[0]) has ids \(survey.least[kept[0]]) to \(survey.most[kept[0]]), layer "
+        + "\(kept[1]) \(survey.least[kept[1]]) to \(survey.most[kept[1]]), and so on: numbered "
+        + "through the layers? Expected 0 to E - 1 in each layer (t - E * numpy.arange(layers)), or "
+        + "--as trace if it is so")
+  }
+
+  /// Ids that start at 1 make one expert too many, and a first one that nobody uses.
+  private mutating func warnOfUnusedZero() {
+    guard blocks.experts == nil, survey.histogram[0] == 0, survey.live >= 256,
+      survey.largest >= 2 * blocks.choices
+    else { return }
+    remarks.append(
+      .warning("no token uses expert 0 in any layer: if the ids start at 1, subtract 1"))
   }
 
   /// Looks for shared experts, which engines append to the routed ones: ids that every row holds.

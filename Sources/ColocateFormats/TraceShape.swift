@@ -85,7 +85,9 @@ struct TraceShape {
     FormatError(
       array.file,
       "read as a trace, \(why): looks like a table of loads, [layers, experts], which does not say "
-        + "which expert follows which; expected \(expected), or --as trace if it is so")
+        + "which expert follows which"
+        + (array.shape == [tokens, tokens] ? " (counts of two layers are (1, E, E))" : "")
+        + "; expected \(expected), or --as trace if it is so")
   }
 
   /// Whether the entries of each row of the last axis have one sum, while the rows differ: loads of
@@ -136,6 +138,7 @@ struct TraceShape {
       return "; along the first axis no id repeats: [k, tokens, layers]? numpy's "
         + "transpose(1, 2, 0) puts that right"
     }
+    if tokens == layers { return "; counts are [layers - 1, experts, experts]" }
     return (try? sumsAreEqual()) == true ? Self.loadsSayLittle : ""
   }
 

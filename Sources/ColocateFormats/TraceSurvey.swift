@@ -30,7 +30,13 @@ struct TraceSurvey {
   /// The first choice of a layer's live rows: -1 before the first, -2 where rows differ, `[L]`.
   private(set) var constantID: [Int32]
 
+  /// The least and the largest id of each layer's live rows, `[L]`.
+  private(set) var least: [Int32]
+  private(set) var most: [Int32]
+
   init(layers: Int, choices: Int) {
+    least = [Int32](repeating: .max, count: layers)
+    most = [Int32](repeating: -1, count: layers)
     self.layers = layers
     self.choices = choices
     liveRows = [Int](repeating: 0, count: layers)
@@ -53,22 +59,27 @@ struct TraceSurvey {
       for layer in 0..<layers {
         let first = (token * layers + layer) * choices
         let row = UnsafeBufferPointer(rebasing: ids[first..<(first + choices)])
-        var (most, isRepeat) = (Int32(-1), choices > 1)
+        var (low, high, isRepeat) = (Int32.max, Int32(-1), choices > 1)
         for id in row {
-          most = max(most, id)
+          high = max(high, id)
           isRepeat = isRepeat && id == row[0]
-          if id >= 0 { histogram[Int(id)] += 1 }
+          if id >= 0 {
+            low = min(low, id)
+            histogram[Int(id)] += 1
+          }
         }
-        if most < 0 { continue }
+        if high < 0 { continue }
         if isRepeat {
           repeats += 1
-          if repeatedIDs.count < 3 { repeatedIDs.insert(most) }
+          if repeatedIDs.count < 3 { repeatedIDs.insert(high) }
           repeatedLayers.append(layer)
           continue
         }
         live += 1
+        least[layer] = min(least[layer], low)
+        most[layer] = max(most[layer], high)
         liveRows[layer] += 1
-        if most == 255, choices == 1 { of255 += 1 }
+        if high == 255, choices == 1 { of255 += 1 }
         if inEveryRow?.isEmpty != true { narrow(row) }
         if constantID[layer] == -1 {
           constantID[layer] = row[0]

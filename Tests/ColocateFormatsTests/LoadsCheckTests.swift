@@ -69,6 +69,26 @@ import Testing
         "the same tokens?"))
   }
 
+  @Test func countsThatTokensDoNotPass() throws {
+    let counts = try counts(choices: 2)
+    func remarks(_ weights: [Int]) throws -> [String] {
+      let file = safetensors([("counts", [3, 6, 6], weights)])
+      return try TraceFile(scratch.write(file, "c.safetensors")).remarks.map(\.text)
+    }
+    #expect(try remarks(counts.weights).isEmpty)
+    var cut = counts.weights
+    for index in 36..<72 { cut[index] = 0 }
+    #expect(try remarks(cut) == ["no token goes from layer 1 to its next: nothing joins them"])
+    var exchanged = counts.weights
+    for l in 0..<3 {
+      for i in 0..<6 {
+        for j in 0..<6 { exchanged[(l * 6 + i) * 6 + j] = counts[l, j, i] }
+      }
+    }
+    let found = try remarks(exchanged)
+    #expect(found.count == 1 && found[0].contains("swapaxes(1, 2)"))
+  }
+
   @Test func coactivationBeyondTheLoadsIsRefused() throws {
     let counts = try counts(choices: 2)
     var together = counts.coactivation

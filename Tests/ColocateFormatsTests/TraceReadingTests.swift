@@ -210,6 +210,24 @@ import Testing
     #expect(try read(all, [60, 3, 4]).remarks.isEmpty)
   }
 
+  // MARK: Numbering
+
+  @Test func idsThatAreNumberedOtherwise() throws {
+    let ids = Self.routing(tokens: 100, layers: 4, experts: 8)
+    let through = ids.enumerated().map { $0.offset % 4 * 8 + $0.element }
+    #expect(
+      try refusal(through, [100, 4])
+        .contains("layer 0 has ids 0 to 7, layer 1 8 to 15, and so on: numbered through"))
+    var reading = TraceFile.Reading()
+    reading.kind = .trace
+    #expect(try read(through, [100, 4], "<i2", reading).counts.experts == 32)
+    let odd = try read(ids.map { $0 + 1 }, [100, 4])
+    #expect(odd.counts.experts == 9 && odd.remarks.map(\.isWarning) == [true])
+    #expect(odd.remarks[0].text.contains("if the ids start at 1, subtract 1"))
+    reading.experts = 9
+    #expect(try read(ids.map { $0 + 1 }, [100, 4], "<i2", reading).remarks.isEmpty)
+  }
+
   // MARK: Progress
 
   @Test func progressReachesItsEnd() throws {
