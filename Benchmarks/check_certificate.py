@@ -125,7 +125,7 @@ def check_assignment(p, e):
 def ints(values, shape):
     a = np.array(values, dtype=object)
     need(a.shape == shape, f"an array of shape {a.shape}, expected {shape}")
-    need(all(type(x) is int and abs(x) < 1 << 52 for x in a.flat), "a number is out of range")
+    need(all(type(x) is int and abs(x) <= 1 << 52 for x in a.flat), "a number is out of range")
     return a.astype(np.int64)
 
 
@@ -693,6 +693,19 @@ def caps_of(cap, loads, gpus, certificate):
     raise TooLarge("a relaxed load cap needs the smallest feasible cap of each layer, a packing problem: use colocate check")
 
 
+def reduced(w, v, loads, caps):
+    """The same problem in the largest unit: the greatest common divisor of weights and co-activations, and that of the loads."""
+    unit = math.gcd(*(int(np.gcd.reduce(a, axis=None)) for a in (w, v) if a is not None)) or 1
+    load_unit = int(np.gcd.reduce(loads, axis=None)) or 1
+    return (
+        unit,
+        w // unit,
+        None if v is None else v // unit,
+        loads // load_unit,
+        None if caps is None else [cap // load_unit for cap in caps],
+    )
+
+
 def check(certificate, w, loads, v):
     need(certificate["format"] == "colocate-certificate" and certificate["version"] == 1, "not a certificate of version 1")
     need(certificate["objective"]["name"] in ("flat", "staged", "joint"), "an unknown objective")
@@ -704,6 +717,8 @@ def check(certificate, w, loads, v):
     assignment = ints(certificate["assignment"], (L, E))
     need((0 <= assignment).all() and (assignment < N * G).all(), "a GPU that does not exist")
     caps = caps_of(certificate["load_cap"], loads, N * G, certificate)
+    # Evidence is for reduced counts; what is claimed is in the unit of the counts.
+    unit, w, v, loads, caps = reduced(w, v, loads, caps)
     gpus = Problem(w, v, loads, N * G, caps)
     gpus.check_feasible(assignment)
     need(certificate["stages"], "no stage")
@@ -726,7 +741,7 @@ def check(certificate, w, loads, v):
                 np.take_along_axis(loads, members, 1), G, caps)
             labels = np.take_along_axis(assignment, members, 1) - node * G
         kept = p.kept(labels)
-        need(kept == stage["kept"], f"{name}: keeps {kept}, {stage['kept']} claimed")
+        need(kept * unit == stage["kept"], f"{name}: keeps {kept * unit}, {stage['kept']} claimed")
         e = stage["evidence"]
         kind = e["kind"]
         slack = 0
@@ -748,11 +763,12 @@ def check(certificate, w, loads, v):
             bound = check_colocation(p, e)
         else:
             raise Refused(f"{name}: unknown evidence {kind}")
-        need(abs(stage["kept_bound"] - bound) <= slack, f"{name}: bound {stage['kept_bound']} claimed, {bound} found")
+        kept, bound, total = kept * unit, bound * unit, p.total * unit
+        need(abs(stage["kept_bound"] - bound) <= slack * unit, f"{name}: bound {stage['kept_bound']} claimed, {bound} found")
         need(stage["kept_bound"] >= kept, f"{name}: a bound below what the placement keeps")
-        crossings, lowest = p.total - kept, p.total - stage["kept_bound"]
+        crossings, lowest = total - kept, total - stage["kept_bound"]
         gap = 0 if crossings == 0 else (crossings - lowest) / crossings
-        print(f"{name}: crossings {crossings} of {p.total}, " + ("proved optimal" if crossings == lowest else f"bound {lowest}, gap {100 * gap:.4f} %") + f" ({kind})")
+        print(f"{name}: crossings {crossings} of {total}, " + ("proved optimal" if crossings == lowest else f"bound {lowest}, gap {100 * gap:.4f} %") + f" ({kind})")
 
 
 def main():

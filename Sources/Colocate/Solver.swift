@@ -53,6 +53,22 @@ public struct JointWeights: Hashable, Sendable {
       )
     }
   }
+
+  /// The joint value of every placement must be exact.
+  /// - Throws: `ModelError.sizes` as `check()`, and where the weights are too large for the counts.
+  func check(_ counts: TransitionCounts) throws(ModelError) {
+    try check()
+    let all = counts.total + counts.coactivation.reduce(0, +) / 2
+    func passes(_ sum: Int, _ limit: Int) -> Bool {
+      let (product, overflow) = sum.multipliedReportingOverflow(by: interNode)
+      return !overflow && product <= limit
+    }
+    guard passes(all, Magnitude.joint), passes(all / counts.unit, Magnitude.saved) else {
+      throw .sizes(
+        "joint weight \(interNode) with counts that add up to \(all) (in units of \(counts.unit)): expected a product of at most 2^58 in "
+          + "those units and 2^61 without; divide the counts or both weights by a common factor")
+    }
+  }
 }
 
 /// How good an answer is.
@@ -204,6 +220,7 @@ public struct Solver: Sendable {
     _ instance: Instance, onProgress: (SolverProgress) -> ProgressAction = { _ in .proceed }
   ) throws(ModelError) -> Outcome {
     try options.validate()
+    try options.jointWeights.check(instance.counts)
     if let warmStart = options.warmStart {
       try instance.counts.check(warmStart)
       guard warmStart.topology == instance.topology else {
@@ -217,8 +234,8 @@ public struct Solver: Sendable {
     }
     let control = SearchControl(
       timeLimit: options.timeLimit, workLimit: options.workLimit, threads: options.threads)
-    let feed = ProgressFeed(control: control)
-    let run = SolveRun(instance: instance, options: options, control: control, feed: feed)
+    let feed = ProgressFeed(control: control, unit: instance.counts.unit)
+    let run = SolveRun(instance: instance.reduced, options: options, control: control, feed: feed)
     let done = DispatchSemaphore(value: 0)
     let answer = Answer()
     DispatchQueue.global().async {
@@ -229,7 +246,7 @@ public struct Solver: Sendable {
       for line in feed.take() where onProgress(line) == .stop { control.cancel() }
     }
     for line in feed.take() { _ = onProgress(line) }
-    return answer.take()
+    return answer.take().multiplied(for: instance)
   }
 
   /// Where the worker leaves the outcome.

@@ -13,7 +13,8 @@ struct InspectCommand: ParsableCommand {
       affinity     the share of the uncertainty about the next layer's expert that this layer's expert removes, I(i; j) / H(j), averaged over boundaries. \
       The null has the same popularities and no affinity: next experts shuffled over the tokens. A placement can only save what is above the null.
       prediction   how often the likeliest next expert is right, given this layer's expert, and given the popularity alone.
-      least cap    the smallest --max-load that every layer can meet.
+      least cap    the smallest --max-load that every layer can meet, rounded up; where the search for it was not finished, \
+      what it lies between.
 
       EXAMPLES
         colocate inspect trace.npy
@@ -67,14 +68,16 @@ struct InspectCommand: ParsableCommand {
     text +=
       "prediction   \(Show.percent(mean(affinity.hits))) of next experts, \(Show.percent(mean(affinity.popularHits))) from popularity alone\n"
     text += "least cap   "
-    for (gpus, ratio, isExact) in caps {
-      text += " \(gpus) GPUs \(isExact ? "" : "≤ ")\(ProgressLog.fixed(ratio, 2))"
+    for (gpus, least) in caps {
+      let upper = least.upper.decimal(digits: 2, up: true)
+      let lower = least.lower.decimal(digits: 4, up: false)
+      text += " \(gpus) GPUs " + (least.isExact ? upper : "\(lower) to \(upper)")
     }
     Terminal.result(text + "\n")
   }
 
   private func document(
-    _ input: TraceInput, _ affinity: Affinity, _ caps: [(Int, Double, Bool)]
+    _ input: TraceInput, _ affinity: Affinity, _ caps: [(gpus: Int, least: LeastCap)]
   ) -> JSONText {
     let counts = input.counts
     return .object([
@@ -109,7 +112,8 @@ struct InspectCommand: ParsableCommand {
         .array(
           caps.map {
             .object([
-              ("gpus", .integer($0.0)), ("ratio", .number($0.1)), ("exact", .bool($0.2)),
+              ("gpus", .integer($0.gpus)), ("ratio", .number(Self.cap($0.least.upper))),
+              ("exact", .bool($0.least.isExact)), ("at_least", .number($0.least.lower.value)),
             ])
           })
       ),
@@ -125,22 +129,16 @@ struct InspectCommand: ParsableCommand {
     return tokens == 0 ? 1 : Double(most) * Double(counts.experts) / Double(tokens)
   }
 
-  /// For every number of GPUs that divides E: the smallest cap of the worst layer, and whether it is proved smallest.
-  private func leastCaps(_ counts: TransitionCounts) -> [(Int, Double, Bool)] {
+  /// For every number of GPUs that divides E.
+  private func leastCaps(_ counts: TransitionCounts) -> [(gpus: Int, least: LeastCap)] {
     (2...max(2, counts.experts)).filter { counts.experts % $0 == 0 }.map { gpus in
-      var worst = (1.0, true)
-      for layer in 0..<counts.layers {
-        let first = layer * counts.experts
-        let packing = BalancedPacking(
-          loads: Array(counts.loads[first..<(first + counts.experts)]), groups: gpus,
-          stepLimit: 10_000)
-        let tokens = counts.load(layer: layer)
-        guard tokens > 0 else { continue }
-        let ratio = Double(packing.maximum) * Double(gpus) / Double(tokens)
-        if ratio > worst.0 { worst = (ratio, packing.lowerBound == packing.maximum) }
-      }
-      return (gpus, worst.0, worst.1)
+      (gpus, LeastCap(counts: counts, gpus: gpus))
     }
+  }
+
+  /// A cap that `--max-load` takes: rounded up, to more digits than people read.
+  private static func cap(_ ratio: LoadRatio) -> Double {
+    Double(ratio.decimal(digits: 9, up: true))!
   }
 }
 

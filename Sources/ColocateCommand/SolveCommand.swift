@@ -62,15 +62,7 @@ struct SolveCommand: ParsableCommand {
     let input = try reading.read(inputs, printing)
     let topology = try machines.topology()
     let cap = try load.loadCap()
-    let instance = try input.naming(for: topology.gpus) { () throws(ModelError) in
-      try Instance(
-        counts: input.counts, topology: topology, objective: joint.objective(objective),
-        loadCap: cap)
-    }
-    var options = solver.options(defaultTime: 60)
-    options.keepsCertificate = certificate != nil
-    options.jointWeights = JointWeights(interNode: joint.interNode, intraNode: joint.intraNode)
-    options.warmStart = try warmStart.map {
+    let start = try warmStart.map {
       let plan = try PlanInput.read(
         $0, for: input.counts, gpus: topology.gpus, nodes: topology.nodes)
       guard plan.placement.topology.gpus == topology.gpus else {
@@ -82,6 +74,15 @@ struct SolveCommand: ParsableCommand {
         topology: topology, layers: plan.placement.layers, experts: plan.placement.experts,
         assignment: plan.placement.assignment)
     }
+    let instance = try input.naming(for: topology.gpus) { () throws(ModelError) in
+      try Instance(
+        counts: input.counts, topology: topology, objective: joint.objective(objective),
+        loadCap: cap, known: start)
+    }
+    var options = solver.options(defaultTime: 60)
+    options.keepsCertificate = certificate != nil
+    options.jointWeights = JointWeights(interNode: joint.interNode, intraNode: joint.intraNode)
+    options.warmStart = start
     let interrupt = Interrupt()
     let log = printing.progressLog()
     let outcome = try Solver(options).solve(instance) { progress in

@@ -63,7 +63,7 @@ public struct RandomProblem: Sendable, CustomStringConvertible {
     var limits: [Int]?
     if caps && random.nextUnit() < 0.5 {
       let cap = try! LoadCap(1 + random.nextUnit() * 0.6, relaxedToFeasible: true)
-      limits = try! cap.perLayer(counts: counts, gpus: groups)
+      limits = try! cap.perLayer(counts: counts, gpus: groups).caps
     }
     self.seed = seed
     problem = GroupingProblem(

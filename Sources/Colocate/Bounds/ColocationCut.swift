@@ -93,13 +93,20 @@ package struct ColocationCut: Hashable, Sendable {
     func range(_ l: Int) -> (low: Int, high: Int)? {
       guard let cap = problem.caps?[l] else { return nil }
       let high = min(cap, loads[l])
-      return (max(0, loads[l] - (problem.groups - 1) * high), high)
+      return (loads[l] - taken(by: problem.groups - 1, at: high, of: l), high)
+    }
+
+    /// What `groups` groups at `load` each take of layer l: all there is at the most, so that the product cannot overflow.
+    fileprivate func taken(by groups: Int, at load: Int, of l: Int) -> Int {
+      let (product, overflow) = groups.multipliedReportingOverflow(by: load)
+      return overflow ? loads[l] : min(product, loads[l])
     }
 
     /// The most unequal loads within the cap, largest first: as many groups as possible at the cap, one with the rest, the others at the least.
     /// Every vector of loads is a convex combination of permutations of it.
     func extremeLoads(_ l: Int) -> [Int]? {
-      guard let (low, high) = range(l), high * problem.groups >= loads[l] else { return nil }
+      guard let (low, high) = range(l), taken(by: problem.groups, at: high, of: l) == loads[l]
+      else { return nil }
       var rest = loads[l] - problem.groups * low
       return (0..<problem.groups).map { _ in
         let more = min(rest, high - low)
@@ -175,8 +182,11 @@ package struct ColocationCut: Hashable, Sendable {
       guard i != k, nodes.contains(i), nodes.contains(k), half == 0 || half == 1,
         let (low, high) = context.range(boundary + half)
       else { return nil }
-      let others = (problem.groups - 2) * (relation == .least ? high : low)
-      let apart = context.loads[boundary + half] - others
+      // (P - 2)·high may be more than there is: then nothing is left, which the other term of the maximum is not below.
+      let apart =
+        context.loads[boundary + half]
+        - context.taken(
+          by: problem.groups - 2, at: relation == .least ? high : low, of: boundary + half)
       // Σ_j t_j (±m_ij ± m_kj) + pair · m_ik ≤ limit.
       let (signI, signK, pair): (Int, Int, Int)
       var limit: Int

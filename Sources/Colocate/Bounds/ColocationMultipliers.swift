@@ -40,12 +40,15 @@ package struct ColocationMultipliers: Sendable {
     self.cuts = cuts
   }
 
+  /// Multipliers stay below this: they are exact in doubles, and a coefficient (a weight below 2^60, four of them) is in `Int`.
+  package static let limit = 1 << 52
+
   /// The largest integer that `kept` can be, by these multipliers; nil where they are malformed or so large that the exact sums overflow.
   package func keptBound(for problem: GroupingProblem, control: SearchControl) -> Int? {
     guard layers == problem.layers, experts == problem.experts, groups == problem.groups,
       dual.count == (layers - 1) * 3 * experts * experts, (0...40).contains(fractionBits)
     else { return nil }
-    let limit = 1 << 50
+    let limit = Self.limit
     guard dual.allSatisfy({ -limit < $0 && $0 < limit }) else { return nil }
     guard let exact = exactPart(problem), let spectral = spectralPart(control: control) else {
       return nil
@@ -55,39 +58,40 @@ package struct ColocationMultipliers: Sendable {
   }
 
   /// `⌊exact · 2^-q + spectral⌋`, rounded up where doubles are not exact, and never above `total`.
-  static func floorOfSum(exact: Int, bits: Int, spectral: Double, total: Int) -> Int? {
+  static func floorOfSum(exact: Int128, bits: Int, spectral: Double, total: Int) -> Int? {
     guard spectral.isFinite, abs(spectral) < 0x1p60 else { return nil }
     // Split the integer first, so that the doubles to be added are small in number and their rounding is covered by one factor.
-    let whole = exact >> bits
-    let rest = Double(exact - (whole << bits)) / Double(1 << bits)
+    let whole = exact >> Int128(bits)
+    let rest = Double(Int(exact - (whole << Int128(bits)))) / Double(1 << bits)
     let sum = spectral + rest
     let rounded = (sum + abs(sum) * 0x1p-50 + 0x1p-60).rounded(.down)
-    let (bound, overflow) = whole.addingReportingOverflow(Int(rounded))
-    return overflow ? nil : min(bound, total)
+    let bound = whole + Int128(rounded)
+    return bound < Int128(Int.min) ? nil : Int(min(bound, Int128(total)))
   }
 
-  /// Everything but eigenvalues, in units of 2^-q, (ΣU)/P rounded up.
-  private func exactPart(_ problem: GroupingProblem) -> Int? {
+  /// Everything but eigenvalues, in units of 2^-q, (ΣU)/P rounded up. Coefficients are `Int`: a weight below 2^60 and four
+  /// multipliers fit, what cuts add is checked. Sums over all of them are `Int128`.
+  private func exactPart(_ problem: GroupingProblem) -> Int128? {
     let layout = ColocationLayout(layers: layers, experts: experts)
     let square = experts * experts
     guard problem.total <= (1 << 60) >> fractionBits else { return nil }
     var coefficients = [Int](repeating: 0, count: layout.count)
-    var constant = 0
-    var sumU = 0
+    var constant: Int128 = 0
+    var sumU: Int128 = 0
     for l in 0..<(layers - 1) {
       let left = 3 * l * square
       for i in 0..<experts {
         for j in 0..<experts {
           let between = dual[left + square + i * experts + j]
-          sumU += 2 * between
+          sumU += Int128(2 * between)
           coefficients[layout.between(l, i, j)] =
             (problem.weights[l * square + i * experts + j] << fractionBits) - 2 * between
           for half in [0, 2] {
             let value = dual[left + half * square + i * experts + j]
             guard value == dual[left + half * square + j * experts + i] else { return nil }
-            sumU += value
+            sumU += Int128(value)
             if i == j {
-              constant -= value
+              constant -= Int128(value)
             } else if i < j {
               coefficients[layout.inside(l + half / 2, i, j)] -= 2 * value
             }
@@ -115,21 +119,13 @@ package struct ColocationMultipliers: Sendable {
         if over || over2 { return nil }
         coefficients[index] = sum
       }
-      let (product, over) = row.limit.multipliedReportingOverflow(by: cut.multiplier)
-      let (sum, over2) = constant.addingReportingOverflow(product)
-      if over || over2 { return nil }
-      constant = sum
+      constant += Int128(row.limit) * Int128(cut.multiplier)
     }
     for index in sets.apart { coefficients[index] = 0 }
-    for value in coefficients where value > 0 {
-      let (sum, over) = constant.addingReportingOverflow(value)
-      if over { return nil }
-      constant = sum
-    }
+    for value in coefficients where value > 0 { constant += Int128(value) }
     // (ΣU)/P, rounded up.
-    let share = sumU >= 0 ? (sumU + groups - 1) / groups : -(-sumU / groups)
-    let (sum, over) = constant.addingReportingOverflow(share)
-    return over ? nil : sum
+    let parts = Int128(groups)
+    return constant + (sumU >= 0 ? (sumU + parts - 1) / parts : -(-sumU / parts))
   }
 
   /// `Σ_l 2c · (sum of the P-1 largest eigenvalues)` with its margin. Parallel over boundaries.

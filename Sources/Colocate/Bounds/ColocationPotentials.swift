@@ -85,6 +85,6 @@ extension ColocationRelaxation {
     let below = count < line.count ? line[count] : above
     guard above.isFinite else { return 0 }
     let middle = below.isFinite ? 0.5 * (above + below) : above
-    return Int((0.5 * middle).rounded())
+    return Magnitude.whole(0.5 * middle, limit: ColocationMultipliers.limit)
   }
 }

@@ -483,12 +483,18 @@ package final class ColocationRelaxation: @unchecked Sendable {
           for j in 0..<experts {
             // The blocks of Z are symmetric up to rounding; the upper half counts.
             let place = index % 3 != 1 && j < i ? j * width + i : i * width + j
-            rounded[i * experts + j] = Int((u[place] * unit).rounded())
+            rounded[i * experts + j] = Magnitude.whole(
+              u[place] * unit, limit: ColocationMultipliers.limit / 4)
           }
         }
       }
     }
     tighten(&dual)
+    // Any multipliers prove a bound, these too.
+    let most = ColocationMultipliers.limit - 1
+    for index in dual.indices where abs(dual[index]) > most {
+      dual[index] = dual[index] < 0 ? -most : most
+    }
     let candidate = ColocationMultipliers(
       layers: problem.layers, experts: experts, groups: problem.groups, fractionBits: fractionBits,
       dual: dual,

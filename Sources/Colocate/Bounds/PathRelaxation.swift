@@ -7,7 +7,7 @@
 ///
 /// because the P paths of a placement are P paths. Labels never appear, a load cap only removes subsets, co-activation is a weight on
 /// them. Prices are whole multiples of a tick (1/64 token), weights are integers, so B(u) is evaluated exactly, in doubles that hold whole
-/// numbers below 2⁵³: no tolerance is needed anywhere.
+/// numbers below 2⁵³ (`PathPrices.fitting`): no tolerance is needed anywhere.
 ///
 /// **Deletion.** A placement loses `B − kept = Σ_paths (λ − length)`. With `pen(S) = λ − (longest path through S) ≥ 0`, a subset with
 /// `pen(S) > B − incumbent − 1` is in no better placement and is deleted; after that B bounds the placements that are *better than the
@@ -87,8 +87,7 @@ package final class PathRelaxation {
 
   /// The given subsets, and no others.
   package init?(problem: GroupingProblem, layers: [PathSubsets], threads: Int) {
-    // Prices stay within ± the total (`priceLimit`), and Σu + P·λ has about L·E terms: all whole numbers below 2⁵³.
-    guard problem.total < 1 << 40 / (problem.layers * problem.experts) else { return nil }
+    guard problem.total <= PathPrices.mostWeight(groups: problem.groups) else { return nil }
     self.problem = problem
     self.layers = layers
     self.threads = threads
@@ -110,9 +109,6 @@ package final class PathRelaxation {
     if isEmpty { bound = .min }
   }
 
-  /// Largest price in absolute value, in ticks.
-  private var priceLimit: Int { PathSubsets.ticks * (problem.total + 1) }
-
   /// Evaluates B exactly, without cuts; `experts` are prices in ticks, `[L, E]`.
   package func evaluate(experts: [Int]) { evaluate(PathPrices(experts: experts)) }
 
@@ -121,13 +117,8 @@ package final class PathRelaxation {
     precondition(newPrices.experts.count == problem.layers * experts)
     precondition(newPrices.cuts.isEmpty || experts <= 64)
     guard !isEmpty else { return }
-    prices = newPrices
-    for index in prices.experts.indices {
-      prices.experts[index] = min(max(prices.experts[index], -priceLimit), priceLimit)
-    }
-    for index in prices.cuts.indices {
-      prices.cuts[index].price = min(max(prices.cuts[index].price, 0), priceLimit)
-    }
+    prices = newPrices.fitting(
+      room: PathPrices.room(weight: problem.total, groups: groups))
     evaluations += 1
     let own = (0..<problem.layers).map { vertexWeights($0) }
     for l in 0..<problem.layers {

@@ -9,7 +9,7 @@
 ///
 /// Prices that differ from ū by d scale vertex S by `Π_{e∈S} exp(−d_e/μ)`, so the kernel stays while the prices move by a few μ.
 ///
-/// An arc with a penalty of κμ carries at most e^{−κ} of the weight, and nearly all arcs are that bad: only those below κ = 16 are kept
+/// An arc with a penalty of κμ carries at most e^{−κ} of the weight, and nearly all arcs are that bad: only those below κ = 40 (`Effort.cutoff`) are kept
 /// (compressed rows), which makes an evaluation 10 to 100 times cheaper than with the dense kernel and is a smooth function of its own. The bound never
 /// comes from here, and the next exact evaluation over all arcs brings in what became important. (The dense kernel in single
 /// precision was the prototype; at C(16,4) it is bound by memory bandwidth.)

@@ -36,7 +36,8 @@ final class SparseCuts {
     for (index, coefficient) in row.terms {
       places.append(Int32(index))
       coefficients.append(Double(coefficient))
-      curvature += Double(coefficient * coefficient) / Double(context.layout.copies(index))
+      // A guide for the step and nothing else: the square of a load need not be exact, and would not fit an integer.
+      curvature += Double(coefficient) * Double(coefficient) / Double(context.layout.copies(index))
     }
     curvatures.append(curvature)
     start.append(places.count)
@@ -240,7 +241,7 @@ final class SparseCuts {
   /// The cuts with a positive multiplier, in units of `unit`.
   func export(unit: Double) -> [ColocationCut] {
     shapes.indices.compactMap { index in
-      let value = Int((multipliers[index] * unit).rounded())
+      let value = Magnitude.whole(multipliers[index] * unit, limit: Magnitude.given)
       return value > 0
         ? ColocationCut(boundary: boundary, shape: shapes[index], multiplier: value) : nil
     }

@@ -159,7 +159,7 @@ final class TripleCuts {
   func export(unit: Double) -> [ColocationCut] {
     var cuts = [ColocationCut]()
     for index in 0..<nodes.count {
-      let value = Int((multipliers[index] * unit).rounded())
+      let value = Magnitude.whole(multipliers[index] * unit, limit: Magnitude.given)
       guard value > 0 else { continue }
       let node = nodes[index]
       let (a, b, c) = (Int(node[0]), Int(node[1]), Int(node[2]))

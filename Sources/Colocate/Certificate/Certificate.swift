@@ -4,6 +4,10 @@
 /// GPUs of node k among the experts that the placement puts there). For each the certificate claims what the placement keeps and what no
 /// placement of that stage can exceed. The checker derives the problems anew, counts what the placement keeps, recomputes the bound from the
 /// evidence, and refuses on any difference.
+///
+/// Claims are in the unit of the counts. Evidence is for the reduced counts (`Instance.reduced`): weights and co-activations divided by their
+/// greatest common divisor, loads and caps by that of the loads. Every kept weight is a multiple of the first, so a bound on reduced
+/// counts, rounded down and multiplied, is one.
 package struct Certificate: Sendable {
   /// Why no placement of a stage keeps more than `keptBound`.
   package enum Evidence: Sendable {
@@ -78,10 +82,13 @@ package struct Certificate: Sendable {
     counts: TransitionCounts, control: SearchControl
   ) throws(CertificateError) -> [Finding] {
     let instance: Instance
+    let unit = counts.unit
     do {
-      instance = try Instance(
-        counts: counts, topology: placement.topology, objective: objective, loadCap: loadCap)
       try counts.check(placement)
+      instance = try Instance(
+        counts: counts, topology: placement.topology, objective: objective, loadCap: loadCap,
+        known: placement
+      ).reduced
     } catch {
       throw CertificateError(error.description)
     }
@@ -99,17 +106,18 @@ package struct Certificate: Sendable {
       func wrong(_ what: String, _ claimed: Int, _ found: Int) -> CertificateError {
         CertificateError("stage '\(stage.name)': \(what) \(claimed) claimed, \(found) found")
       }
-      let kept = problem.kept(labels)
+      let kept = problem.kept(labels) * unit
       guard kept == stage.kept else { throw wrong("kept weight", stage.kept, kept) }
       let bound: Int
       do {
-        bound = try Self.bound(stage, problem: problem, kept: kept, control: control)
+        bound =
+          try Self.bound(stage, problem: problem, kept: kept / unit, control: control) * unit
       } catch {
         throw CertificateError("stage '\(stage.name)': \(error.description)")
       }
       // Another machine's rounding may move a co-location bound across an integer.
       var slack = 0
-      if case .colocation = stage.evidence { slack = 1 }
+      if case .colocation = stage.evidence { slack = unit }
       guard bound <= stage.keptBound, stage.keptBound <= bound + slack else {
         throw wrong("bound on the kept weight", stage.keptBound, bound)
       }
@@ -118,8 +126,9 @@ package struct Certificate: Sendable {
       }
       findings.append(
         Finding(
-          stage: stage.name, evidence: stage.evidence.name, crossings: problem.total - kept,
-          bound: problem.total - stage.keptBound, total: problem.total))
+          stage: stage.name, evidence: stage.evidence.name,
+          crossings: problem.total * unit - kept,
+          bound: problem.total * unit - stage.keptBound, total: problem.total * unit))
     }
     return findings
   }
@@ -155,8 +164,8 @@ package struct Certificate: Sendable {
   package static func bound(
     _ stage: Stage, problem: GroupingProblem, kept: Int, control: SearchControl
   ) throws(CertificateError) -> Int {
-    guard problem.total < 1 << 50 else {
-      throw CertificateError("counts above 2^50 are out of the checker's range")
+    guard problem.total <= Magnitude.exact else {
+      throw CertificateError("counts above 2^52 are out of the checker's range")
     }
     switch stage.evidence {
     case .oneGroup:

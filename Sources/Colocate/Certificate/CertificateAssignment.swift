@@ -15,7 +15,7 @@ extension Certificate {
         "\(rows.count) and \(columns.count) assignment duals, expected \((problem.layers - 1) * experts) of each"
       )
     }
-    guard (rows + columns).allSatisfy({ abs($0) < 1 << 52 }) else {
+    guard (rows + columns).allSatisfy({ -Magnitude.exact <= $0 && $0 <= Magnitude.exact }) else {
       throw CertificateError("an assignment dual is out of range")
     }
     for l in 0..<(problem.layers - 1) {

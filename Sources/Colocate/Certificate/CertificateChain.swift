@@ -63,7 +63,7 @@ extension Certificate {
         throw CertificateError(
           "layer \(l): a value function of \(values[l].count) partitions, expected \(count)")
       }
-      guard values[l].allSatisfy({ 0 <= $0 && $0 < 1 << 52 }) else {
+      guard values[l].allSatisfy({ 0 <= $0 && $0 <= Magnitude.exact }) else {
         throw CertificateError("layer \(l): a value is out of range")
       }
       let inside = (0..<count).map { slot in

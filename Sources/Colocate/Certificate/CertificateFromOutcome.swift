@@ -4,6 +4,8 @@ extension Certificate {
   /// Labels of an answer are brought into canonical order after the search, so a stage finds its evidence by its problem, not by its number.
   package init?(of outcome: Outcome, instance: Instance, control: SearchControl) {
     guard let placement = outcome.placement else { return nil }
+    let unit = instance.counts.unit
+    let instance = instance.reduced
     let topology = instance.topology
     var names = ["gpus"]
     if topology.nodes > 1, topology.gpusPerNode > 1, instance.objective != .flat {
@@ -37,6 +39,10 @@ extension Certificate {
       stages.append(stage)
     }
     guard !stages.isEmpty else { return nil }
+    for index in stages.indices {
+      stages[index].kept *= unit
+      stages[index].keptBound *= unit
+    }
     self.init(
       placement: placement, objective: instance.objective, loadCap: instance.loadCap,
       stages: stages)

@@ -52,7 +52,7 @@ public enum Baseline: Hashable, Sendable, CaseIterable, CustomStringConvertible 
   /// The placement, within the load cap where the instance has one.
   /// - Throws: `NotApplicable` where the method does not fit the instance, or its placement could not be brought under the cap.
   public func placement(for instance: Instance) throws(NotApplicable) -> Placement {
-    let problem = instance.gpuProblem
+    let problem = instance.reduced.gpuProblem
     var labels = try labels(for: problem)
     guard LoadRepair.repair(&labels, problem: problem) else {
       throw NotApplicable(description: "\(self): swaps do not bring it under the load cap")

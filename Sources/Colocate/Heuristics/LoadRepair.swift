@@ -1,7 +1,7 @@
 /// Brings a placement under the load cap by swaps inside layers that cost little.
 ///
 /// While a layer has overloaded groups, the swap with the largest drop of the layer's excess `Σ_g max(0, load_g − cap)` is made; among equal drops the one that
-/// keeps most. Where no swap lowers the excess, the layer is filled anew by `BalancedPacking` and its groups are named to overlap best with the
+/// keeps most. Where no swap lowers the excess, the layer is filled anew by the problem's packing and its groups are named to overlap best with the
 /// old ones, so that a cap that can be met is met.
 enum LoadRepair {
   /// - Returns: whether the labels meet the cap now (always, without a cap).
@@ -36,16 +36,15 @@ enum LoadRepair {
         labels.swapAt(base + best.a, base + best.b)
       }
       guard load.contains(where: { $0 > caps[l] }) else { continue }
-      let packing = BalancedPacking(
-        loads: Array(problem.loads[base..<(base + experts)]), groups: groups)
-      guard packing.maximum <= caps[l] else { return false }
+      let packing = problem.packed(layer: l)
+      guard problem.meetsCap(layer: l, packing) else { return false }
       var overlap = [Int](repeating: 0, count: groups * groups)
       for e in 0..<experts {
-        overlap[packing.groupOf[e] * groups + labels[base + e]] += problem.loads[base + e] + 1
+        overlap[packing[e] * groups + labels[base + e]] += problem.loads[base + e] + 1
       }
       var name = [Int]()
       matching.maximise(size: groups, entries: overlap, columnOf: &name)
-      for e in 0..<experts { labels[base + e] = name[packing.groupOf[e]] }
+      for e in 0..<experts { labels[base + e] = name[packing[e]] }
     }
     return true
   }

@@ -65,7 +65,7 @@ package struct LocalSearch: Sendable {
       ? work(Int32.self) : work(Int64.self)
   }
 
-  /// A feasible start: layers filled at random, or by `BalancedPacking` under a cap.
+  /// A feasible start: layers filled at random, or by the problem's packing under a cap.
   static func start(_ problem: GroupingProblem, random: inout SeededGenerator) -> [Int] {
     var labels = [Int]()
     for l in 0..<problem.layers {
@@ -74,14 +74,11 @@ package struct LocalSearch: Sendable {
         layer.shuffle(using: &random)
         labels += layer
       } else {
-        let loads = problem.loads[(l * problem.experts)..<((l + 1) * problem.experts)]
         var names = Array(0..<problem.groups)
         names.shuffle(using: &random)
-        var packing = BalancedPacking(loads: Array(loads), groups: problem.groups, stepLimit: 0)
-        if packing.maximum > problem.caps![l] {
-          packing = BalancedPacking(loads: Array(loads), groups: problem.groups)
-        }
-        labels += packing.groupOf.map { names[$0] }
+        var packing = problem.packed(layer: l, stepLimit: 0)
+        if !problem.meetsCap(layer: l, packing) { packing = problem.packed(layer: l) }
+        labels += packing.map { names[$0] }
       }
     }
     return labels

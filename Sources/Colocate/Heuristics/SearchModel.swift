@@ -94,7 +94,9 @@ package final class SearchModel<Gain: FixedWidthInteger & SignedInteger & SIMDSc
   /// Mean entry of `W`, the unit of temperatures.
   let meanEntry: Double
 
+  /// - Precondition: `fits(problem, saved)`.
   package init(problem: GroupingProblem, saved: SavedWeights) {
+    precondition(Self.fits(problem, saved), "gains beyond \(Gain.self)")
     self.problem = problem
     self.saved = saved
     layers = problem.layers
@@ -148,10 +150,10 @@ package final class SearchModel<Gain: FixedWidthInteger & SignedInteger & SIMDSc
   }
 
   /// Whether every gain of the problem fits into `Gain`: attractions are at most the total times the largest `s`, and a gain
-  /// adds up four of them and twice a co-activation.
+  /// adds up four of them and twice a co-activation. The weights themselves have to fit too, where `s` is 0 everywhere.
   package static func fits(_ problem: GroupingProblem, _ saved: SavedWeights) -> Bool {
     let (product, overflow) = problem.total.multipliedReportingOverflow(
-      by: saved.group + saved.node)
+      by: max(1, saved.group + saved.node))
     return !overflow && product <= Int(clamping: Gain.max) / 8
   }
 }

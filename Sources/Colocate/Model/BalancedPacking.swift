@@ -1,160 +1,123 @@
-/// The smallest load cap that a layer allows: `E` loads into `P` groups of exactly `c`, the largest sum as small as possible.
+/// The smallest load cap that a layer allows: `E` loads into `P` groups of exactly `c`, the largest sum as
+/// small as possible.
 ///
-/// A balanced multi-way number partitioning problem, NP-hard in general and small here. Lower bounds: the mean; the largest load with the `c - 1`
-/// smallest; and of the `kP + 1` largest loads some group gets `k + 1`. Upper bound: longest processing time first under the
-/// cardinality limit, then pairwise exchanges out of the fullest group until none helps. Where both meet the answer is exact, and that is
-/// the usual case with skewed gates (one busy expert decides). Otherwise a depth-first search with a step limit tries to close it.
+/// A balanced multi-way number partitioning problem, NP-hard in general and small here. Lower bounds: the
+/// mean; the largest load with the `c - 1` smallest; and of the `kP + 1` largest loads some group gets
+/// `k + 1`. Upper bound: longest processing time first under the cardinality limit, then exchanges out of
+/// the fullest group (`PackingExchange`). Where both meet the answer is exact, and that is the usual case
+/// with skewed gates (one busy expert decides). Otherwise an exact search (`PackingSearch`) halves the
+/// interval between them until it is closed or its steps are used up. Steps are counted, not timed: the
+/// same loads give the same packing everywhere, as a certificate with a relaxed cap needs.
 package struct BalancedPacking: Sendable {
   /// No packing is below this.
-  package let lowerBound: Int
+  package private(set) var lowerBound: Int
   /// The packing's largest group.
-  package let maximum: Int
+  package private(set) var maximum: Int
   /// Group of each item.
-  package let groupOf: [Int]
+  package private(set) var groupOf: [Int]
+  /// Steps of exchanges and of the exact search that were made.
+  package private(set) var steps = 0
 
-  package init(loads: [Int], groups: Int, stepLimit: Int = 200_000) {
-    let experts = loads.count
-    let c = experts / groups
-    let order = (0..<experts).sorted { (loads[$0], $1) > (loads[$1], $0) }
+  /// Groups up to which the exact search, which goes one level deeper for each, is tried.
+  private static let mostGroups = 512
+
+  /// Whether nothing is smaller than `maximum`.
+  package var isExact: Bool { lowerBound == maximum }
+
+  /// - Parameters:
+  ///   - loads: none negative; a multiple of `groups` of them.
+  ///   - goal: a maximum that is small enough: the search ends once it is met or known to be out of reach
+  ///     for as long as `stepLimit` allows.
+  ///   - stepLimit: 0 for the greedy packing alone.
+  package init(loads: [Int], groups: Int, goal: Int = 0, stepLimit: Int = 1_000_000) {
+    let order = loads.indices.sorted { (loads[$0], $1) > (loads[$1], $0) }
     let sorted = order.map { loads[$0] }
-    let total = loads.reduce(0, +)
-    // Lower bounds.
+    lowerBound = Self.lowerBound(sorted, groups: groups)
+    var packing = Self.longestFirst(sorted, groups: groups)
+    PackingExchange.descend(loads: sorted, packing: &packing)
+    maximum = packing.sums.max()!
+    groupOf = [Int](repeating: 0, count: loads.count)
+    if stepLimit > 0 { search(sorted, &packing, goal: goal, stepLimit: stepLimit) }
+    for (rank, item) in order.enumerated() { groupOf[item] = packing.groupOf[rank] }
+  }
+
+  /// A packing of items by rank.
+  struct Groups {
+    var groupOf: [Int]
+    var sums: [Int]
+
+    init(_ groupOf: [Int], loads: [Int], groups: Int) {
+      self.groupOf = groupOf
+      sums = [Int](repeating: 0, count: groups)
+      for (item, group) in groupOf.enumerated() { sums[group] += loads[item] }
+    }
+  }
+
+  private static func lowerBound(_ sorted: [Int], groups: Int) -> Int {
+    let experts = sorted.count
+    let c = experts / groups
+    let total = sorted.reduce(0, +)
     var lower = (total + groups - 1) / groups
     lower = max(lower, sorted[0] + sorted[(experts - c + 1)...].reduce(0, +))
     for k in 1..<max(c, 1) {
-      // Of the kP + 1 largest, one group gets k + 1; at the least the k + 1 smallest of them, with the smallest of all to fill up.
+      // Of the kP + 1 largest, one group gets k + 1; at the least the k + 1 smallest of them, with the
+      // smallest of all to fill up.
       let first = k * groups
       guard first < experts else { break }
       let rest = c - (k + 1)
       let need = sorted[(first - k)...first].reduce(0, +)
       lower = max(lower, need + (rest > 0 ? sorted[(experts - rest)...].reduce(0, +) : 0))
     }
-    // Longest first, into the least loaded group with room.
-    var group = [Int](repeating: -1, count: experts)
-    var sum = [Int](repeating: 0, count: groups)
-    var size = sum
-    for (rank, item) in order.enumerated() {
+    return lower
+  }
+
+  /// Longest first, into the least loaded group with room.
+  private static func longestFirst(_ sorted: [Int], groups: Int) -> Groups {
+    let c = sorted.count / groups
+    var groupOf = [Int](repeating: 0, count: sorted.count)
+    var sums = [Int](repeating: 0, count: groups)
+    var size = sums
+    for (rank, load) in sorted.enumerated() {
       var best = -1
-      for g in 0..<groups where size[g] < c && (best < 0 || sum[g] < sum[best]) { best = g }
-      group[item] = best
-      sum[best] += sorted[rank]
+      for g in 0..<groups where size[g] < c && (best < 0 || sums[g] < sums[best]) { best = g }
+      groupOf[rank] = best
+      sums[best] += load
       size[best] += 1
     }
-    Self.improve(loads: loads, group: &group, sum: &sum)
-    if sum.max()! > lower {
-      var search = Search(
-        sorted: sorted, groups: groups, c: c, best: sum.max()!, lower: lower, steps: stepLimit)
-      search.place(0)
-      if let found = search.found {
-        for (rank, item) in order.enumerated() { group[item] = found[rank] }
-        sum = [Int](repeating: 0, count: groups)
-        for item in 0..<experts { sum[group[item]] += loads[item] }
-      }
-      if search.steps > 0 { lower = sum.max()! }  // ran to its end: nothing smaller exists
-    }
-    lowerBound = lower
-    maximum = sum.max()!
-    groupOf = group
+    return Groups(groupOf, loads: sorted, groups: groups)
   }
 
-  /// Exchanges between the fullest group and another while the larger of the two sums falls.
-  private static func improve(loads: [Int], group: inout [Int], sum: inout [Int]) {
-    let experts = loads.count
-    while true {
-      let full = sum.indices.max { sum[$0] < sum[$1] }!
-      var best = (gain: 0, from: -1, to: -1)
-      for a in 0..<experts where group[a] == full {
-        for b in 0..<experts where group[b] != full && loads[b] < loads[a] {
-          let shift = loads[a] - loads[b]
-          let gain = sum[full] - max(sum[full] - shift, sum[group[b]] + shift)
-          if gain > best.gain { best = (gain, a, b) }
-        }
+  /// Narrows the interval between the bounds. The goal is decided first, then the lower bound, which is
+  /// often the answer, then the middle again and again. What the steps do not suffice to decide stays in
+  /// the interval.
+  private mutating func search(
+    _ sorted: [Int], _ packing: inout Groups, goal: Int, stepLimit: Int
+  ) {
+    guard maximum > max(lowerBound, goal) else { return }
+    let groups = packing.sums.count
+    let exchange = PackingExchange(loads: sorted, groups: groups)
+    steps += exchange.improve(
+      &packing, target: max(lowerBound, goal), stepLimit: stepLimit / 4)
+    maximum = packing.sums.max()!
+    guard groups <= Self.mostGroups else { return }
+    // Below `open` everything is impossible or was given up.
+    var open = lowerBound
+    var target = max(lowerBound, goal)
+    while maximum > max(lowerBound, goal), target < maximum, steps < stepLimit {
+      var search = PackingSearch(
+        loads: sorted, groups: groups, most: target, steps: max(1000, (stepLimit - steps) / 2))
+      switch search.run() {
+      case .found(let groupOf):
+        packing = Groups(groupOf, loads: sorted, groups: groups)
+        maximum = packing.sums.max()!
+      case .impossible:
+        lowerBound = target + 1
+        open = max(open, lowerBound)
+      case .undecided:
+        open = target + 1
       }
-      guard best.gain > 0 else { return }
-      let shift = loads[best.from] - loads[best.to]
-      sum[full] -= shift
-      sum[group[best.to]] += shift
-      group.swapAt(best.from, best.to)
+      steps += search.stepsMade
+      target = open + max(0, maximum - open) / 2
     }
-  }
-
-  /// Depth-first over items from the largest; groups in the same state are tried once.
-  private struct Search {
-    let sorted: [Int]
-    let groups: Int
-    let c: Int
-    var best: Int
-    let lower: Int
-    var steps: Int
-    var group: [Int]
-    var sum: [Int]
-    var size: [Int]
-    var found: [Int]?
-
-    init(sorted: [Int], groups: Int, c: Int, best: Int, lower: Int, steps: Int) {
-      (self.sorted, self.groups, self.c, self.best, self.lower, self.steps) = (
-        sorted, groups, c, best, lower, steps
-      )
-      group = [Int](repeating: -1, count: sorted.count)
-      sum = [Int](repeating: 0, count: groups)
-      size = sum
-    }
-
-    mutating func place(_ rank: Int) {
-      guard steps > 0, best > lower else { return }
-      steps -= 1
-      guard rank < sorted.count else {
-        best = sum.max()!
-        found = group
-        return
-      }
-      for g in (0..<groups).sorted(by: { (sum[$0], $0) < (sum[$1], $1) }) where size[g] < c {
-        if sum[g] + sorted[rank] >= best { continue }
-        if (0..<g).contains(where: { size[$0] == size[g] && sum[$0] == sum[g] }) { continue }
-        group[rank] = g
-        sum[g] += sorted[rank]
-        size[g] += 1
-        place(rank + 1)
-        size[g] -= 1
-        sum[g] -= sorted[rank]
-      }
-    }
-  }
-}
-
-extension LoadCap {
-  /// The cap in tokens for each layer, shape `[L]`.
-  /// - Throws: `ModelError.cap` where a layer cannot meet it (unless `relaxedToFeasible`), with the smallest ratio that every layer can.
-  package func perLayer(counts: TransitionCounts, gpus: Int) throws(ModelError) -> [Int] {
-    let experts = counts.experts
-    var caps = [Int]()
-    var worst: (ratio: Double, layer: Int, packing: BalancedPacking, impossible: Bool)?
-    for l in 0..<counts.layers {
-      let loads = Array(counts.loads[(l * experts)..<((l + 1) * experts)])
-      let tokens = loads.reduce(0, +)
-      var cap = self.tokens(of: tokens, groups: gpus)
-      let packing = BalancedPacking(loads: loads, groups: gpus)
-      if packing.maximum > cap {
-        let ratio = Double(packing.maximum) * Double(gpus) / Double(tokens)
-        if ratio > worst?.ratio ?? 0 { worst = (ratio, l, packing, packing.lowerBound > cap) }
-        cap = packing.maximum
-      }
-      caps.append(cap)
-    }
-    if let worst, !relaxedToFeasible {
-      let smallest = (worst.ratio * 10_000).rounded(.up) / 10_000
-      let busiest = (0..<experts).max {
-        counts.load(layer: worst.layer, expert: $0) < counts.load(layer: worst.layer, expert: $1)
-      }!
-      let share =
-        Double(counts.load(layer: worst.layer, expert: busiest)) * Double(gpus)
-        / Double(counts.load(layer: worst.layer))
-      throw .cap(
-        "no placement on \(gpus) GPUs \(worst.impossible ? "meets" : "was found that meets") a load cap of \(ratio): layer \(worst.layer) "
-          + "needs at least \(smallest) (its busiest expert, \(busiest), alone is \((share * 10_000).rounded() / 10_000) times "
-          + "a GPU's share); the smallest cap that \(worst.packing.lowerBound == worst.packing.maximum ? "works" : "is known to work") in every layer is \(smallest)"
-      )
-    }
-    return caps
   }
 }

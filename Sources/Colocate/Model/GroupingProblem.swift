@@ -23,6 +23,8 @@ package struct GroupingProblem: Sendable {
   package let loads: [Int]
   /// Per layer, the most load a group may have; nil without a cap.
   package let caps: [Int]?
+  /// Groups within the caps, `[L, E]`, where some are known.
+  package let packing: [Int]?
   /// `Σ W + Σ_{i<i'} V`.
   package let total: Int
 
@@ -31,7 +33,7 @@ package struct GroupingProblem: Sendable {
 
   package init(
     layers: Int, experts: Int, groups: Int, weights: [Int], coactivation: [Int] = [],
-    loads: [Int], caps: [Int]? = nil
+    loads: [Int], caps: [Int]? = nil, packing: [Int]? = nil
   ) {
     precondition(layers >= 2 && groups >= 1 && experts % groups == 0)
     precondition(weights.count == (layers - 1) * experts * experts)
@@ -44,7 +46,26 @@ package struct GroupingProblem: Sendable {
     self.coactivation = coactivation
     self.loads = loads
     self.caps = caps
+    self.packing = packing
     total = weights.reduce(0, +) + coactivation.reduce(0, +) / 2
+  }
+
+  /// Groups of layer `l` within its cap: those that are known, or the best that are found.
+  /// - Parameter stepLimit: of the search; 0 for the greedy packing, where the answer may break the cap.
+  package func packed(layer l: Int, stepLimit: Int = 1_000_000) -> [Int] {
+    let range = (l * experts)..<((l + 1) * experts)
+    if let packing { return Array(packing[range]) }
+    return BalancedPacking(
+      loads: Array(loads[range]), groups: groups, goal: caps?[l] ?? .max, stepLimit: stepLimit
+    ).groupOf
+  }
+
+  /// Whether groups of layer `l` alone, `[E]`, are within its cap.
+  package func meetsCap(layer l: Int, _ groupOf: [Int]) -> Bool {
+    guard let cap = caps?[l] else { return true }
+    var sums = [Int](repeating: 0, count: groups)
+    for e in 0..<experts { sums[groupOf[e]] += loads[l * experts + e] }
+    return sums.allSatisfy { $0 <= cap }
   }
 
   /// Weight that `labels` (`[L, E]`, groups `0 ..< P`) keeps inside groups. O(L · E²).

@@ -353,14 +353,24 @@ extension TransitionCounts {
       guard part.coactivation.isEmpty == first.coactivation.isEmpty else {
         throw .counts("co-activation in some traces and not in others")
       }
-      for index in weights.indices {
-        weights[index] &+= part.weights[index]  // each is below 2^55: a wrap would show as negative
-      }
-      for index in loads.indices { loads[index] += part.loads[index] }
-      for index in together.indices { together[index] += part.coactivation[index] }
+      try add(part.weights, to: &weights, "counts")
+      try add(part.loads, to: &loads, "loads")
+      try add(part.coactivation, to: &together, "co-activations")
     }
     return try TransitionCounts(
       layers: first.layers, experts: first.experts, weights: weights, loads: loads,
       coactivation: together)
+  }
+
+  private static func add(
+    _ part: [Int], to sums: inout [Int], _ what: String
+  ) throws(ModelError) {
+    for index in sums.indices {
+      let (sum, overflow) = sums[index].addingReportingOverflow(part[index])
+      guard !overflow else {
+        throw .counts("the \(what) of all traces add up to more than 2^55: divide them")
+      }
+      sums[index] = sum
+    }
   }
 }

@@ -18,12 +18,16 @@ public struct TransitionCounts: Hashable, Sendable {
   public var boundaries: Int { layers - 1 }
   /// `Σ W`: all transitions.
   public let total: Int
+  /// The greatest common divisor of `weights` and `coactivation`, 1 where all are 0. The same counts in another unit are the same
+  /// problem: the solver works on counts divided by it (`Instance.reduced`).
+  package let unit: Int
 
   /// - Parameters:
   ///   - weights: `[L-1, E, E]`, none negative.
   ///   - loads: `[L, E]`. Without it: row sums of `W`, and column sums for the last layer.
   ///   - coactivation: `[L, E, E]`, symmetric, zero diagonal, or empty.
-  /// - Throws: `ModelError.counts` with the position of what is wrong.
+  /// - Throws: `ModelError.counts` with the position of what is wrong; where weights, loads or co-activations add up to more than 2^55; and
+  ///   where weights and co-activations, divided by their greatest common divisor, add up to more than 2^52 (`Magnitude`).
   public init(
     layers: Int, experts: Int, weights: [Int], loads: [Int]? = nil, coactivation: [Int] = []
   ) throws(ModelError) {
@@ -48,12 +52,7 @@ public struct TransitionCounts: Hashable, Sendable {
           "negative count \(weight) at [\(index / square), \(index / experts % experts), \(index % experts)]"
         )
       }
-      let (sum, overflow) = total.addingReportingOverflow(weight)
-      // Half of Int's range, so that sums of a few such totals stay exact.
-      guard !overflow, sum <= Int.max >> 8 else {
-        throw .counts("the counts add up to more than 2^55: scale them down")
-      }
-      total = sum
+      total = try Self.added(weight, to: total, "counts")
     }
     if let loads {
       guard loads.count == layers * experts else {
@@ -61,51 +60,77 @@ public struct TransitionCounts: Hashable, Sendable {
       }
       var sum = 0
       for (index, load) in loads.enumerated() {
-        guard load >= 0, load <= Int.max >> 16 else {
+        guard load >= 0 else {
           throw .counts(
-            "load \(load) of layer \(index / experts), expert \(index % experts) is out of range")
+            "negative load \(load) of layer \(index / experts), expert \(index % experts)")
         }
-        let (more, overflow) = sum.addingReportingOverflow(load)
-        guard !overflow, more <= Int.max >> 8 else {
-          throw .counts("the loads add up to more than 2^55: scale them down")
-        }
-        sum = more
+        sum = try Self.added(load, to: sum, "loads")
       }
       self.loads = loads
     } else {
       self.loads = Self.margins(layers: layers, experts: experts, weights: weights)
     }
+    var together = 0
     if !coactivation.isEmpty {
       guard coactivation.count == layers * square else {
         throw .counts(
           "\(coactivation.count) co-activation counts: expected \(layers) × \(experts) × \(experts) = \(layers * square)"
         )
       }
-      var together = 0
       for l in 0..<layers {
         for i in 0..<experts {
           for j in 0...i {
             let value = coactivation[l * square + i * experts + j]
             let mirrored = coactivation[l * square + j * experts + i]
-            guard value == mirrored, value >= 0, value <= Int.max >> 24, i != j || value == 0 else {
+            guard value == mirrored, value >= 0, i != j || value == 0 else {
               throw .counts(
                 "co-activation [\(l), \(i), \(j)] = \(value), [\(l), \(j), \(i)] = \(mirrored): "
                   + "expected equal, none negative, and 0 on the diagonal")
             }
-            let (more, overflow) = together.addingReportingOverflow(value)
-            guard !overflow, more <= Int.max >> 8 else {
-              throw .counts("the co-activations add up to more than 2^55: scale them down")
-            }
-            together = more
+            together = try Self.added(value, to: together, "co-activations")
           }
         }
       }
+    }
+    unit = Magnitude.unit(weights, coactivation)
+    guard total / unit + together / unit <= Magnitude.exact else {
+      throw .counts(
+        "the counts add up to \(total + together), their greatest common divisor is \(unit): beyond 2^52 times the divisor "
+          + "values are not exact; round the counts to multiples of \(Self.divisor(total + together))")
     }
     self.layers = layers
     self.experts = experts
     self.weights = weights
     self.coactivation = coactivation
     self.total = total
+  }
+
+  /// For counts whose checks have been made: everything divided by its unit.
+  init(reducing counts: TransitionCounts, loadUnit: Int) {
+    let unit = counts.unit
+    (layers, experts) = (counts.layers, counts.experts)
+    weights = unit == 1 ? counts.weights : counts.weights.map { $0 / unit }
+    coactivation = unit == 1 ? counts.coactivation : counts.coactivation.map { $0 / unit }
+    loads = loadUnit == 1 ? counts.loads : counts.loads.map { $0 / loadUnit }
+    total = counts.total / unit
+    self.unit = 1
+  }
+
+  private static func added(
+    _ number: Int, to sum: Int, _ what: String
+  ) throws(ModelError) -> Int {
+    let (more, overflow) = sum.addingReportingOverflow(number)
+    guard !overflow, more <= Magnitude.given else {
+      throw .counts("the \(what) add up to more than 2^55: divide them by a common factor")
+    }
+    return more
+  }
+
+  /// The least power of two that multiples of which add up to at most 2^52 of them.
+  private static func divisor(_ sum: Int) -> Int {
+    var divisor = 1
+    while sum / divisor > Magnitude.exact / 2 { divisor *= 2 }
+    return divisor
   }
 
   /// `W_l[i, j]`.

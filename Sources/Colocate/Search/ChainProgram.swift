@@ -50,6 +50,7 @@ package struct ChainProgram: Sendable {
   package init?(
     _ problem: GroupingProblem, methods: SolverMethods = SolverMethods(), costLimit: Double = 20
   ) {
+    guard problem.total <= Magnitude.exact else { return nil }
     self.problem = problem
     let (experts, groups) = (problem.experts, problem.groups)
     if groups == 1 {

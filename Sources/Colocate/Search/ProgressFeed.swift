@@ -18,8 +18,13 @@ package final class ProgressFeed: Sendable {
 
   private let state = Mutex(State())
   private let control: SearchControl
+  private let unit: Int
 
-  package init(control: SearchControl) { self.control = control }
+  /// - Parameter unit: what the values that are posted are multiplied by (`TransitionCounts.unit`).
+  package init(control: SearchControl, unit: Int = 1) {
+    self.control = control
+    self.unit = unit
+  }
 
   /// A new stage begins: its name, and the weight that kept weights are subtracted from.
   package func begin(stage: String, total: Int) {
@@ -64,6 +69,7 @@ package final class ProgressFeed: Sendable {
   private func line(_ state: State, source: Character) -> SolverProgress {
     SolverProgress(
       stage: state.stage, source: source, nodes: state.nodes, openNodes: state.openNodes,
-      value: state.value, bound: state.bound, seconds: control.elapsed)
+      value: state.value.map { $0 * unit }, bound: state.bound.map { $0 * unit },
+      seconds: control.elapsed)
   }
 }

@@ -53,8 +53,10 @@ struct SolveRun: Sendable {
     var options = self.options
     var inner: [Int]?
     if instance.capPerLayer != nil {
+      // Node weight above all, as far as values stay exact.
+      let most = Magnitude.saved / max(1, instance.nodeProblem.total) - 1
       let start = twoLevel(
-        saved: SavedWeights(groupsPerNode: perNode, group: 1, node: 2 * perNode),
+        saved: SavedWeights(groupsPerNode: perNode, group: 1, node: min(2 * perNode, most)),
         seconds: control.remaining.isFinite ? control.remaining * 0.15 : 10,
         warmStart: options.warmStart?.assignment)
       inner = start

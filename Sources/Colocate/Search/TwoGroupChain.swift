@@ -8,7 +8,8 @@ import Dispatch
 ///
 /// and the sum over T is one entry of a table over its low bits plus one of a table over its high bits. States S are taken sixteen at a time, side by
 /// side in vectors, so that both tables are read contiguously and stay in the first-level cache. Arithmetic is in floats where
-/// every intermediate value is below 2²⁴, otherwise in doubles (below 2⁵³): exact either way, and the maximum of two vectors is one instruction on
+/// every intermediate value is below 2²⁴, otherwise in doubles: with f + (a boundary's weight) ≤ the total ≤ 2⁵² (`Magnitude.exact`) every value and
+/// every sum of a value and differences is within ±2⁵³. Exact either way, and the maximum of two vectors is one instruction on
 /// any x86-64, which it is not for integers.
 enum TwoGroupChain {
   /// States side by side.
@@ -19,6 +20,7 @@ enum TwoGroupChain {
     _ problem: GroupingProblem, boundary: Int, from: [UInt64], values: [Int], to: [UInt64],
     control: SearchControl
   ) -> [Int]? {
+    precondition(problem.total <= Magnitude.exact)
     // Twice the largest f + θ bounds every intermediate value.
     return problem.total < 1 << 22
       ? run(problem, boundary, from, values, to, control) {

@@ -1,0 +1,294 @@
+import Colocate
+import TestSupport
+import Testing
+
+/// Counts that add up to 2^31, 2^40 and 2^52, in every method, against brute force on the same counts.
+@Suite struct MagnitudeTests {
+  static let bits = [31, 40, 52]
+
+  /// Problems with an optimum, by seed.
+  static func problems(
+    _ seeds: Range<Int>, bits: Int, experts: [Int] = [4, 6, 8]
+  ) -> [(seed: Int, small: GroupingProblem, large: GroupingProblem, kept: Int)] {
+    seeds.compactMap { seed in
+      let random = RandomProblem(seed: UInt64(seed) + 600_000, experts: experts, maxLayers: 4)
+      guard random.problem.groups > 1, random.problem.total > 0 else { return nil }
+      let large = random.enlarged(toBits: bits)
+      return large.bruteForce().map { (seed, random.problem, large, $0.kept) }
+    }
+  }
+
+  @Test(arguments: bits) func listedStates(bits: Int) throws {
+    var methods = [ChainProgram.Method]()
+    for (seed, _, problem, kept) in Self.problems(0..<60, bits: bits) {
+      #expect(problem.total > 1 << (bits - 2) && problem.total <= 1 << bits, "seed \(seed)")
+      let program = try #require(ChainProgram(problem), "seed \(seed)")
+      let answer = program.solve(control: SearchControl(threads: 2), keepsValues: true)
+      // At P = E a cap can exclude the assignments' optimum.
+      guard program.method != .assignment || problem.caps == nil else { continue }
+      let found = try #require(answer, "seed \(seed)")
+      #expect(found.kept == kept && problem.kept(found.labels) == kept, "seed \(seed)")
+      methods.append(program.method)
+    }
+    for method in [ChainProgram.Method.assignment, .twoGroups, .partitions] {
+      #expect(methods.count { $0 == method } >= 5)
+    }
+  }
+
+  /// Prices, deletions, dolls and tree keep their optimum, and what they call proved is. Beyond their limit they say so.
+  @Test(arguments: bits) func pathsDollsAndTree(bits: Int) {
+    var proved = 0
+    for (seed, _, problem, kept) in Self.problems(100..<130, bits: bits) {
+      var options = GroupingSearch.Options()
+      options.knownOptimum = problem.bruteForce()
+      options.keepsProof = true
+      let incumbent = Incumbent()
+      let result = GroupingSearch(problem: problem, options: options).run(
+        incumbent: incumbent, control: SearchControl(workLimit: 3_000_000))
+      guard let result else {
+        #expect(problem.total > PathPrices.mostWeight(groups: problem.groups), "seed \(seed)")
+        continue
+      }
+      #expect(problem.total <= PathPrices.mostWeight(groups: problem.groups), "seed \(seed)")
+      #expect(result.keptBound >= kept && result.keptBound <= problem.total, "seed \(seed)")
+      #expect(incumbent.kept <= kept, "seed \(seed)")
+      if let entry = incumbent.entry { #expect(problem.kept(entry.labels) == entry.kept) }
+      guard let proof = result.proof else { continue }
+      proved += 1
+      #expect(result.keptBound == kept && incumbent.kept == kept, "seed \(seed)")
+      let stage = Certificate.Stage(
+        name: "gpus", kept: kept, keptBound: kept, evidence: .tree(CertificateTree(proof)))
+      let bound = try? Certificate.bound(
+        stage, problem: problem, kept: kept, control: SearchControl())
+      #expect(bound == kept, "seed \(seed)")
+    }
+    #expect(bits > 45 || proved >= 8, "\(proved)")
+  }
+
+  /// The bound holds, under caps too, and is about as good as with small counts.
+  @Test(arguments: bits) func colocation(bits: Int) {
+    for (seed, small, problem, kept) in Self.problems(200..<225, bits: bits) {
+      func run(_ problem: GroupingProblem) -> ColocationRelaxation {
+        let relaxation = ColocationRelaxation(problem: problem, control: SearchControl())
+        relaxation.parameters.maxIterations = 200
+        relaxation.run()
+        return relaxation
+      }
+      let relaxation = run(problem)
+      #expect(relaxation.keptBound >= kept, "seed \(seed)")
+      let again = relaxation.multipliers?.keptBound(for: problem, control: SearchControl())
+      #expect(again == nil || again == relaxation.keptBound, "seed \(seed)")
+      if problem.caps == nil {
+        let share = Double(run(small).keptBound) / Double(small.total)
+        #expect(Double(relaxation.keptBound) / Double(problem.total) < share + 0.1, "seed \(seed)")
+      }
+    }
+  }
+
+  /// Local search with its pool on one level and on two, and the baselines: values are those of their labels.
+  @Test(arguments: bits) func heuristics(bits: Int) throws {
+    var optimal = 0
+    let problems = Self.problems(300..<330, bits: bits)
+    for (seed, _, problem, kept) in problems {
+      let nodes = problem.groups % 2 == 0 ? 2 : 1
+      let most = Magnitude.saved / problem.total
+      for saved in [
+        SavedWeights.flat(groups: problem.groups),
+        SavedWeights(
+          groupsPerNode: problem.groups / nodes, group: most / 8, node: nodes == 1 ? 0 : most / 2),
+        SavedWeights(groupsPerNode: problem.groups, group: 0, node: 0),
+      ] {
+        let incumbent = Incumbent()
+        let pool = PartitionPool(problem: problem, saved: saved)
+        LocalSearch(
+          problem: problem, saved: saved, seed: UInt64(seed), control: SearchControl(),
+          incumbent: incumbent, pool: pool
+        ).run(rounds: 3)
+        let entry = try #require(incumbent.entry, "seed \(seed)")
+        #expect(problem.isFeasible(entry.labels), "seed \(seed)")
+        #expect(saved.value(problem, entry.labels) == entry.kept, "seed \(seed)")
+        let joined = try #require(pool.recombine(control: SearchControl()))
+        #expect(saved.value(problem, joined.labels) == joined.value, "seed \(seed)")
+        if saved == .flat(groups: problem.groups) {
+          #expect(entry.kept <= kept, "seed \(seed)")
+          if entry.kept == kept { optimal += 1 }
+        }
+      }
+      let instance = try problem.instance()
+      for baseline in Baseline.allCases {
+        guard let placement = try? baseline.placement(for: instance) else { continue }
+        #expect(problem.kept(placement.assignment) <= kept || problem.caps != nil)
+      }
+    }
+    #expect(optimal * 10 >= problems.count * 8, "\(optimal) of \(problems.count)")
+  }
+
+  /// The whole solver, flat, staged and joint, with joint weights up to what the counts allow.
+  @Test(arguments: bits) func solver(bits: Int) throws {
+    var options = SolverOptions()
+    options.timeLimit = 20
+    for seed in 0..<12 {
+      let random = RandomProblem(seed: UInt64(seed) + 700_000, experts: [4], maxLayers: 3)
+      guard random.problem.groups == 4, random.problem.total > 0 else { continue }
+      let problem = random.enlarged(toBits: bits)
+      let flat = try problem.instance()
+      let outcome = try Solver(options).solve(flat)
+      let optimum = try #require(flat.gpuProblem.bruteForce())
+      #expect(outcome.value == problem.total - optimum.kept, "\(random)")
+      #expect(outcome.bound == outcome.value && outcome.status == .optimal, "\(random)")
+      let weight = min(1_000_000, Magnitude.saved / problem.total)
+      options.jointWeights = JointWeights(interNode: weight, intraNode: weight / 3)
+      options.timeLimit = 1
+      for objective in [
+        Objective.staged, .joint(interNode: weight, intraNode: weight / 3),
+      ] {
+        let answer = try Solver(options).solve(try problem.instance(nodes: 2, objective: objective))
+        let crossings = try #require(answer.crossings)
+        #expect(answer.value == objective.value(of: crossings), "\(random)")
+        #expect(answer.bound <= answer.value!, "\(random)")
+        if let joint = answer.joint { #expect(joint.bound <= joint.value, "\(random)") }
+      }
+    }
+  }
+
+  /// What cannot be exact is refused with the limit.
+  @Test func refusedAtTheDoor() throws {
+    func counts(_ weights: [Int], loads: [Int]? = nil) throws -> TransitionCounts {
+      try TransitionCounts(layers: 2, experts: 2, weights: weights, loads: loads)
+    }
+    #expect(throws: Never.self) { try counts([1 << 51, 1 << 51, 0, 0]) }
+    #expect(throws: Never.self) { try counts([1 << 54, 1 << 54, 0, 0]) }
+    let inexact = #expect(throws: ModelError.self) { try counts([1 << 52, 1, 0, 0]) }
+    #expect("\(inexact!)".contains("2^52") && "\(inexact!)".contains("multiples of 4"))
+    let large = #expect(throws: ModelError.self) { try counts([1 << 55, 1 << 55, 0, 0]) }
+    #expect("\(large!)".contains("2^55"))
+    #expect(throws: ModelError.self) { try counts([Int.max, Int.max, 0, 0]) }
+    #expect(throws: ModelError.self) { try counts([1, 0, 0, 1], loads: [1 << 55, 1, 1, 1]) }
+    let half = try counts([1 << 53, 1 << 53, 1 << 53, 1 << 53])
+    #expect(throws: Never.self) { try TransitionCounts.sum([half]) }
+    #expect(throws: ModelError.self) { try TransitionCounts.sum([half, half]) }
+    #expect(throws: ModelError.self) {
+      try TransitionCounts.sum([TransitionCounts](repeating: half, count: 1025))
+    }
+    let topology = try Topology(gpus: 2, nodes: 2)
+    let wide = try counts([1 << 40, 1, 0, 0])
+    #expect(throws: Never.self) {
+      try Instance(
+        counts: wide, topology: topology, objective: .joint(interNode: 1 << 17, intraNode: 1))
+    }
+    let joint = #expect(throws: ModelError.self) {
+      try Instance(
+        counts: wide, topology: topology, objective: .joint(interNode: 1 << 19, intraNode: 1))
+    }
+    #expect("\(joint!)".contains("2^58"))
+    var options = SolverOptions()
+    options.jointWeights = JointWeights(interNode: 1 << 19, intraNode: 1)
+    #expect(throws: ModelError.self) {
+      try Solver(options).solve(Instance(counts: wide, topology: topology))
+    }
+  }
+
+  /// Prices that run off are brought back to where everything is exact, and still give a bound.
+  @Test func hugePricesAreScaled() throws {
+    for (seed, _, problem, kept) in Self.problems(400..<410, bits: 40) {
+      let relaxation = try #require(PathRelaxation(problem: problem))
+      for price in [Int.max / 2, -Int.max / 2, 1 << 50] {
+        let prices = (0..<(problem.layers * problem.experts)).map { $0 % 2 == 0 ? price : 0 }
+        relaxation.evaluate(experts: prices)
+        let size = relaxation.prices.experts.reduce(0) { $0 + abs($1) }
+        #expect(size <= PathPrices.room(weight: problem.total, groups: problem.groups))
+        #expect(relaxation.bound >= kept, "seed \(seed)")
+      }
+    }
+  }
+}
+
+/// The same counts in another unit are the same problem.
+@Suite struct UnitTests {
+  private func counts(_ unit: Int, seed: UInt64, coactivation: Bool) throws -> TransitionCounts {
+    var random = SeededGenerator(seed: seed)
+    let (layers, experts) = (4, 12)
+    var together = [Int]()
+    if coactivation {
+      together = [Int](repeating: 0, count: layers * experts * experts)
+      for l in 0..<layers {
+        for i in 0..<experts {
+          for j in 0..<i {
+            let value = random.next(below: 40) * unit
+            together[(l * experts + i) * experts + j] = value
+            together[(l * experts + j) * experts + i] = value
+          }
+        }
+      }
+    }
+    return try TransitionCounts(
+      layers: layers, experts: experts,
+      weights: (0..<((layers - 1) * experts * experts)).map { _ in random.next(below: 90) * unit },
+      coactivation: together)
+  }
+
+  /// The same placement, work and proof; values and bounds times the unit; the certificate holds on the counts as given.
+  @Test(arguments: [(4, false, nil), (4, true, 1.15), (2, false, 1.1), (12, false, nil)])
+  func changesNothing(gpus: Int, coactivation: Bool, cap: Double?) throws {
+    var options = SolverOptions()
+    options.timeLimit = nil
+    options.workLimit = 3_000_000
+    options.keepsCertificate = true
+    var answers = [(unit: Int, outcome: Outcome)]()
+    for unit in [1, 1000, 1_000_003, 1 << 36] {
+      let counts = try counts(unit, seed: 11, coactivation: coactivation)
+      #expect(counts.unit == unit)
+      let instance = try Instance(
+        counts: counts, topology: Topology(gpus: gpus),
+        loadCap: try cap.map { try LoadCap($0, relaxedToFeasible: true) })
+      let outcome = try Solver(options).solve(instance)
+      let placement = try #require(outcome.placement)
+      #expect(try counts.crossings(of: placement) == outcome.crossings)
+      let certificate = try #require(
+        Certificate(of: outcome, instance: instance, control: SearchControl()))
+      let findings = try certificate.check(counts: counts, control: SearchControl())
+      #expect(findings[0].crossings == outcome.value && findings[0].bound == outcome.bound)
+      // One better than proved is refused in any unit.
+      var forged = certificate
+      forged.stages[0].keptBound -= 1
+      #expect(throws: CertificateError.self) {
+        try forged.check(counts: counts, control: SearchControl())
+      }
+      answers.append((unit, outcome))
+    }
+    let first = answers[0].outcome
+    for (unit, outcome) in answers.dropFirst() {
+      #expect(outcome.placement == first.placement && outcome.status == first.status)
+      #expect(outcome.value == first.value! * unit && outcome.bound == first.bound * unit)
+      #expect(outcome.statistics.work == first.statistics.work)
+      #expect(outcome.stages[0].value == outcome.value && outcome.stages[0].bound == outcome.bound)
+      #expect(outcome.stages[0].boundMethod == first.stages[0].boundMethod)
+    }
+  }
+
+  /// Staged and joint, and the lines of progress.
+  @Test(arguments: [Objective.staged, .joint(interNode: 3, intraNode: 1)])
+  func changesNoStage(objective: Objective) throws {
+    var options = SolverOptions()
+    options.timeLimit = nil
+    options.workLimit = 1_000_000
+    var answers = [[Int]]()
+    for unit in [1, 1_000_000] {
+      let counts = try counts(unit, seed: 12, coactivation: false)
+      let instance = try Instance(
+        counts: counts, topology: Topology(gpus: 4, nodes: 2), objective: objective)
+      var lines = [Int]()
+      let outcome = try Solver(options).solve(instance) { line in
+        lines += [line.value, line.bound].compactMap { $0 }
+        return .proceed
+      }
+      #expect(lines.allSatisfy { $0 % unit == 0 })
+      let values =
+        [outcome.value!, outcome.bound] + outcome.stages.flatMap { [$0.value, $0.bound] }
+        + (outcome.joint.map { [$0.value, $0.bound] } ?? [])
+      #expect(values.allSatisfy { $0 % unit == 0 })
+      answers.append(values.map { $0 / unit })
+    }
+    #expect(answers[0] == answers[1])
+  }
+}
