@@ -174,7 +174,7 @@ public struct SolverProgress: Sendable {
   }
 
   public static let key =
-    "B baseline  W warm start  L local search  P partition pool  X exact method  D dive on prices  T tree"
+    "B baseline  W warm start  L local search  P partition pool  X exact method  T tree"
 }
 
 /// What a progress callback answers.

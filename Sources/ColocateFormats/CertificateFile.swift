@@ -6,7 +6,6 @@ import Foundation
 ///     { "format": "colocate-certificate", "version": 1, "tool": "colocate 0.1.0",
 ///       "layers": L, "experts": E, "nodes": N, "gpus_per_node": G,
 ///       "objective": { "name": "flat" }, "load_cap": { "numerator": …, "denominator": …, "relaxed_to_feasible": … } or null,
-///       "caps": tokens of a GPU per layer, or null,
 ///       "counts_sha256": of L, E, W, loads and co-activation (if any) as little-endian 64-bit integers,
 ///       "assignment": [ GPU of each expert, a row for each layer ],
 ///       "stages": [ { "name": "gpus", "kept": …, "kept_bound": …, "evidence": { "kind": …, … } }, … ] }

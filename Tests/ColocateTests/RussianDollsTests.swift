@@ -36,7 +36,7 @@ import Testing
   /// Every doll is what its suffix loses at the least: the suffix solved as a problem of its own.
   @Test(arguments: 0..<40)
   func dollsBoundTheirSuffix(seed: Int) {
-    let random = RandomProblem(seed: UInt64(seed) + 9000, maxLayers: 5)
+    let random = RandomProblem(seed: UInt64(seed) + 9000, experts: [4, 6], maxLayers: 4)
     let problem = random.problem
     guard problem.groups >= 2, let optimum = problem.bruteForce() else { return }
     let relaxation = PathRelaxation(problem: problem, threads: 1)!
@@ -50,6 +50,81 @@ import Testing
     #expect(kept == optimum.kept)
     for k in 1..<dolls.dolls.count { #expect(dolls.dolls[k] <= dolls.dolls[k - 1], "\(random)") }
     #expect(dolls.bound == optimum.kept, "\(random)")
+    for k in 0..<problem.layers {
+      #expect(dolls.dolls[k] == Self.leastLoss(relaxation, from: k), "\(random): layer \(k)")
+    }
+  }
+
+  /// What a completion from layer `k` on loses at the least, by listing them. A completion's loss is B minus what it keeps and minus what
+  /// prices and the longest way to its first layer grant it: with f(S) the longest path to S, own weight included, P paths that start
+  /// in the groups S of layer k lose P·λ − Σ f(S) − (their arcs and own weights after layer k).
+  private static func leastLoss(_ relaxation: PathRelaxation, from k: Int) -> Int {
+    let problem = relaxation.problem
+    let (experts, ticks) = (problem.experts, PathSubsets.ticks)
+    let layers = problem.layers - k
+    // Every labelled assignment of a layer, by its groups.
+    func partitions(_ l: Int) -> [[Int]] {
+      var found = [[Int]]()
+      var labels = [Int](repeating: 0, count: experts)
+      var size = [Int](repeating: 0, count: problem.groups)
+      func assign(_ e: Int) {
+        guard e < experts else {
+          if problem.meetsCap(layer: l, labels) { found.append(labels) }
+          return
+        }
+        for g in 0..<problem.groups where size[g] < problem.groupSize {
+          labels[e] = g
+          size[g] += 1
+          assign(e + 1)
+          size[g] -= 1
+        }
+      }
+      assign(0)
+      return found
+    }
+    /// Co-activation inside the groups minus the prices: the same for all labels of a layer but for what is kept.
+    func own(_ l: Int, _ labels: [Int]) -> Int {
+      var sum = 0
+      for i in 0..<experts {
+        sum -= relaxation.prices.experts[l * experts + i]
+        for j in 0..<i where !problem.coactivation.isEmpty && labels[i] == labels[j] {
+          sum += ticks * problem.coactivation[(l * experts + i) * experts + j]
+        }
+      }
+      return sum
+    }
+    /// Σ f(S) over the groups of layer k.
+    func before(_ labels: [Int]) -> Int {
+      (0..<problem.groups).reduce(0) { sum, g in
+        let mask = (0..<experts).reduce(UInt64(0)) {
+          labels[$1] == g ? $0 | 1 << UInt64($1) : $0
+        }
+        let subsets = relaxation.layers[k]
+        let place = (0..<subsets.count).first { subsets.masks[$0] == mask }!
+        return sum + Int(relaxation.forward[k][place])
+      }
+    }
+    var states = partitions(k)
+    var best = states.map(before)
+    for step in 1..<max(layers, 1) {
+      let l = k + step
+      let next = partitions(l)
+      var reached = [Int](repeating: .min, count: next.count)
+      for (b, to) in next.enumerated() {
+        let ownWeight = own(l, to)
+        for (a, from) in states.enumerated() {
+          var value = best[a] + ownWeight
+          for i in 0..<experts {
+            for j in 0..<experts where from[i] == to[j] {
+              value += ticks * problem.weights[((l - 1) * experts + i) * experts + j]
+            }
+          }
+          reached[b] = max(reached[b], value)
+        }
+      }
+      (states, best) = (next, reached)
+    }
+    return problem.groups * Int(relaxation.longest) - best.max()!
   }
 
   /// Six layers of eight experts on four GPUs, without structure.

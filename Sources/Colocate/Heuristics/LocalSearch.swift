@@ -132,7 +132,7 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
       let left = control.workLimit - control.workSpent
       guard left > 0 else { return }
       let budget = min(moves, max(Annealing.block, left / streams))
-      // What others found (baselines, a warm start, dives) is material too.
+      // What others found (baselines, a warm start) is material too.
       if epoch.pool === search.pool, let known = search.incumbent.entry {
         search.pool.add(known.labels, value: known.kept)
         if known.kept > epoch.best?.value ?? -1 { epoch.best = (known.labels, known.kept) }
