@@ -126,7 +126,6 @@ import Testing
   /// The whole solver, flat, staged and joint, with joint weights up to what the counts allow.
   @Test(arguments: bits) func solver(bits: Int) throws {
     var options = SolverOptions()
-    options.timeLimit = 20
     for seed in 0..<12 {
       let random = RandomProblem(seed: UInt64(seed) + 700_000, experts: [4], maxLayers: 3)
       guard random.problem.groups == 4, random.problem.total > 0 else { continue }
@@ -138,7 +137,7 @@ import Testing
       #expect(outcome.bound == outcome.value && outcome.status == .optimal, "\(random)")
       let weight = min(1_000_000, Magnitude.saved / problem.total)
       options.jointWeights = JointWeights(interNode: weight, intraNode: weight / 3)
-      options.timeLimit = 1
+      (options.timeLimit, options.workLimit) = (nil, 200_000)
       for objective in [
         Objective.staged, .joint(interNode: weight, intraNode: weight / 3),
       ] {
@@ -228,11 +227,13 @@ import Testing
   }
 
   /// The same placement, work and proof; values and bounds times the unit; the certificate holds on the counts as given.
-  @Test(arguments: [(4, false, nil), (4, true, 1.15), (2, false, 1.1), (12, false, nil)])
+  @Test(arguments: [(6, false, nil), (4, true, 1.15), (2, false, 1.1), (12, false, nil)])
   func changesNothing(gpus: Int, coactivation: Bool, cap: Double?) throws {
     var options = SolverOptions()
     options.timeLimit = nil
-    options.workLimit = 3_000_000
+    options.workLimit = 2_000_000
+    options.methods.chain = gpus == 2
+    options.methods.colocationIterations = 40
     options.keepsCertificate = true
     var answers = [(unit: Int, outcome: Outcome)]()
     for unit in [1, 1000, 1_000_003, 1 << 36] {
@@ -271,7 +272,9 @@ import Testing
   func changesNoStage(objective: Objective) throws {
     var options = SolverOptions()
     options.timeLimit = nil
-    options.workLimit = 1_000_000
+    options.workLimit = 500_000
+    options.methods.chain = false
+    options.methods.colocationIterations = 20
     var answers = [[Int]]()
     for unit in [1, 1_000_000] {
       let counts = try counts(unit, seed: 12, coactivation: false)
