@@ -10,7 +10,8 @@ import Foundation
 ///       "assignment": [ GPU of each expert, a row for each layer ],
 ///       "stages": [ { "name": "gpus", "kept": …, "kept_bound": …, "evidence": { "kind": …, … } }, … ] }
 ///
-/// Evidence by kind (what it proves: `Certificate.Evidence`):
+/// `kept` and `kept_bound` are in the unit of the counts. Evidence by kind (what it proves: `Certificate.Evidence`) is for the reduced counts:
+/// weights and co-activation divided by their greatest common divisor, loads and caps by that of the loads.
 ///
 ///     one-group
 ///     assignment    rows, columns: [L-1][E]

@@ -137,9 +137,8 @@ import Testing
       return (try? Instance(counts: counts, topology: topology, loadCap: cap)) != nil
     }
     for digits in 1...9 {
-      let (up, down) = (
-        least.upper.decimal(digits: digits, up: true), least.lower.decimal(digits: digits, up: false)
-      )
+      let up = least.upper.decimal(digits: digits, up: true)
+      let down = least.lower.decimal(digits: digits, up: false)
       #expect(works(up), "seed \(seed): \(up)")
       if up != down { #expect(!works(down), "seed \(seed): \(down)") }
     }
@@ -169,7 +168,8 @@ import Testing
     #expect(try fraction("1.000000000000001") == [1_000_000_000_000_001, 1_000_000_000_000_000])
     #expect(try fraction("1000") == [1000, 1])
     for text in [
-      "", ".", "0.9", "1000.1", "1,2", "1.2.3", "-1", "+1", "1e1", "1.0000000000000001", " 1", "99999",
+      "", ".", "0.9", "1000.1", "1,2", "1.2.3", "-1", "+1", "1e1", "1.0000000000000001", " 1",
+      "99999",
     ] {
       #expect(throws: ModelError.self, "\(text)") { try LoadCap(decimal: text) }
     }

@@ -67,7 +67,9 @@ package struct PathPrices: Hashable, Sendable {
   /// M = 64·T + Σ|u| + Σ ⌊|O|/2⌋·v, since a path holds an expert once and counts a cut at most ⌊|O|/2⌋ times; slacks and penalties are
   /// differences of up to four lengths, and B is at most (P + 1)·M. All are whole numbers of ticks, exact in doubles where
   /// (P + 4)·M ≤ 2^53.
-  package static func mostWeight(groups: Int) -> Int { (1 << 51) / (groups + 4) / PathSubsets.ticks }
+  package static func mostWeight(groups: Int) -> Int {
+    (1 << 51) / (groups + 4) / PathSubsets.ticks
+  }
 
   /// Σ|u| + Σ ⌊|O|/2⌋·v that keeps everything exact.
   package static func room(weight: Int, groups: Int) -> Int {

@@ -84,10 +84,14 @@ extension LoadCap {
     let needs =
       failure.lower == failure.upper
       ? "needs at least \(least)" : "has its least cap between \(least) and \(most)"
-    return "no placement on \(gpus) GPUs \(failure.isImpossible ? "meets" : "was found that meets") a load cap of \(text): "
-      + "layer \(l) \(needs) (its busiest expert, \(busiest), alone is \(share.decimal(digits: 4, up: false)) times "
-      + "a GPU's share); a cap of \(works.decimal(digits: 4, up: true)) works in every layer"
-      + (failure.isImpossible ? "" : ", and so does \(text) with a placement that meets it to start from")
+    let verb = failure.isImpossible ? "meets" : "was found that meets"
+    let alone = share.decimal(digits: 4, up: false)
+    let remedy =
+      failure.isImpossible
+      ? "" : ", and so does \(text) with a placement that meets it to start from"
+    return "no placement on \(gpus) GPUs \(verb) a load cap of \(text): layer \(l) \(needs) "
+      + "(its busiest expert, \(busiest), alone is \(alone) times a GPU's share); "
+      + "a cap of \(works.decimal(digits: 4, up: true)) works in every layer\(remedy)"
   }
 
   private static func largest(_ loads: [Int], _ labels: [Int], groups: Int) -> Int {

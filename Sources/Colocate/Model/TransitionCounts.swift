@@ -94,9 +94,11 @@ public struct TransitionCounts: Hashable, Sendable {
     }
     unit = Magnitude.unit(weights, coactivation)
     guard total / unit + together / unit <= Magnitude.exact else {
+      let sum = total + together
       throw .counts(
-        "the counts add up to \(total + together), their greatest common divisor is \(unit): beyond 2^52 times the divisor "
-          + "values are not exact; round the counts to multiples of \(Self.divisor(total + together))")
+        "the counts add up to \(sum), their greatest common divisor is \(unit): "
+          + "beyond 2^52 times the divisor values are not exact; "
+          + "round the counts to multiples of \(Self.divisor(sum))")
     }
     self.layers = layers
     self.experts = experts

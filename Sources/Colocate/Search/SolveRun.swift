@@ -154,11 +154,9 @@ struct SolveRun: Sendable {
     for node in 0..<topology.nodes {
       for (layer, experts) in members(of: node, in: nodeLabels).enumerated() {
         let loads = experts.map { counts.load(layer: layer, expert: $0) }
-        if BalancedPacking(loads: loads, groups: topology.gpusPerNode, stepLimit: 20_000).maximum
-          > caps[layer]
-        {
-          return false
-        }
+        let packing = BalancedPacking(
+          loads: loads, groups: topology.gpusPerNode, goal: caps[layer], stepLimit: 20_000)
+        if packing.maximum > caps[layer] { return false }
       }
     }
     return true
