@@ -130,44 +130,36 @@ struct PackingSearch {
     /// Moves to the next completion. Answers false where there is none, or where `limit` steps were made.
     mutating func next(limit: Int) -> Bool {
       let last = stepsMade + limit
+      var from = 1
       if chosen.isEmpty {
-        chosen = [0]
-        sum = loads[0]
+        take(0)
         if size == 1 { return sum >= least && sum <= most }
-        return advance(from: 1, last: last)
+      } else {
+        guard let place = release() else { return false }
+        from = place
       }
-      if size == 1 { return false }
-      return retreat(last: last)
-    }
-
-    /// Gives up the last choice and goes on after it.
-    private mutating func retreat(last: Int) -> Bool {
-      while chosen.count > 1 {
-        let place = chosen.removeLast()
-        sum -= loads[place]
-        var from = place + 1
-        while from < loads.count, loads[from] == loads[place] { from += 1 }
-        if let found = step(from: from) {
-          take(found)
-          return chosen.count == size ? true : advance(from: found + 1, last: last)
-        }
-        stepsMade += 1
-        if stepsMade >= last { return false }
-      }
-      return false
-    }
-
-    /// Fills the group up from `from` on, going back where that fails.
-    private mutating func advance(from: Int, last: Int) -> Bool {
-      var from = from
       while chosen.count < size {
         stepsMade += 1
         if stepsMade >= last { return false }
-        guard let place = step(from: from) else { return retreat(last: last) }
-        take(place)
-        from = place + 1
+        if let place = step(from: from) {
+          take(place)
+          from = place + 1
+        } else {
+          guard let place = release() else { return false }
+          from = place
+        }
       }
       return true
+    }
+
+    /// Gives up the last choice but the first item; answers the place after it and its equals.
+    private mutating func release() -> Int? {
+      guard chosen.count > 1 else { return nil }
+      let place = chosen.removeLast()
+      sum -= loads[place]
+      var from = place + 1
+      while from < loads.count, loads[from] == loads[place] { from += 1 }
+      return from
     }
 
     private mutating func take(_ place: Int) {
