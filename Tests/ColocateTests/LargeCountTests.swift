@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Counts that add up to 2^31, 2^40 and 2^52, in every method, against brute force on the same counts.
-@Suite struct MagnitudeTests {
+@Suite struct LargeCountTests {
   static let bits = [31, 40, 52]
 
   /// Problems with an optimum, by seed.
