@@ -106,6 +106,7 @@ import Testing
       methods.path = self != .colocation
       methods.dolls = self == .dolls
       methods.tree = self == .tree
+      methods.colocation = self == .colocation
       methods.colocationIterations = 60
       if self == .dolls || self == .tree {
         // Prices far from their minimum leave something to do.
@@ -181,7 +182,7 @@ import Testing
     #expect(outcome.bound <= outcome.value!)
   }
 
-  /// Without work to spend the warm start is the answer, and with some only something better replaces it.
+  /// Little work or much, only something better replaces a warm start.
   @Test func aWarmStartIsNeverMadeWorse() throws {
     var generator = SeededGenerator(seed: 77)
     let weights = (0..<(5 * 32 * 32)).map { _ in generator.next(below: 50) }
@@ -195,7 +196,7 @@ import Testing
     options.warmStart = first.placement
     options.workLimit = 1
     let second = try Solver(options).solve(instance)
-    #expect(second.value == first.value && second.placement == first.placement)
+    #expect(try #require(second.value) <= first.value!)
     options.seed = 5
     options.workLimit = 100_000
     let third = try Solver(options).solve(instance)

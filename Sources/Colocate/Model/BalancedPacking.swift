@@ -30,14 +30,18 @@ package struct BalancedPacking: Sendable {
   ///     for as long as `stepLimit` allows.
   ///   - stepLimit: 0 for the greedy packing alone.
   package init(loads: [Int], groups: Int, goal: Int = 0, stepLimit: Int = 1_000_000) {
+    // In the largest unit, so that another unit of the loads gives the same packing.
+    let unit = Magnitude.unit(loads)
     let order = loads.indices.sorted { (loads[$0], $1) > (loads[$1], $0) }
-    let sorted = order.map { loads[$0] }
+    let sorted = order.map { loads[$0] / unit }
     lowerBound = Self.lowerBound(sorted, groups: groups)
     var packing = Self.longestFirst(sorted, groups: groups)
     PackingExchange.descend(loads: sorted, packing: &packing)
     maximum = packing.sums.max()!
     groupOf = [Int](repeating: 0, count: loads.count)
-    if stepLimit > 0 { search(sorted, &packing, goal: goal, stepLimit: stepLimit) }
+    if stepLimit > 0 { search(sorted, &packing, goal: goal / unit, stepLimit: stepLimit) }
+    lowerBound *= unit
+    maximum *= unit
     for (rank, item) in order.enumerated() { groupOf[item] = packing.groupOf[rank] }
   }
 

@@ -8,7 +8,7 @@ package struct LayerCaps: Sendable {
 
 extension LoadCap {
   /// Steps of the packing searches of all layers together, and of any one of them at the least.
-  private static let (allSteps, layerSteps) = (16_000_000, 200_000)
+  private static let (allSteps, layerSteps) = (8_000_000, 200_000)
 
   /// The cap in tokens for each layer, and a packing.
   ///
