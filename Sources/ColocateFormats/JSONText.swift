@@ -1,4 +1,5 @@
-/// JSON to be written: keys stay in the order given, and arrays of numbers stay on one line, so that a plan is fit for people too.
+/// JSON, read or to be written: keys stay in the order given, and arrays of numbers stay on one line,
+/// so that a plan is fit for people too.
 public enum JSONText: Hashable, Sendable, ExpressibleByStringLiteral, ExpressibleByIntegerLiteral,
   ExpressibleByBooleanLiteral, ExpressibleByNilLiteral
 {
@@ -25,8 +26,36 @@ public enum JSONText: Hashable, Sendable, ExpressibleByStringLiteral, Expressibl
       })
   }
 
-  public static func == (a: JSONText, b: JSONText) -> Bool { a.text == b.text }
-  public func hash(into hasher: inout Hasher) { hasher.combine(text) }
+  /// Alike in kind, values and the order of keys. Looks at no more than the first difference needs.
+  public static func == (a: JSONText, b: JSONText) -> Bool {
+    switch (a, b) {
+    case (.null, .null): return true
+    case (.bool(let a), .bool(let b)): return a == b
+    case (.integer(let a), .integer(let b)): return a == b
+    case (.number(let a), .number(let b)): return a == b
+    case (.string(let a), .string(let b)): return a == b
+    case (.array(let a), .array(let b)): return a == b
+    case (.object(let a), .object(let b)):
+      return a.count == b.count && zip(a, b).allSatisfy { $0.key == $1.key && $0.value == $1.value }
+    default: return false
+    }
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    switch self {
+    case .null: hasher.combine(0)
+    case .bool(let value): hasher.combine(value)
+    case .integer(let value): hasher.combine(value)
+    case .number(let value): hasher.combine(value)
+    case .string(let value): hasher.combine(value)
+    case .array(let values): hasher.combine(values)
+    case .object(let members):
+      for (key, value) in members {
+        hasher.combine(key)
+        hasher.combine(value)
+      }
+    }
+  }
 
   /// The document, ending in a line break.
   public var text: String {

@@ -56,17 +56,18 @@ import Testing
       let relaxation = ColocationRelaxation(problem: problem, control: SearchControl())
       relaxation.parameters.maxIterations = 300
       relaxation.run()
-      let stages: [Certificate.Stage] = [
-        .init(
-          name: "gpus", kept: kept, keptBound: relaxation.keptBound,
-          evidence: .colocation(try #require(relaxation.multipliers)))
-      ]
+      var stage = Certificate.Stage(
+        kept: kept, keptBound: 0,
+        evidence: .colocation(CertificateColocation(try #require(relaxation.multipliers))))
+      stage.keptBound = try #require(
+        stage.claim(CertifiedProblem(problem), kept: kept, effort: CertificateEffort()))
       list.append(
         (
           instance,
           CertificateFile(
             Certificate(
-              placement: placement, objective: .flat, loadCap: instance.loadCap, stages: stages),
+              placement: placement, objective: .flat, loadCap: instance.loadCap,
+              caps: instance.capPerLayer, stages: [stage]),
             counts: instance.counts)
         ))
     }
@@ -78,12 +79,14 @@ import Testing
       experts: [Int](repeating: 64 * 30, count: 18),
       cuts: [.init(layer: 1, members: 0b111, price: 5)])
     let dolls = [Int](repeating: 0, count: 4)
+    let leaf = CertificateTree.Node(
+      deletions: [prices], kind: .exhausted(prices: prices, dolls: dolls))
     for tree in [
-      CertificateTree.exhausted(deletions: [prices], prices: prices, dolls: dolls),
-      .branch(
-        deletions: [], layer: 1, first: 0, second: 1,
-        together: .exhausted(deletions: [], prices: prices, dolls: dolls),
-        apart: .exhausted(deletions: [prices], prices: prices, dolls: dolls)),
+      CertificateTree(nodes: [leaf]),
+      CertificateTree(nodes: [
+        .init(kind: .branch(layer: 1, first: 0, second: 1, together: 1, apart: 2)),
+        .init(kind: .exhausted(prices: prices, dolls: dolls)), leaf,
+      ]),
     ] {
       let kept = problem.kept(placement.assignment)
       list.append(
@@ -91,8 +94,8 @@ import Testing
           instance,
           CertificateFile(
             Certificate(
-              placement: placement, objective: .flat, loadCap: nil,
-              stages: [.init(name: "gpus", kept: kept, keptBound: kept, evidence: .tree(tree))]),
+              placement: placement, objective: .flat, loadCap: nil, caps: nil,
+              stages: [.init(kept: kept, keptBound: kept, evidence: .tree(tree))]),
             counts: instance.counts)
         ))
     }
@@ -105,9 +108,9 @@ import Testing
       try withFile(text) { path in
         let back = try CertificateFile.read(path)
         #expect(back.json(tool: "test").text == text)
-        let findings = try back.check(counts: instance.counts, path: path)
-        #expect(findings.count == 1 && findings[0].stage == "gpus")
-        #expect(findings[0].bound <= findings[0].crossings)
+        let report = try back.check(counts: instance.counts, path: path)
+        #expect(report.stages.count == 1 && report.stages[0].name == "gpus")
+        #expect(report.stages[0].bound <= report.stages[0].crossings)
       }
     }
   }

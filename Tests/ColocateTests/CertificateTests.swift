@@ -31,11 +31,12 @@ import Testing
   ) -> Certificate {
     Certificate(
       placement: placement, objective: instance.objective, loadCap: instance.loadCap,
-      stages: [.init(name: "gpus", kept: kept, keptBound: bound, evidence: evidence)])
+      caps: instance.capPerLayer,
+      stages: [.init(kept: kept, keptBound: bound, evidence: evidence)])
   }
 
   func accepts(_ certificate: Certificate, _ instance: Instance) -> Bool {
-    (try? certificate.check(counts: instance.counts, control: control)) != nil
+    (try? certificate.check(counts: instance.counts, effort: CertificateEffort())) != nil
   }
 
   /// The exact value function by the plainest means.
@@ -45,7 +46,7 @@ import Testing
     var partitions = [[UInt64]]()
     var values = [[Int]]()
     for l in 0..<problem.layers {
-      let states = try CertificatePartitions.list(problem, layer: l, limit: 10_000)
+      let states = try CertificatePartitions.list(CertifiedProblem(problem), layer: l)
       let masks = stride(from: 0, to: states.count, by: groups).map {
         Array(states[$0..<($0 + groups)])
       }
@@ -110,7 +111,7 @@ import Testing
       let evidence = try #require(
         Certificate.chain(problem, partitions: partitions, values: values))
       let good = certificate(instance, placement, kept: kept, bound: kept, evidence)
-      let findings = try good.check(counts: instance.counts, control: control)
+      let findings = try good.check(counts: instance.counts, effort: CertificateEffort())
       #expect(findings.count == 1 && findings[0].isOptimal, "seed \(seed)")
       #expect(findings[0].crossings == problem.total - kept, "seed \(seed)")
       // Every single value is the smallest possible, so lowering any is refused.
@@ -189,10 +190,13 @@ import Testing
       #expect(bound >= kept, "seed \(seed)")
       #expect(
         accepts(certificate(instance, placement, kept: kept, bound: bound, evidence), instance))
-      for wrong in [bound - 1, bound + 1] {
-        #expect(
-          !accepts(certificate(instance, placement, kept: kept, bound: wrong, evidence), instance))
-      }
+      #expect(
+        !accepts(certificate(instance, placement, kept: kept, bound: bound - 1, evidence), instance)
+      )
+      // A weaker claim is true, but for one beyond all there is.
+      #expect(
+        accepts(certificate(instance, placement, kept: kept, bound: bound + 1, evidence), instance)
+          == (bound < problem.total))
     }
   }
 
@@ -202,7 +206,7 @@ import Testing
   ) throws -> Int {
     do {
       _ = try certificate(instance, placement, kept: kept, bound: -1, evidence).check(
-        counts: instance.counts, control: control)
+        counts: instance.counts, effort: CertificateEffort())
     } catch {
       let words = error.description.split(separator: " ")
       return try #require(
@@ -219,19 +223,23 @@ import Testing
       relaxation.parameters.maxIterations = 100
       relaxation.run()
       guard let multipliers = relaxation.multipliers else { continue }
-      let bound = relaxation.keptBound
-      func make(_ bound: Int, _ multipliers: ColocationMultipliers) -> Certificate {
-        certificate(instance, placement, kept: kept, bound: bound, .colocation(multipliers))
+      let evidence = CertificateColocation(multipliers)
+      func make(_ bound: Int, _ evidence: CertificateColocation) -> Certificate {
+        certificate(instance, placement, kept: kept, bound: bound, .colocation(evidence))
       }
-      #expect(accepts(make(bound, multipliers), instance), "seed \(seed)")
-      #expect(!accepts(make(bound - 1, multipliers), instance), "seed \(seed)")
-      #expect(!accepts(make(bound + 2, multipliers), instance), "seed \(seed)")
+      // The checker's own derivation is not weaker than the solver's by more than rounding.
+      let bound = try #require(
+        make(0, evidence).stages[0].claim(
+          CertifiedProblem(instance.gpuProblem), kept: kept, effort: CertificateEffort()))
+      #expect(abs(bound - relaxation.keptBound) <= 1, "seed \(seed)")
+      #expect(accepts(make(bound, evidence), instance), "seed \(seed)")
+      #expect(!accepts(make(bound - 1, evidence), instance), "seed \(seed)")
       // A changed multiplier proves a worse bound than claimed.
-      var wrong = multipliers
-      wrong.dual[wrong.experts * wrong.experts] += 1 << (wrong.fractionBits + 12)
+      var wrong = evidence
+      wrong.between[0][0] += 1 << (wrong.fractionBits + 12)
       #expect(!accepts(make(bound, wrong), instance), "seed \(seed)")
-      if !multipliers.cuts.isEmpty {
-        wrong = multipliers
+      if !evidence.cuts.isEmpty {
+        wrong = evidence
         wrong.cuts[0].multiplier = -1
         #expect(!accepts(make(bound, wrong), instance), "seed \(seed)")
       }
@@ -253,10 +261,17 @@ import Testing
     }
     #expect(refused { $0.stages[0].kept += 1 })
     #expect(refused { $0.stages[0].kept -= 1 })
-    #expect(refused { $0.stages[0].keptBound += 1 })
     #expect(refused { $0.stages[0].keptBound -= 1 })
-    #expect(refused { $0.stages[0].name = "node 9" })
-    #expect(refused { $0.stages[0].name = "everything" })
+    #expect(refused { $0.stages[0].keptBound = problem.total + 1 })
+    // A weaker claim holds, and is reported as it is.
+    var weaker = good
+    weaker.stages[0].keptBound += 1
+    let finding = try weaker.check(counts: instance.counts, effort: CertificateEffort())[0]
+    #expect(finding.bound == finding.crossings - 1 && !finding.isOptimal)
+    #expect(refused { $0.stages[0].level = .node(9) })
+    #expect(refused { $0.stages[0].unit = 0 })
+    #expect(refused { $0.stages[0].unit = 7919 })
+    #expect(refused { $0.caps = problem.caps == nil ? [1, 1, 1] : nil })
     #expect(refused { $0.stages = [] })
     #expect(refused { $0.stages.append($0.stages[0]) })
     #expect(refused { $0.stages[0].evidence = .oneGroup })
@@ -297,10 +312,12 @@ import Testing
       }
       let vector = CertificatePrices(experts: prices)
       let dolls = [Int](repeating: 0, count: problem.layers + 1)
-      let leaf = CertificateTree.exhausted(deletions: [vector], prices: vector, dolls: dolls)
-      let branch = CertificateTree.branch(
-        deletions: [], layer: problem.layers - 1, first: 0, second: 1, together: leaf, apart: leaf)
-      for tree in [leaf, branch] {
+      let leaf = CertificateTree.Node(
+        deletions: [vector], kind: .exhausted(prices: vector, dolls: dolls))
+      let branch = CertificateTree.Node(
+        kind: .branch(layer: problem.layers - 1, first: 0, second: 1, together: 1, apart: 2))
+      let trees = [CertificateTree(nodes: [leaf]), CertificateTree(nodes: [branch, leaf, leaf])]
+      for tree in trees {
         #expect(
           accepts(
             certificate(instance, placement, kept: kept, bound: kept, .tree(tree)), instance),
@@ -316,7 +333,7 @@ import Testing
         topology: instance.topology, layers: problem.layers, experts: problem.experts,
         assignment: labels)
       let value = problem.kept(labels)
-      for tree in [leaf, branch] {
+      for tree in trees {
         #expect(
           !accepts(
             certificate(instance, worse, kept: value, bound: value, .tree(tree)), instance),
@@ -329,7 +346,7 @@ import Testing
         !accepts(
           certificate(
             instance, worse, kept: value, bound: value,
-            .tree(.exhausted(deletions: [], prices: vector, dolls: boast))), instance),
+            .tree(.init(nodes: [.init(kind: .exhausted(prices: vector, dolls: boast))]))), instance),
         "seed \(seed)")
     }
     #expect(proved > 20)
@@ -344,7 +361,7 @@ import Testing
       let outcome = try Solver(options).solve(instance)
       let made = try #require(
         Certificate(of: outcome, instance: instance, control: control), "seed \(seed)")
-      let findings = try made.check(counts: instance.counts, control: control)
+      let findings = try made.check(counts: instance.counts, effort: CertificateEffort())
       #expect(findings.count == 1, "seed \(seed)")
       #expect(findings[0].crossings == instance.gpuProblem.total - kept, "seed \(seed)")
       #expect(findings[0].isOptimal, "seed \(seed)")

@@ -29,17 +29,18 @@ import Testing
       if let proof = result.proof {
         leaves += Self.leaves(proof)
         let stage = Certificate.Stage(
-          name: "gpus", kept: optimum.kept, keptBound: optimum.kept,
-          evidence: .tree(CertificateTree(proof)))
+          kept: optimum.kept, keptBound: optimum.kept, evidence: .tree(CertificateTree(proof)))
         #expect(throws: Never.self, "\(random)") {
-          let bound = try Certificate.bound(
-            stage, problem: problem, kept: optimum.kept, control: SearchControl())
+          let bound = try Certificate.proved(
+            stage, problem: CertifiedProblem(problem), kept: optimum.kept,
+            effort: CertificateEffort())
           #expect(bound == optimum.kept, "\(random)")
         }
         // What proves the optimum does not prove more.
         #expect(throws: CertificateError.self, "\(random)") {
-          _ = try Certificate.bound(
-            stage, problem: problem, kept: optimum.kept - 1, control: SearchControl())
+          _ = try Certificate.proved(
+            stage, problem: CertifiedProblem(problem), kept: optimum.kept - 1,
+            effort: CertificateEffort())
         }
       }
       if case .proved = result.stop {} else { Issue.record("\(random): \(result.stop)") }
@@ -161,10 +162,10 @@ import Testing
       let kept = incumbent.kept
       #expect(kept == Self.optimum(problem), "seed \(seed)")
       let stage = Certificate.Stage(
-        name: "gpus", kept: kept, keptBound: kept, evidence: .tree(CertificateTree(proof)))
+        kept: kept, keptBound: kept, evidence: .tree(CertificateTree(proof)))
       #expect(throws: Never.self, "seed \(seed)") {
-        _ = try Certificate.bound(
-          stage, problem: problem, kept: kept, control: SearchControl())
+        _ = try Certificate.proved(
+          stage, problem: CertifiedProblem(problem), kept: kept, effort: CertificateEffort())
       }
     }
     #expect(found >= 5)

@@ -1,69 +1,35 @@
-/// Prices of the path relaxation in units of 1/64: one for each expert, and one for each subset-row cut.
+/// The path relaxation over lists of subsets, evaluated exactly by the plainest loops.
 ///
-/// A subset-row cut (Jepsen, Petersen, Spoorendonk, Pisinger, 2008): of an odd set O of experts of a layer, groups of a partition satisfy
-/// Σ ⌊|S ∩ O|/2⌋ ≤ ⌊|O|/2⌋. At price v ≥ 0 it adds ⌊|O|/2⌋·v to B and takes ⌊|S ∩ O|/2⌋·v off the value of a subset.
-package struct CertificatePrices: Hashable, Sendable {
-  package struct Cut: Hashable, Sendable {
-    package var layer: Int
-    /// O as a bit set.
-    package var members: UInt64
-    package var price: Int
-
-    package init(layer: Int, members: UInt64, price: Int) {
-      self.layer = layer
-      self.members = members
-      self.price = price
-    }
-  }
-
-  /// u, `[L, E]`.
-  package var experts: [Int]
-  package var cuts: [Cut]
-
-  package init(experts: [Int], cuts: [Cut] = []) {
-    self.experts = experts
-    self.cuts = cuts
-  }
-}
-
-/// A search tree over the path relaxation. At each node the subsets with pen(S) > B - 64·(incumbent + 1) are deleted at each of `deletions` in order, as no
-/// better placement uses them. A leaf is `bounded` where a layer has no subset left or B(prices) < 64·(incumbent + 1), and `exhausted` where the layered search
-/// over partitions inside the loss B(prices) - 64·(incumbent + 1) comes to no end; `dolls[k]` is claimed to be at most the loss of any completion from layer
-/// k on and is checked first. The children of a branch keep the subsets of `layer` that hold both or neither of two experts, and those that do not hold
-/// both.
-package indirect enum CertificateTree: Sendable {
-  case bounded(deletions: [CertificatePrices], prices: CertificatePrices)
-  case exhausted(deletions: [CertificatePrices], prices: CertificatePrices, dolls: [Int])
-  case branch(
-    deletions: [CertificatePrices], layer: Int, first: Int, second: Int,
-    together: CertificateTree, apart: CertificateTree)
-
-  /// Whether some leaf takes a layered search.
-  var isLayered: Bool {
-    switch self {
-    case .bounded: false
-    case .exhausted: true
-    case .branch(_, _, _, _, let together, let apart): together.isLayered || apart.isLayered
-    }
-  }
-}
-
-/// Exact evaluation of path prices over lists of subsets, by the plainest loops.
+/// The contents of one group are a path S_0 → … → S_{L-1} of c-subsets within the cap, and a
+/// placement is P of them that hold every expert of every layer once. With a price u on every
+/// expert, λ(u) the value of the longest path under Σ_l w_l(S_l, S_{l+1}) + inside(S_l) - u(S_l),
+///
+///     kept ≤ B(u) = Σ u + P · λ(u),
+///
+/// since the prices that the paths pay add up to Σ u. In units of 1/64 everything is an integer.
+///
+/// With R = 64·total + the most that prices can add to a path, every path value is within ±R and
+/// pen(S) = λ - forward(S) - backward(S) within 3R; R < 2^60 is checked, so Int is exact. B adds up
+/// prices of all experts and is an Int128.
 struct CertificatePaths: Sendable {
-  let problem: GroupingProblem
-  let control: SearchControl
+  /// The most subsets of a layer that path evidence may be about: C(32, 4) is 35,960.
+  static let mostSubsets = 60_000
+  static let mostCuts = 1 << 16
+
+  let problem: CertifiedProblem
+  let effort: CertificateEffort
   /// Subsets that are still possible, `[L][n]` bit sets.
-  private(set) var subsets: [[UInt64]]
+  var subsets: [[UInt64]]
 
   /// All c-subsets within the cap.
-  init(_ problem: GroupingProblem, control: SearchControl) throws(CertificateError) {
+  init(_ problem: CertifiedProblem, effort: CertificateEffort) throws(CertificateError) {
     self.problem = problem
-    self.control = control
+    self.effort = effort
     let (experts, size) = (problem.experts, problem.groupSize)
-    var count = 1.0
-    for k in 0..<size { count *= Double(experts - k) / Double(k + 1) }
-    guard experts <= 64, count < 60_000 else {
-      throw CertificateError("path evidence over \(Int(count)) subsets a layer: out of range")
+    guard experts <= 64, problem.subsetCount <= Double(Self.mostSubsets) else {
+      throw CertificateError(
+        "path evidence over more than \(Self.mostSubsets) subsets a layer: "
+          + "beyond the checker's limit")
     }
     subsets = (0..<problem.layers).map { l in
       var list = [UInt64]()
@@ -74,8 +40,7 @@ struct CertificatePaths: Sendable {
         }
         guard experts - after >= left else { return }
         for e in after...(experts - left) {
-          choose(
-            set | 1 << UInt64(e), load + problem.loads[l * experts + e], left - 1, e + 1)
+          choose(set | 1 << UInt64(e), load + problem.loads[l * experts + e], left - 1, e + 1)
         }
       }
       choose(0, 0, size, 0)
@@ -83,7 +48,7 @@ struct CertificatePaths: Sendable {
     }
   }
 
-  private var isEmpty: Bool { subsets.contains(where: \.isEmpty) }
+  var isEmpty: Bool { subsets.contains(where: \.isEmpty) }
 
   /// Potentials of one price vector.
   struct Potentials {
@@ -93,54 +58,70 @@ struct CertificatePaths: Sendable {
     /// λ.
     var longest: Int
     /// B.
-    var bound: Int
+    var bound: Int128
+
+    /// λ - forward(S) - backward(S): what a path through S loses at least.
+    func penalty(_ l: Int, _ s: Int) -> Int { longest - forward[l][s] - backward[l][s] }
   }
 
-  /// B(prices) in units of 1/64.
-  func bound(_ prices: CertificatePrices) throws(CertificateError) -> Int {
+  /// B(prices) in units of 1/64; the least Int128 where a layer has no subset.
+  func bound(_ prices: CertificatePrices) throws(CertificateError) -> Int128 {
     try evaluate(prices, both: false).bound
   }
 
   /// Value of each subset of a layer: what it keeps inside minus its prices.
   func values(_ prices: CertificatePrices, _ l: Int) -> [Int] {
     let experts = problem.experts
-    let cuts = prices.cuts.filter { $0.layer == l }
+    let cuts = prices.cuts.filter { $0.layer == l && $0.price > 0 }
     return subsets[l].map { set in
-      var value = 64 * Certificate.together(problem, l, set)
+      var value = 64 * problem.together(l, set)
       var rest = set
       while rest != 0 {
         value -= prices.experts[l * experts + rest.trailingZeroBitCount]
         rest &= rest - 1
       }
-      for cut in cuts { value -= (set & cut.members).nonzeroBitCount / 2 * cut.price }
+      for cut in cuts { value -= cut.value(set) }
       return value
     }
   }
 
+  /// That the prices are prices, and small enough for exact sums.
   private func verify(_ prices: CertificatePrices) throws(CertificateError) {
-    let experts = problem.experts
+    let (experts, size) = (problem.experts, problem.groupSize)
     guard prices.experts.count == problem.layers * experts else {
       throw CertificateError(
         "\(prices.experts.count) prices, expected \(problem.layers * experts)")
     }
-    guard prices.experts.allSatisfy({ abs($0) < 1 << 44 }), prices.cuts.count < 1 << 16 else {
-      throw CertificateError("a price is out of range")
+    guard prices.cuts.count <= Self.mostCuts else {
+      throw CertificateError("\(prices.cuts.count) cuts, expected at most \(Self.mostCuts)")
+    }
+    var reach = 64 * Int128(problem.total)
+    for l in 0..<problem.layers {
+      let most = prices.experts[(l * experts)..<((l + 1) * experts)].map(\.magnitude).max() ?? 0
+      reach += Int128(size) * Int128(most)
     }
     for cut in prices.cuts {
-      guard (0..<problem.layers).contains(cut.layer), cut.price >= 0, cut.price < 1 << 44,
+      guard (0..<problem.layers).contains(cut.layer), cut.price >= 0,
         cut.members.nonzeroBitCount % 2 == 1, experts == 64 || cut.members >> UInt64(experts) == 0
       else { throw CertificateError("a malformed subset-row cut in layer \(cut.layer)") }
+      reach += Int128(cut.members.nonzeroBitCount / 2) * Int128(cut.price)
+    }
+    guard reach < 1 << 60 else {
+      throw CertificateError("counts and prices that add up to more than 2^60/64")
     }
   }
 
-  func evaluate(_ prices: CertificatePrices, both: Bool) throws(CertificateError) -> Potentials {
+  func evaluate(
+    _ prices: CertificatePrices, both: Bool
+  ) throws(CertificateError) -> Potentials {
     try verify(prices)
-    if isEmpty { return Potentials(forward: [], backward: [], longest: 0, bound: Int.min) }
+    try effort.proceed()
+    if isEmpty { return Potentials(forward: [], backward: [], longest: 0, bound: Int128.min) }
     let layers = problem.layers
     let value = (0..<layers).map { values(prices, $0) }
     var forward = [value[0]]
     for l in 0..<(layers - 1) {
-      let reached = longest(
+      let reached = try longest(
         boundary: l, from: subsets[l], start: forward[l], to: subsets[l + 1], transposed: false)
       forward.append(zip(reached, value[l + 1]).map { $0 + $1 })
     }
@@ -150,62 +131,47 @@ struct CertificatePaths: Sendable {
       for l in stride(from: layers - 2, through: 0, by: -1) {
         let start = zip(backward[0], value[l + 1]).map { $0 + $1 }
         backward.insert(
-          longest(
+          try longest(
             boundary: l, from: subsets[l + 1], start: start, to: subsets[l], transposed: true),
           at: 0)
       }
     }
     let most = forward[layers - 1].max()!
     let sum =
-      prices.experts.reduce(0, +)
-      + prices.cuts.reduce(0) { $0 + $1.members.nonzeroBitCount / 2 * $1.price }
+      prices.experts.reduce(into: Int128(0)) { $0 += Int128($1) }
+      + prices.cuts.reduce(into: Int128(0)) { $0 += Int128($1.constant) }
     return Potentials(
-      forward: forward, backward: backward, longest: most, bound: sum + problem.groups * most)
+      forward: forward, backward: backward, longest: most,
+      bound: sum + Int128(problem.groups) * Int128(most))
   }
 
   /// max over S of start(S) + 64·w(S, T) for each T.
+  ///
+  /// Lists are in lexicographic order, so neighbours often differ in their last member alone: the
+  /// sum over the others is taken once for a run of them.
   private func longest(
     boundary: Int, from: [UInt64], start: [Int], to: [UInt64], transposed: Bool
-  ) -> [Int] {
-    let (experts, size) = (problem.experts, problem.groupSize)
-    var members = [Int]()
-    for set in to {
-      var rest = set
-      while rest != 0 {
-        members.append(rest.trailingZeroBitCount)
-        rest &= rest - 1
-      }
-    }
-    let parts = min(control.threads * 4, max(1, from.count))
-    let (targets, targetCount) = (members, to.count)
-    let best = concurrentMap(parts, threads: control.threads) { part -> [Int] in
-      var best = [Int](repeating: Int.min, count: targetCount)
-      var sums = [Int](repeating: 0, count: experts)
+  ) throws(CertificateError) -> [Int] {
+    let runs = Runs(to)
+    let parts = min(effort.threads * 4, max(1, from.count))
+    let best = try effort.map(parts) { part -> [Int] in
+      var best = [Int](repeating: Int.min, count: to.count)
+      var sums = [Int](repeating: 0, count: problem.experts)
       best.withUnsafeMutableBufferPointer { best in
-        targets.withUnsafeBufferPointer { targets in
-          sums.withUnsafeMutableBufferPointer { sums in
-            for s in stride(from: part, to: from.count, by: parts) {
-              fillSums(boundary, from[s], transposed, sums)
-              var at = 0
-              for t in 0..<targetCount {
-                var weight = start[s]
-                for k in at..<(at + size) { weight += sums[targets[k]] }
-                at += size
-                if weight > best[t] { best[t] = weight }
-              }
-            }
-          }
+        for s in stride(from: part, to: from.count, by: parts) {
+          if effort.isOver { return }
+          fillSums(boundary, from[s], transposed, &sums)
+          sums.withUnsafeBufferPointer { runs.raise(best, from: start[s], by: $0) }
         }
       }
       return best
     }
+    try effort.proceed()
     return best.dropFirst().reduce(best[0]) { zip($0, $1).map { max($0, $1) } }
   }
 
   /// 64 · Σ_{i∈set} W[i, j] (or W[j, i]) for every j.
-  private func fillSums(
-    _ boundary: Int, _ set: UInt64, _ transposed: Bool, _ sums: UnsafeMutableBufferPointer<Int>
-  ) {
+  private func fillSums(_ boundary: Int, _ set: UInt64, _ transposed: Bool, _ sums: inout [Int]) {
     let experts = problem.experts
     let base = boundary * experts * experts
     for j in 0..<experts { sums[j] = 0 }
@@ -230,57 +196,46 @@ struct CertificatePaths: Sendable {
     }
     return 64 * sum
   }
+}
 
-  // MARK: Trees
+/// Subsets in order, grouped by all members but the largest.
+private struct Runs: Sendable {
+  /// Ends of the runs in the list.
+  private var ends = [Int]()
+  /// The members but the largest of each run, one run after the other, c - 1 each.
+  private var shared = [Int]()
+  /// The largest member of each subset.
+  private var last = [Int]()
 
-  /// Follows the tree to its leaves.
-  func check(_ tree: CertificateTree, incumbent: Int, depth: Int = 0) throws(CertificateError) {
-    guard depth < 10_000 else { throw CertificateError("a tree of more than 10000 levels") }
-    let target = 64 * (incumbent + 1)
-    switch tree {
-    case .bounded(let deletions, let prices):
-      let rest = try deleting(deletions, target: target)
-      if rest.isEmpty { return }
-      let bound = try rest.bound(prices)
-      guard bound < target else {
-        throw CertificateError(
-          "a leaf at depth \(depth) has a bound of \(bound)/64, not below \(target)/64")
+  init(_ sets: [UInt64]) {
+    var prefix: UInt64?
+    for set in sets {
+      let top = 63 - set.leadingZeroBitCount
+      let others = set & ~(1 << UInt64(top))
+      if others != prefix {
+        if prefix != nil { ends.append(last.count) }
+        prefix = others
+        for e in 0..<top where others >> UInt64(e) & 1 == 1 { shared.append(e) }
       }
-    case .exhausted(let deletions, let prices, let dolls):
-      let rest = try deleting(deletions, target: target)
-      if rest.isEmpty { return }
-      try rest.checkExhausted(prices, dolls: dolls, target: target)
-    case .branch(let deletions, let layer, let first, let second, let together, let apart):
-      guard (0..<problem.layers).contains(layer), (0..<problem.experts).contains(first),
-        (0..<problem.experts).contains(second), first != second
-      else { throw CertificateError("a branch at depth \(depth) names no pair of experts") }
-      let rest = try deleting(deletions, target: target)
-      let both: UInt64 = 1 << UInt64(first) | 1 << UInt64(second)
-      var one = rest
-      one.subsets[layer].removeAll { $0 & both != 0 && $0 & both != both }
-      var other = rest
-      other.subsets[layer].removeAll { $0 & both == both }
-      try one.check(together, incumbent: incumbent, depth: depth + 1)
-      try other.check(apart, incumbent: incumbent, depth: depth + 1)
+      last.append(top)
     }
+    ends.append(last.count)
   }
 
-  private func deleting(_ deletions: [CertificatePrices], target: Int)
-    throws(CertificateError) -> CertificatePaths
-  {
-    var paths = self
-    for prices in deletions where !paths.isEmpty {
-      let potentials = try paths.evaluate(prices, both: true)
-      let budget = potentials.bound - target
-      for l in 0..<problem.layers {
-        var kept = [UInt64]()
-        for (s, set) in paths.subsets[l].enumerated()
-        where potentials.longest - potentials.forward[l][s] - potentials.backward[l][s] <= budget {
-          kept.append(set)
-        }
-        paths.subsets[l] = kept
+  /// `best[T] = max(best[T], start + Σ_{j∈T} sums[j])`.
+  func raise(
+    _ best: UnsafeMutableBufferPointer<Int>, from start: Int, by sums: UnsafeBufferPointer<Int>
+  ) {
+    let each = ends.isEmpty ? 0 : shared.count / ends.count
+    var t = 0
+    for (run, end) in ends.enumerated() {
+      var base = start
+      for k in (run * each)..<((run + 1) * each) { base += sums[shared[k]] }
+      while t < end {
+        let value = base + sums[last[t]]
+        if value > best[t] { best[t] = value }
+        t += 1
       }
     }
-    return paths
   }
 }

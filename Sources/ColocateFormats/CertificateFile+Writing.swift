@@ -1,0 +1,109 @@
+import Colocate
+
+extension CertificateFile {
+  /// The document.
+  public func json(tool: String? = nil) -> JSONText {
+    let placement = certificate.placement
+    let topology = placement.topology
+    var members: [(key: String, value: JSONText)] = [
+      ("format", .string(Self.formatName)), ("version", .integer(Self.formatVersion)),
+      ("layers", .integer(placement.layers)), ("experts", .integer(placement.experts)),
+      ("nodes", .integer(topology.nodes)), ("gpus_per_node", .integer(topology.gpusPerNode)),
+      ("objective", PlanFile.json(certificate.objective)),
+      ("load_cap", CertificateReport.json(certificate.loadCap)),
+      ("caps", certificate.caps.map { JSONText($0) } ?? nil),
+      ("counts_sha256", .string(digest)),
+      ("assignment", JSONText(placement.assignment, width: placement.experts)),
+      (
+        "stages",
+        .array(
+          certificate.stages.map { stage in
+            .object([
+              ("name", .string(stage.level.name)), ("kept", .integer(stage.kept)),
+              ("kept_bound", .integer(stage.keptBound)), ("unit", .integer(stage.unit)),
+              ("evidence", Self.json(stage.evidence, layers: placement.layers)),
+            ])
+          })
+      ),
+    ]
+    if let tool { members.append(("tool", .string(tool))) }
+    return .object(members)
+  }
+
+  /// Writes the certificate, whole or not at all.
+  /// - Throws: `FormatError` where the file cannot be written.
+  public func write(to path: String, tool: String? = nil) throws {
+    try AtomicFile.write(json(tool: tool).text, to: path)
+  }
+
+  private typealias Members = [(key: String, value: JSONText)]
+
+  private static func json(_ evidence: Certificate.Evidence, layers: Int) -> JSONText {
+    var members: Members = [("kind", .string(evidence.name))]
+    switch evidence {
+    case .oneGroup: break
+    case .assignment(let rows, let columns):
+      let width = max(1, rows.count / (layers - 1))
+      members.append(("rows", JSONText(rows, width: width)))
+      members.append(("columns", JSONText(columns, width: width)))
+    case .chain(let values): members.append(("values", table(values)))
+    case .path(let prices): members += json(prices, layers: layers)
+    case .colocation(let multipliers): members += json(multipliers)
+    case .tree(let tree):
+      members.append(("nodes", .array(tree.nodes.map { json($0, layers: layers) })))
+    }
+    return .object(members)
+  }
+
+  private static func table(_ rows: [[Int]]) -> JSONText { .array(rows.map { JSONText($0) }) }
+
+  private static func json(_ prices: CertificatePrices, layers: Int) -> Members {
+    let cuts = prices.cuts.map { cut in
+      [cut.layer, cut.price] + (0..<64).filter { cut.members >> UInt64($0) & 1 == 1 }
+    }
+    return [
+      ("prices", JSONText(prices.experts, width: max(1, prices.experts.count / layers))),
+      ("cuts", table(cuts)),
+    ]
+  }
+
+  private static func json(_ node: CertificateTree.Node, layers: Int) -> JSONText {
+    let deletions = JSONText.array(node.deletions.map { .object(json($0, layers: layers)) })
+    var members: Members = [("deletions", deletions)]
+    switch node.kind {
+    case .bounded(let prices): members += [("leaf", "bounded")] + json(prices, layers: layers)
+    case .exhausted(let prices, let dolls):
+      members += [("leaf", "exhausted")] + json(prices, layers: layers)
+      members.append(("dolls", JSONText(dolls)))
+    case .branch(let layer, let first, let second, let together, let apart):
+      members.append(("branch", JSONText([layer, first, second])))
+      members.append(("children", JSONText([together, apart])))
+    }
+    return .object(members)
+  }
+
+  private static func json(_ multipliers: CertificateColocation) -> Members {
+    var cuts: [[[Int]]] = Array(repeating: [], count: 6)
+    for cut in multipliers.cuts {
+      let head = [cut.boundary, cut.multiplier]
+      switch cut.shape {
+      case .partition(let one, let two): cuts[0].append(head + [one.count] + one + two)
+      case .crowd(let vertices): cuts[1].append(head + vertices)
+      case .company(let i, let k, let half, let first, let second):
+        cuts[2].append(head + [i, k, half, first.count] + first + second)
+      case .load(let vertex, let half, let atMost):
+        cuts[3].append(head + [vertex, half, atMost ? 1 : 0])
+      case .loadPair(let i, let k, let half, let relation):
+        cuts[4].append(head + [i, k, half, relation.rawValue])
+      case .loadProduct(let first, let second, let atMost):
+        cuts[5].append(head + [first, second, atMost ? 1 : 0])
+      }
+    }
+    return [
+      ("fraction_bits", .integer(multipliers.fractionBits)), ("left", table(multipliers.left)),
+      ("between", table(multipliers.between)), ("right", table(multipliers.right)),
+      ("partition", table(cuts[0])), ("crowd", table(cuts[1])), ("company", table(cuts[2])),
+      ("load", table(cuts[3])), ("load_pair", table(cuts[4])), ("load_product", table(cuts[5])),
+    ]
+  }
+}

@@ -1,0 +1,183 @@
+import Colocate
+
+/// What a check found to be true: everything that the proof is about, so that nobody takes it for
+/// the proof of something else.
+public struct CertificateReport: Hashable, Sendable {
+  /// What was found to be true of one stage, in crossings.
+  public struct Stage: Hashable, Sendable {
+    /// "gpus", "nodes" or "node k".
+    public let name: String
+    /// The kind of evidence.
+    public let evidence: String
+    /// Crossings of the placement, and what no placement can be below.
+    public let crossings: Int
+    public let bound: Int
+    public let total: Int
+    public var isOptimal: Bool { crossings == bound }
+  }
+
+  /// L and E.
+  public let layers: Int
+  public let experts: Int
+  public let topology: Topology
+  public let objective: Objective
+  public let loadCap: LoadCap?
+  /// The most tokens of a GPU in each layer, `[L]`; nil without a cap.
+  public let caps: [Int]?
+  /// In how many layers a relaxed cap is above its ratio.
+  public let relaxedLayers: Int
+  public let hasCoactivation: Bool
+  /// SHA-256 of the counts.
+  public let countsDigest: String
+  /// The objective of the placement.
+  public let value: Int
+  /// What no placement's objective is below; nil for staged, whose stages are bounded one by one.
+  public let bound: Int?
+  public let stages: [Stage]
+
+  init(
+    _ certificate: Certificate, counts: TransitionCounts, digest: String,
+    findings: [Certificate.Finding]
+  ) {
+    layers = counts.layers
+    experts = counts.experts
+    topology = certificate.placement.topology
+    objective = certificate.objective
+    let (gpus, cap) = (topology.gpus, certificate.loadCap)
+    loadCap = cap
+    let ratio = cap.map { cap in
+      (0..<counts.layers).map {
+        Certificate.tokens(cap, of: counts.load(layer: $0), gpus: gpus)
+      }
+    }
+    caps = cap == nil ? nil : certificate.caps ?? ratio
+    relaxedLayers = zip(caps ?? [], ratio ?? []).count { $0 > $1 }
+    hasCoactivation = !counts.coactivation.isEmpty
+    countsDigest = digest
+    stages = findings.map {
+      Stage(
+        name: $0.level.name, evidence: $0.evidence, crossings: $0.crossings, bound: $0.bound,
+        total: $0.total)
+    }
+    func crossings(_ level: Certificate.Level) -> Int {
+      guard
+        let (problem, labels) = try? CertifiedProblem.level(
+          level, counts: counts, placement: certificate.placement, caps: nil)
+      else { return 0 }
+      return problem.total - problem.kept(labels)
+    }
+    func bound(_ level: Certificate.Level) -> Int {
+      findings.first { $0.level == level }?.bound ?? 0
+    }
+    let (flat, flatBound) = (crossings(.gpus), bound(.gpus))
+    switch objective {
+    case .flat: (value, self.bound) = (flat, flatBound)
+    case .staged: (value, self.bound) = (flat, nil)
+    case .joint(let inter, let intra):
+      // intra·(crossings of GPUs) + (inter - intra)·(crossings of nodes), each bounded by itself.
+      // With one GPU a node the two are the same.
+      let isSame = topology.gpusPerNode == 1
+      let nodes = isSame ? flat : crossings(.nodes)
+      let nodesBound = isSame ? max(flatBound, bound(.nodes)) : bound(.nodes)
+      let (gpusBound, more) = (isSame ? nodesBound : flatBound, inter - intra)
+      value = Self.clamped(intra, flat, more, nodes)
+      self.bound = Self.clamped(intra, gpusBound, more, nodesBound)
+    }
+  }
+
+  /// a·x + b·y, or the largest integer where that is too large.
+  private static func clamped(_ a: Int, _ x: Int, _ b: Int, _ y: Int) -> Int {
+    Int(clamping: Int128(a) * Int128(x) + Int128(b) * Int128(y))
+  }
+
+  /// A load cap as plans and certificates have it.
+  static func json(_ cap: LoadCap?) -> JSONText {
+    guard let cap else { return nil }
+    return .object([
+      ("numerator", .integer(cap.numerator)), ("denominator", .integer(cap.denominator)),
+      ("relaxed_to_feasible", .bool(cap.relaxedToFeasible)),
+    ])
+  }
+
+  /// For people, in lines of at most 80 columns.
+  /// - Parameter counting: how the counts were made, e.g. "all pairs of a token's experts".
+  public func text(counting: String) -> String {
+    var lines = [
+      ("model", "\(layers) layers × \(experts) experts"),
+      (
+        "counts",
+        counting + (hasCoactivation ? ", with co-activation" : ", without co-activation")
+      ),
+      ("sha-256", countsDigest),
+      (
+        "machines",
+        "\(topology.gpus) GPU\(topology.gpus == 1 ? "" : "s") on \(topology.nodes) "
+          + "node\(topology.nodes == 1 ? "" : "s")"
+      ),
+      ("load cap", capText),
+      ("objective", objectiveText),
+    ]
+    for stage in stages {
+      lines.append((stage.name, "crossings \(stage.crossings) of \(stage.total)"))
+      lines.append(("", Self.verdict(stage.crossings, stage.bound) + " (\(stage.evidence))"))
+    }
+    if let bound {
+      lines.append(("value", "\(value), " + Self.verdict(value, bound)))
+    } else {
+      lines.append(("value", "\(value) crossings; each stage is proved by itself"))
+    }
+    return lines.map { name, text in
+      name + String(repeating: " ", count: max(1, 11 - name.count)) + text + "\n"
+    }.joined()
+  }
+
+  private var capText: String {
+    guard let loadCap, let caps else { return "none" }
+    let (least, most) = (caps.min() ?? 0, caps.max() ?? 0)
+    return "\(loadCap.numerator)/\(loadCap.denominator) of a GPU's even share, "
+      + (least == most ? "\(least)" : "\(least) to \(most)") + " tokens"
+      + (relaxedLayers > 0 ? ", relaxed in \(relaxedLayers) of \(layers) layers" : "")
+  }
+
+  private var objectiveText: String {
+    switch objective {
+    case .flat: "flat"
+    case .staged: "staged: between nodes, then inside each"
+    case .joint(let inter, let intra): "joint: \(inter) between nodes, \(intra) inside"
+    }
+  }
+
+  /// "proved optimal", or the bound and the gap in ten-thousandths of a percent, rounded up.
+  private static func verdict(_ value: Int, _ bound: Int) -> String {
+    if value == bound { return "proved optimal" }
+    let (share, rest) = (Int128(value - bound) * 1_000_000).quotientAndRemainder(
+      dividingBy: Int128(value))
+    let parts = Int(share) + (rest > 0 ? 1 : 0)
+    let fraction = String(parts % 10_000 + 10_000).dropFirst()
+    return "bound \(bound), gap \(parts / 10_000).\(fraction) %"
+  }
+
+  /// For programs.
+  public func json(counting: String) -> JSONText {
+    .object([
+      ("layers", .integer(layers)), ("experts", .integer(experts)),
+      ("gpus", .integer(topology.gpus)), ("nodes", .integer(topology.nodes)),
+      ("load_cap", Self.json(loadCap)), ("caps", caps.map { JSONText($0) } ?? nil),
+      ("objective", PlanFile.json(objective)), ("counting", .string(counting)),
+      ("coactivation", .bool(hasCoactivation)), ("counts_sha256", .string(countsDigest)),
+      ("value", .integer(value)), ("bound", bound.map { .integer($0) } ?? nil),
+      ("optimal", .bool(stages.allSatisfy(\.isOptimal))),
+      (
+        "stages",
+        .array(
+          stages.map {
+            .object([
+              ("stage", .string($0.name)), ("evidence", .string($0.evidence)),
+              ("crossings", .integer($0.crossings)), ("bound", .integer($0.bound)),
+              ("total", .integer($0.total)), ("optimal", .bool($0.isOptimal)),
+            ])
+          })
+      ),
+    ])
+  }
+}
