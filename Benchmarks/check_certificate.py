@@ -40,7 +40,7 @@ def main():
     except (TooLarge, MemoryError) as error:
         print(f"too large for this checker: {str(error) or 'out of memory'}", file=sys.stderr)
         return 3
-    except (Refused, OSError, ValueError) as error:
+    except (Refused, OSError, EOFError, ValueError) as error:
         print(f"refused: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0

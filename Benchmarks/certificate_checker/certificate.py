@@ -10,9 +10,9 @@ from .report import Report
 KEYS = ("format", "version", "layers", "experts", "nodes", "gpus_per_node", "objective", "counts_sha256", "assignment", "stages")
 
 
-def proved(p, evidence, kept, unit):
-    """What no placement of `p` exceeds, by the evidence, which is about counts divided by `unit`."""
-    small_problem = p.divided(unit) if unit != 1 else p
+def proved(p, evidence, kept, unit, load_unit):
+    """What no placement of `p` exceeds, by the evidence, which is about divided counts and loads."""
+    small_problem = p.divided(unit, load_unit) if (unit, load_unit) != (1, 1) else p
     need(type(evidence) is dict, "evidence: expected an object")
     kind = text(evidence.get("kind"), "kind")
     if kind == "one-group":
@@ -58,14 +58,17 @@ def read_caps(certificate, counts, gpus, assigned):
     members(cap, "load_cap", ("numerator", "denominator", "relaxed_to_feasible"))
     above, below = (integer(cap[key], key) for key in ("numerator", "denominator"))
     relaxed = boolean(cap["relaxed_to_feasible"], "relaxed_to_feasible")
-    need(0 < below <= 10**9 and below <= above and above // 1000 <= below, "a load cap out of range")
-    allowed = [counts.tokens(l) * above // (below * gpus) for l in range(counts.layers)]
+    need(0 < below <= 10**15 and below <= above and above // 1000 <= below, "a load cap out of range")
+    tokens = [counts.tokens(l) for l in range(counts.layers)]
+    allowed = [min(t, t * above // (below * gpus)) for t in tokens]
     if caps is None:
         need(not relaxed, "key 'caps' is missing, which a relaxed load cap needs")
         caps = allowed
     integers(caps, "caps", counts.layers)
     for l in range(counts.layers):
-        need(caps[l] == allowed[l] or (relaxed and caps[l] > allowed[l]), f"a cap of {caps[l]} tokens in layer {l}, expected {allowed[l]}")
+        # More than all tokens is no cap, and may be written as any number.
+        stated = min(caps[l], tokens[l])
+        need(stated == allowed[l] or (relaxed and stated > allowed[l]), f"a cap of {caps[l]} tokens in layer {l}, expected {allowed[l]}")
         for gpu in range(gpus):
             load = int(counts.loads[l][assigned[l] == gpu].sum())
             need(load <= caps[l], f"the placement gives a GPU {load} tokens of layer {l}, expected at most {caps[l]}")
@@ -74,6 +77,10 @@ def read_caps(certificate, counts, gpus, assigned):
 
 def level(name, counts, assigned, nodes, per_node, caps):
     """The problem of a stage and the placement's labels for it."""
+    if caps is not None:
+        # Loads are multiples of their divisor, so caps between two multiples are the lower one.
+        load_unit = max(1, int(np.gcd.reduce(counts.loads.ravel())))
+        caps = [cap // load_unit * load_unit for cap in caps]
     if name == "gpus":
         return Problem(counts.w, counts.v, counts.loads, nodes * per_node, caps), assigned
     if name == "nodes":
@@ -118,17 +125,17 @@ def check(certificate, counts):
     report = Report(counts, digest, nodes, per_node, read_objective(certificate["objective"]), cap, caps, relaxed)
     need(array(certificate["stages"], "stages"), "no stage")
     for stage in certificate["stages"]:
-        members(stage, "stage", ("name", "kept", "kept_bound", "evidence"), ("unit",))
+        members(stage, "stage", ("name", "kept", "kept_bound", "evidence"), ("unit", "load_unit"))
         name = text(stage["name"], "name")
         need(name not in [entry[0] for entry in report.stages], f"stage '{name}' occurs twice")
         p, labels = level(name, counts, assigned, nodes, per_node, caps)
         kept, claimed = integer(stage["kept"], "kept"), integer(stage["kept_bound"], "kept_bound")
-        unit = 1 if stage.get("unit") is None else integer(stage["unit"], "unit")
-        need(unit >= 1, "a unit below 1")
+        units = [1 if stage.get(key) is None else integer(stage[key], key) for key in ("unit", "load_unit")]
+        need(min(units) >= 1, "a unit below 1")
         found = p.kept(labels)
         need(kept == found, f"{name}: keeps {found}, {kept} claimed")
         need(claimed <= p.total, f"{name}: a bound of {claimed} on a total of {p.total}")
-        most = proved(p, stage["evidence"], kept, unit)
+        most = proved(p, stage["evidence"], kept, *units)
         # A weaker claim is a true one.
         need(claimed >= most, f"{name}: at most {claimed} claimed, {most} proved")
         report.add(name, stage["evidence"]["kind"], p.total - kept, p.total - claimed, p.total)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .counts import exact_sum
+from .counts import MOST, exact_sum
 from .reading import need
 
 
@@ -32,11 +32,14 @@ class Problem:
             kept += exact_sum(self.v * (labels[:, :, None] == labels[:, None, :])) // 2
         return kept
 
-    def divided(self, unit):
-        """The problem with all counts divided by `unit`."""
+    def divided(self, unit, load_unit):
+        """The problem with all counts divided by `unit` and all loads by `load_unit`."""
         need(unit >= 1 and self.step % unit == 0, f"counts in units of {unit}, which does not divide all of them")
+        need(1 <= load_unit <= MOST, f"loads in units of {load_unit}")
+        need((self.loads % load_unit == 0).all(), f"loads in units of {load_unit}, which does not divide all of them")
         v = None if self.v is None else self.v // unit
-        return Problem(self.w // unit, v, self.loads, self.groups, self.caps)
+        caps = None if self.caps is None else [cap // load_unit for cap in self.caps]
+        return Problem(self.w // unit, v, self.loads // load_unit, self.groups, caps)
 
     def subsets(self):
         """E over c."""

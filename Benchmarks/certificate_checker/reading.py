@@ -13,7 +13,7 @@ class TooLarge(Exception):
 
 
 # The largest file, and the largest number of digits of an integer that can fit into 64 bits.
-MOST_BYTES = 1 << 28
+MOST_BYTES = 1 << 27
 MOST_DIGITS = 20
 
 
@@ -53,7 +53,7 @@ def parse(text):
 
 def read_json(path):
     need(os.path.isfile(path), f"{path}: no such file")
-    need(os.path.getsize(path) <= MOST_BYTES, "expected a certificate of at most 256 MiB")
+    need(os.path.getsize(path) <= MOST_BYTES, "expected a certificate of at most 128 MiB")
     with open(path, "rb") as file:
         return parse(file.read())
 

@@ -1,8 +1,8 @@
 import Colocate
 
 extension CertificateFile {
-  /// The largest file that is read: 256 MiB.
-  static let mostBytes = 1 << 28
+  /// The largest file that is read: 128 MiB.
+  static let mostBytes = 1 << 27
 
   /// Reads a certificate. Nothing in it is believed before `check`.
   /// - Throws: `FormatError` with the place of what is wrong.
@@ -10,7 +10,7 @@ extension CertificateFile {
     let file = try MappedFile(path)
     guard file.bytes.count <= mostBytes else {
       throw FormatError(
-        path, "\(file.bytes.count) bytes, expected a certificate of at most 256 MiB")
+        path, "\(file.bytes.count) bytes, expected a certificate of at most 128 MiB")
     }
     do throws(JSONProblem) {
       return try parse(try JSONReader.read(file.bytes))
@@ -39,7 +39,7 @@ extension CertificateFile {
     let (cap, caps) = try loadCap(document)
     var stages = [Certificate.Stage]()
     for node in try document.member("stages").elements() {
-      try node.checkKeys(["name", "kept", "kept_bound", "unit", "evidence"])
+      try node.checkKeys(["name", "kept", "kept_bound", "unit", "load_unit", "evidence"])
       let name = try node.member("name").string()
       guard let level = Certificate.Level(name: name) else {
         throw JSONProblem(
@@ -50,6 +50,7 @@ extension CertificateFile {
           level: level, kept: try node.member("kept").integer(),
           keptBound: try node.member("kept_bound").integer(),
           unit: try node.optional("unit")?.integer() ?? 1,
+          loadUnit: try node.optional("load_unit")?.integer() ?? 1,
           evidence: try CertificateEvidenceReader.read(node.member("evidence"))))
     }
     return CertificateFile(

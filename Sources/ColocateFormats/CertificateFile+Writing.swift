@@ -21,6 +21,7 @@ extension CertificateFile {
             .object([
               ("name", .string(stage.level.name)), ("kept", .integer(stage.kept)),
               ("kept_bound", .integer(stage.keptBound)), ("unit", .integer(stage.unit)),
+              ("load_unit", .integer(stage.loadUnit)),
               ("evidence", Self.json(stage.evidence, layers: placement.layers)),
             ])
           })

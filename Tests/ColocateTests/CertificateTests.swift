@@ -271,6 +271,8 @@ import Testing
     #expect(refused { $0.stages[0].level = .node(9) })
     #expect(refused { $0.stages[0].unit = 0 })
     #expect(refused { $0.stages[0].unit = 7919 })
+    #expect(refused { $0.stages[0].loadUnit = 0 })
+    #expect(refused { $0.stages[0].loadUnit = 7919 })
     #expect(refused { $0.caps = problem.caps == nil ? [1, 1, 1] : nil })
     #expect(refused { $0.stages = [] })
     #expect(refused { $0.stages.append($0.stages[0]) })

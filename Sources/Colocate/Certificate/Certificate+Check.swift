@@ -76,7 +76,7 @@ extension Certificate {
     _ stage: Stage, problem: CertifiedProblem, kept: Int, effort: CertificateEffort
   ) throws(CertificateError) -> Int {
     let unit = stage.unit
-    let small = try problem.divided(by: unit)
+    let small = try problem.divided(by: unit, loads: stage.loadUnit)
     let proved: Int
     switch stage.evidence {
     case .oneGroup:
@@ -128,7 +128,9 @@ extension Certificate {
       }
       let (most, tokens) = (load.max() ?? 0, load.reduce(0, +))
       let allowed = Self.tokens(cap, of: tokens, gpus: gpus)
-      guard caps[l] == allowed || (cap.relaxedToFeasible && caps[l] > allowed) else {
+      // More than all tokens is no cap, and may be written as any number.
+      let stated = min(caps[l], tokens)
+      guard stated == allowed || (cap.relaxedToFeasible && stated > allowed) else {
         throw CertificateError("a cap of \(caps[l]) tokens in layer \(l), expected \(allowed)")
       }
       guard most <= caps[l] else {
@@ -138,10 +140,10 @@ extension Certificate {
     }
   }
 
-  /// ⌊ratio · tokens / P⌋.
+  /// ⌊ratio · tokens / P⌋, and no more than `tokens`.
   package static func tokens(_ cap: LoadCap, of tokens: Int, gpus: Int) -> Int {
     // Below 2^56 · 2^63, and the divisor below 2^63 · 2^63.
     let share = Int128(tokens) * Int128(cap.numerator) / (Int128(cap.denominator) * Int128(gpus))
-    return Int(clamping: share)
+    return Int(min(share, Int128(tokens)))
   }
 }

@@ -82,15 +82,19 @@ package struct Certificate: Sendable {
     package var keptBound: Int
     /// The evidence is about the counts divided by this, which must divide every one of them.
     package var unit: Int
+    /// The same for the loads; caps are divided too and rounded down, since loads are multiples.
+    package var loadUnit: Int
     package var evidence: Evidence
 
     package init(
-      level: Level = .gpus, kept: Int, keptBound: Int, unit: Int = 1, evidence: Evidence
+      level: Level = .gpus, kept: Int, keptBound: Int, unit: Int = 1, loadUnit: Int = 1,
+      evidence: Evidence
     ) {
       self.level = level
       self.kept = kept
       self.keptBound = keptBound
       self.unit = unit
+      self.loadUnit = loadUnit
       self.evidence = evidence
     }
   }

@@ -19,12 +19,13 @@ extension Certificate {
       guard
         let (problem, labels) = try? CertifiedProblem.level(
           level, counts: instance.counts, placement: placement, caps: instance.capPerLayer),
-        let (proof, unit) = Self.proof(of: problem, in: outcome.proofs),
+        let (proof, unit, loadUnit) = Self.proof(of: problem, in: outcome.proofs),
         let evidence = Self.evidence(proof)
       else { continue }
       let kept = problem.kept(labels)
       var stage = Stage(
-        level: level, kept: kept, keptBound: problem.total, unit: unit, evidence: evidence)
+        level: level, kept: kept, keptBound: problem.total, unit: unit, loadUnit: loadUnit,
+        evidence: evidence)
       guard let bound = stage.claim(problem, kept: kept, effort: effort) else { continue }
       stage.keptBound = bound
       stages.append(stage)
@@ -35,15 +36,22 @@ extension Certificate {
       caps: instance.capPerLayer, stages: stages)
   }
 
-  /// The proof whose problem is `problem`, or `problem` with its counts divided by a number.
+  /// The proof whose problem is `problem`, or `problem` with its counts and loads divided.
   private static func proof(
     of problem: CertifiedProblem, in proofs: [StageProof]
-  ) -> (StageProof, unit: Int)? {
+  ) -> (StageProof, unit: Int, loadUnit: Int)? {
+    func ratio(_ whole: Int, _ part: Int) -> Int {
+      part > 0 && whole % part == 0 ? whole / part : 1
+    }
+    let loads = problem.loads.reduce(0, +)
     for proof in proofs {
-      let total = proof.problem.total
-      let unit = total > 0 && problem.total % total == 0 ? problem.total / total : 1
-      if let divided = try? problem.divided(by: unit), divided.isSame(as: proof.problem) {
-        return (proof, unit)
+      let unit = ratio(problem.total, proof.problem.total)
+      // Without caps loads play no part.
+      let loadUnit = problem.caps == nil ? 1 : ratio(loads, proof.problem.loads.reduce(0, +))
+      if let divided = try? problem.divided(by: unit, loads: loadUnit),
+        divided.isSame(as: proof.problem)
+      {
+        return (proof, unit, loadUnit)
       }
     }
     return nil
@@ -144,7 +152,7 @@ extension Certificate.Stage {
       guard problem.groups <= CertificatePaths.mostGroups || !tree.isLayered else { return nil }
       return kept
     case .colocation(let multipliers):
-      guard let small = try? problem.divided(by: unit),
+      guard let small = try? problem.divided(by: unit, loads: loadUnit),
         let bound = try? multipliers.bound(of: small, effort: effort)
       else { return nil }
       let inCounts = Int(clamping: bound.roomyFloor).multipliedReportingOverflow(by: unit)

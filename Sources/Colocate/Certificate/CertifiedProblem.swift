@@ -59,6 +59,9 @@ package struct CertifiedProblem: Sendable {
   ) throws(CertificateError) -> (problem: CertifiedProblem, labels: [Int]) {
     let topology = placement.topology
     let (layers, experts, gpus) = (counts.layers, counts.experts, topology.gpusPerNode)
+    // Loads are multiples of their divisor, so caps between two multiples are the lower one.
+    let loadUnit = max(1, counts.loads.reduce(0, Self.divisor))
+    let caps = caps.map { $0.map { $0 / loadUnit * loadUnit } }
     switch level {
     case .gpus:
       let problem = try CertifiedProblem(
@@ -109,15 +112,19 @@ package struct CertifiedProblem: Sendable {
     return (problem, labels)
   }
 
-  /// The problem with all counts divided by `unit`.
-  func divided(by unit: Int) throws(CertificateError) -> CertifiedProblem {
-    if unit == 1 { return self }
-    guard unit > 1, step % unit == 0 else {
+  /// The problem with all counts divided by `unit` and all loads by `loadUnit`.
+  func divided(by unit: Int, loads loadUnit: Int) throws(CertificateError) -> CertifiedProblem {
+    if unit == 1, loadUnit == 1 { return self }
+    guard unit >= 1, step % unit == 0 else {
       throw CertificateError("counts in units of \(unit), which does not divide all of them")
+    }
+    guard loadUnit >= 1, loads.allSatisfy({ $0 % loadUnit == 0 }) else {
+      throw CertificateError("loads in units of \(loadUnit), which does not divide all of them")
     }
     return try CertifiedProblem(
       layers: layers, experts: experts, groups: groups, weights: weights.map { $0 / unit },
-      coactivation: coactivation.map { $0 / unit }, loads: loads, caps: caps)
+      coactivation: coactivation.map { $0 / unit }, loads: loads.map { $0 / loadUnit },
+      caps: caps.map { $0.map { $0 / loadUnit } })
   }
 
   /// What labels keep.
