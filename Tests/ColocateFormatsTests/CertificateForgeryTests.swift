@@ -19,13 +19,17 @@ import Testing
       weights = weights.map { $0 == 0 ? 0 : $0 * scale + random.next(below: noise) }
       together = together.map { $0 * scale }
     }
-    let counts = try TransitionCounts(
-      layers: problem.layers, experts: problem.experts, weights: weights, coactivation: together)
+    // More than counts may add up to is no instance.
+    guard
+      let counts = try? TransitionCounts(
+        layers: problem.layers, experts: problem.experts, weights: weights, coactivation: together)
+    else { return nil }
     let nodes = problem.groups % 2 == 0 && problem.groups > 2 ? 1 + random.next(below: 2) : 1
     let objective: Objective =
       nodes == 1
       ? .flat : [.flat, .staged, .joint(interNode: 5, intraNode: 2)][random.next(below: 3)]
-    let cap = random.next(below: 2) == 0 ? nil : try LoadCap(1.25, relaxedToFeasible: true)
+    let isCapped = bits == 0 && random.next(below: 2) == 0
+    let cap = isCapped ? try LoadCap(1.25, relaxedToFeasible: true) : nil
     return try? Instance(
       counts: counts, topology: Topology(gpus: problem.groups, nodes: nodes),
       objective: objective, loadCap: cap)

@@ -172,11 +172,15 @@ extension CertifiedProblem {
       caps: problem.caps)
   }
 
-  /// The same weights, caps and groups, and the same loads where there are caps.
+  /// The same weights and groups, and where there are caps the same loads and caps, which are alike
+  /// where they round down to the same multiple of the loads' divisor.
   fileprivate func isSame(as other: GroupingProblem) -> Bool {
-    layers == other.layers && experts == other.experts && groups == other.groups
-      && weights == other.weights && coactivation == other.coactivation
-      && caps == other.caps && (caps == nil || loads == other.loads)
+    guard layers == other.layers, experts == other.experts, groups == other.groups,
+      weights == other.weights, coactivation == other.coactivation
+    else { return false }
+    guard let caps, let others = other.caps else { return self.caps == nil && other.caps == nil }
+    let unit = max(1, loads.reduce(0, Self.divisor))
+    return loads == other.loads && caps.map { $0 / unit } == others.map { $0 / unit }
   }
 }
 

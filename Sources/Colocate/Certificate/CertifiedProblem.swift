@@ -47,7 +47,7 @@ package struct CertifiedProblem: Sendable {
   }
 
   /// Euclid's; `divisor(0, b)` is b.
-  private static func divisor(_ a: Int, _ b: Int) -> Int {
+  static func divisor(_ a: Int, _ b: Int) -> Int {
     var (a, b) = (a, b)
     while b != 0 { (a, b) = (b, a % b) }
     return a
