@@ -32,7 +32,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "Benchmarks"))
 import certificate_checker as checker  # noqa: E402
 
-OFF = ["--set", "chain=off", "--set", "assignment=off"]
+OFF = ["--set", "chain=off", "--set", "assignment=off", "--set", "local-search=off"]
 WAYS = {
     "as solved": [],
     "paths": [*OFF, "--set", "co-location=off"],

@@ -28,8 +28,7 @@ import Testing
     let objective: Objective =
       nodes == 1
       ? .flat : [.flat, .staged, .joint(interNode: 5, intraNode: 2)][random.next(below: 3)]
-    let isCapped = bits == 0 && random.next(below: 2) == 0
-    let cap = isCapped ? try LoadCap(1.25, relaxedToFeasible: true) : nil
+    let cap = random.next(below: 2) == 0 ? nil : try LoadCap(1.25, relaxedToFeasible: true)
     return try? Instance(
       counts: counts, topology: Topology(gpus: problem.groups, nodes: nodes),
       objective: objective, loadCap: cap)

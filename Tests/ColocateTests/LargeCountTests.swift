@@ -58,9 +58,9 @@ import Testing
       proved += 1
       #expect(result.keptBound == kept, "seed \(seed)")
       let stage = Certificate.Stage(
-        name: "gpus", kept: kept, keptBound: kept, evidence: .tree(CertificateTree(proof)))
-      let bound = try? Certificate.bound(
-        stage, problem: problem, kept: kept, control: SearchControl())
+        kept: kept, keptBound: kept, evidence: .tree(CertificateTree(proof)))
+      let bound = try? Certificate.proved(
+        stage, problem: CertifiedProblem(problem), kept: kept, effort: CertificateEffort())
       #expect(bound == kept, "seed \(seed)")
     }
     #expect(bits > 45 || proved >= 1, "\(proved)")
@@ -248,14 +248,14 @@ import Testing
       #expect(try counts.crossings(of: placement) == outcome.crossings)
       let certificate = try #require(
         Certificate(of: outcome, instance: instance, control: SearchControl()))
-      let findings = try certificate.check(counts: counts, control: SearchControl())
+      let findings = try certificate.check(counts: counts, effort: CertificateEffort())
       #expect(findings[0].crossings == outcome.value && findings[0].bound <= outcome.bound)
       #expect(findings[0].isOptimal || outcome.status != .optimal)
       // One better than proved is refused in any unit.
       var forged = certificate
       forged.stages[0].keptBound -= 1
       #expect(throws: CertificateError.self) {
-        try forged.check(counts: counts, control: SearchControl())
+        try forged.check(counts: counts, effort: CertificateEffort())
       }
       answers.append((unit, outcome))
     }
