@@ -126,8 +126,8 @@ import Testing
 
   /// The whole solver, flat, staged and joint, with joint weights up to what the counts allow.
   @Test(arguments: bits) func solver(bits: Int) throws {
-    var options = SolverOptions()
     for seed in 0..<12 {
+      var options = SolverOptions()
       let random = RandomProblem(seed: UInt64(seed) + 700_000, experts: [4], maxLayers: 3)
       guard random.problem.groups == 4, random.problem.total > 0 else { continue }
       let problem = random.enlarged(toBits: bits)

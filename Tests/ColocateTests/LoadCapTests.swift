@@ -176,7 +176,7 @@ import Testing
     #expect(try LoadCap(1.0000000000000002).numerator >= 1)
     // No cap at all, and the largest numbers there are.
     let loose = try LoadCap(1000)
-    #expect(loose.tokens(of: 1 << 55, groups: 1) == 1 << 55)
+    #expect(loose.tokens(of: 1 << 55, groups: 1) == Int.max)
     #expect(try LoadCap(decimal: "1.5").tokens(of: 1 << 55, groups: 2) == 3 << 53)
   }
 }

@@ -78,9 +78,8 @@ public struct LoadCap: Hashable, Sendable {
       ? written : "\(numerator)/\(denominator)"
   }
 
-  /// `⌊ratio · tokens / groups⌋`: the cap in tokens; never more than `tokens`, which is no cap.
+  /// `⌊ratio · tokens / groups⌋`: the cap in tokens, `Int.max` where it is beyond that.
   public func tokens(of tokens: Int, groups: Int) -> Int {
-    let share = Int128(tokens) * Int128(numerator) / (Int128(denominator) * Int128(groups))
-    return Int(min(share, Int128(tokens)))
+    Int(clamping: Int128(tokens) * Int128(numerator) / (Int128(denominator) * Int128(groups)))
   }
 }
