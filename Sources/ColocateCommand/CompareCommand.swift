@@ -87,12 +87,17 @@ struct CompareCommand: ParsableCommand {
     }
     let flat = try instance(.flat)
     let interrupt = Interrupt()
+    let options = solver.options(defaultTime: 10)
     var rows = [Row]()
     for baseline in Baseline.allCases where !interrupt.isRequested {
       let start = DispatchTime.now().uptimeNanoseconds
       var row = Row(method: baseline.description, seconds: 0)
       do throws(Baseline.NotApplicable) {
-        row.placement = try baseline.placement(for: flat)
+        row.placement = try baseline.placement(
+          for: flat,
+          control: SearchControl(
+            timeLimit: options.timeLimit, threads: options.threads,
+            cancelledWhen: { interrupt.isRequested }))
       } catch {
         row.reason = error.description
       }
@@ -102,7 +107,7 @@ struct CompareCommand: ParsableCommand {
     let log = printing.progressLog()
     for name in names where !interrupt.isRequested {
       let objective = joint.objective(name)
-      let outcome = try Solver(solver.options(defaultTime: 10)).solve(try instance(objective)) {
+      let outcome = try Solver(options).solve(try instance(objective)) {
         progress in
         log?.show(progress)
         return interrupt.isRequested ? .stop : .proceed
@@ -152,13 +157,13 @@ struct CompareCommand: ParsableCommand {
       cells.append(Show.ratio(try counts.loadImbalance(of: placement)))
       if let unseen { cells.append(Show.ratio(try unseen.counts.loadImbalance(of: placement))) }
       cells.append(Show.seconds(row.seconds))
-      if let outcome = row.outcome, outcome.bound > 0 || outcome.status == .optimal {
+      if let outcome = row.outcome, let bound = outcome.bound, let gap = outcome.gap {
         if case .joint = row.objective {
-          cells.append("\(outcome.bound)")
+          cells.append("\(bound)")
         } else {
-          cells.append(Show.percent(Double(outcome.bound) / Double(max(crossings.total, 1))))
+          cells.append(Show.percent(Double(bound) / Double(max(crossings.total, 1))))
         }
-        cells.append(outcome.status == .optimal ? "optimal" : Show.percent(outcome.gap))
+        cells.append(outcome.status == .optimal ? "optimal" : Show.percent(gap))
       } else {
         cells += ["-", "-"]
       }
@@ -174,7 +179,7 @@ struct CompareCommand: ParsableCommand {
       if let reason = row.reason { text += "\(reason)\n" }
       for stage in row.outcome?.stages ?? [] where (row.outcome?.stages.count ?? 0) > 1 {
         text +=
-          "\(row.method), \(stage.name): \(stage.value) crossings, bound \(stage.bound) (\(stage.boundMethod)), \(stage.status.rawValue), gap \(Show.percent(stage.gap))\n"
+          "\(row.method), \(stage.name): \(Show.stage(stage)), \(stage.status.rawValue)\n"
       }
     }
     return text
@@ -202,8 +207,8 @@ struct CompareCommand: ParsableCommand {
         members.append(("status", .string(outcome.status.rawValue)))
         members.append(("stop_reason", .string(outcome.stopReason.rawValue)))
         members.append(("value", outcome.value.map { .integer($0) } ?? nil))
-        members.append(("bound", .integer(outcome.bound)))
-        members.append(("gap", .number(outcome.gap)))
+        members.append(("bound", outcome.bound.map { .integer($0) } ?? nil))
+        members.append(("gap", outcome.gap.map { .number($0) } ?? nil))
         members.append(("stages", .array(outcome.stages.map { PlanFile.json($0) })))
       }
       return .object(members)

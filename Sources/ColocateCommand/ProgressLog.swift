@@ -104,4 +104,12 @@ enum Show {
   static func seconds(_ value: Double) -> String {
     value < 0.095 ? ProgressLog.fixed(value, 3) + " s" : ProgressLog.fixed(value, 1) + " s"
   }
+  /// A stage's value and what is known of it.
+  static func stage(_ stage: StageOutcome) -> String {
+    guard let value = stage.value else { return "no placement" }
+    guard let bound = stage.bound, let gap = stage.gap, let method = stage.boundMethod else {
+      return "\(value) crossings, no bound"
+    }
+    return "\(value) crossings, bound \(bound) (\(method.rawValue)), gap \(percent(gap, 3))"
+  }
 }

@@ -95,7 +95,7 @@ struct SolveCommand: ParsableCommand {
           .infeasible)
       }
       throw CommandFailure(
-        "stopped (\(outcome.stopReason.rawValue)) before a placement was found",
+        "\(input.paths.joined(separator: " + ")): no placement that meets the load cap was found, and it is not proved that there is none (stopped: \(outcome.stopReason.rawValue))",
         outcome.stopReason == .cancelled ? .interrupted : .limit)
     }
     var plan = try PlanFile(
@@ -122,13 +122,17 @@ struct SolveCommand: ParsableCommand {
         let proof = CertificateFile(of: outcome, instance: instance, threads: options.threads)
       else {
         throw CommandFailure(
-          "no certificate: the run ended without evidence that one can hold (\(outcome.stages.map(\.boundMethod).joined(separator: ", ")))",
+          "no certificate: the run ended without evidence that one can hold (\(outcome.stages.map { $0.boundMethod?.rawValue ?? "none" }.joined(separator: ", ")))",
           .limit)
       }
       try proof.write(to: certificate, tool: plan.tool)
     }
     if output == nil || printing.json { Terminal.result(plan.json.text) }
     summarise(plan, outcome)
+    if let fault = outcome.internalFault {
+      throw CommandFailure(
+        "internal: \(fault); the plan is written, its bound is not", .internalError)
+    }
     let status = Self.exitStatus(outcome)
     if status != .done { throw status }
   }
@@ -176,17 +180,17 @@ struct SolveCommand: ParsableCommand {
     if plan.objective != .flat, let value = plan.value {
       printing.note("objective       \(value) (\(objective.rawValue))")
     }
-    if let bound = plan.bound, bound > 0, let gap = plan.gap {
+    if let bound = plan.bound, let gap = plan.gap {
       printing.note("bound           \(bound), gap \(Show.percent(gap, 3))")
     }
     for stage in outcome.stages where outcome.stages.count > 1 {
       printing.note(
-        "  \(ProgressLog.left(stage.name, 14))\(stage.value) crossings, bound \(stage.bound) (\(stage.boundMethod)), gap \(Show.percent(stage.gap, 3)), \(stage.status.rawValue) (\(stage.stopReason.rawValue))"
+        "  \(ProgressLog.left(stage.name, 14))\(Show.stage(stage)), \(stage.status.rawValue) (\(stage.stopReason.rawValue))"
       )
     }
     if let joint = outcome.joint {
       printing.note(
-        "joint           \(joint.value) (\(joint.interNode) × between nodes + \(joint.intraNode) × inside), no placement below \(joint.bound), gap \(Show.percent(joint.gap, 3))"
+        "joint           \(joint.value) (\(joint.interNode) × between nodes + \(joint.intraNode) × inside), \(joint.bound.map { "no placement below \($0), gap \(Show.percent(joint.gap ?? 0, 3))" } ?? "no bound")"
       )
     }
     printing.note(

@@ -38,7 +38,7 @@ public struct PlanFile: Sendable {
   public var loadCap: LoadCap?
   public var status: Status?
   public var stopReason: StopReason?
-  /// `Objective.value(of:)` and its bound.
+  /// `Objective.value(of:)` and its bound; null in the file where nothing is known.
   public var value: Int?
   public var bound: Int?
   public var crossings: Crossings?
@@ -105,8 +105,10 @@ public struct PlanFile: Sendable {
     if let status { members.append(("status", .string(status.rawValue))) }
     if let stopReason { members.append(("stop_reason", .string(stopReason.rawValue))) }
     if let value { members.append(("value", .integer(value))) }
-    if let bound { members.append(("bound", .integer(bound))) }
-    if let gap { members.append(("gap", .number(gap))) }
+    if value != nil {
+      members.append(("bound", bound.map { .integer($0) } ?? nil))
+      members.append(("gap", gap.map { .number($0) } ?? nil))
+    }
     if let crossings { members.append(("crossings", Self.json(crossings))) }
     if let loadImbalance {
       members.append(
@@ -125,7 +127,8 @@ public struct PlanFile: Sendable {
           "joint",
           .object([
             ("inter_node", .integer(joint.interNode)), ("intra_node", .integer(joint.intraNode)),
-            ("value", .integer(joint.value)), ("bound", .integer(joint.bound)),
+            ("value", .integer(joint.value)),
+            ("bound", joint.bound.map { .integer($0) } ?? nil),
           ])
         ))
     }
@@ -175,9 +178,12 @@ public struct PlanFile: Sendable {
   public static func json(_ stage: StageOutcome) -> JSONText {
     .object([
       ("name", .string(stage.name)), ("status", .string(stage.status.rawValue)),
-      ("stop_reason", .string(stage.stopReason.rawValue)), ("value", .integer(stage.value)),
-      ("bound", .integer(stage.bound)), ("gap", .number(stage.gap)),
-      ("bound_method", .string(stage.boundMethod)), ("nodes", .integer(stage.nodes)),
+      ("stop_reason", .string(stage.stopReason.rawValue)),
+      ("value", stage.value.map { .integer($0) } ?? nil),
+      ("bound", stage.bound.map { .integer($0) } ?? nil),
+      ("gap", stage.gap.map { .number($0) } ?? nil),
+      ("bound_method", stage.boundMethod.map { .string($0.rawValue) } ?? nil),
+      ("nodes", .integer(stage.nodes)),
       ("seconds", .number((stage.seconds * 1000).rounded() / 1000)),
     ])
   }
@@ -266,7 +272,9 @@ public struct PlanFile: Sendable {
           numerator: numerator, denominator: denominator, relaxedToFeasible: relaxed)
       }
     }
-    plan.status = try document.optional("status")?.oneOf([Status.optimal, .feasible, .infeasible])
+    plan.status = try document.optional("status")?.oneOf([
+      Status.optimal, .feasible, .infeasible, .unknown,
+    ])
     plan.stopReason = try document.optional("stop_reason")?.oneOf([
       StopReason.proved, .gap, .time, .nodes, .work, .cancelled, .finished,
     ])

@@ -50,7 +50,7 @@ extension PathRelaxation {
     var failures = 0
     for round in 0..<generation.rounds {
       let master = PathRelaxation(
-        root: self,
+        root: shared,
         layers: (0..<problem.layers).map { l in
           layers[l].selected(problem: problem, layer: l, active[l])
         }, threads: threads)

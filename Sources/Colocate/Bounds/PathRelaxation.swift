@@ -68,8 +68,27 @@ package final class PathRelaxation {
     self.init(problem: problem, layers: layers, threads: threads)
   }
 
+  /// What the nodes of a search tree share with their root. Nothing of it changes any more, so that
+  /// workers may read it at the same time.
+  package struct Shared: Sendable {
+    let problem: GroupingProblem
+    let layers: [PathSubsets]
+    let prices: PathPrices
+    let deepestMu: Double?
+    let weights: Block<Double>
+    let transposed: Block<Double>
+    let knownOptimum: (kept: Int, labels: [Int])?
+  }
+
+  /// As it is now.
+  package var shared: Shared {
+    Shared(
+      problem: problem, layers: layers, prices: prices, deepestMu: deepestMu, weights: weights,
+      transposed: transposed, knownOptimum: knownOptimum)
+  }
+
   /// A node of a search tree: the problem of `root` with the given subsets, and no others.
-  init(root: PathRelaxation, layers: [PathSubsets], threads: Int) {
+  init(root: Shared, layers: [PathSubsets], threads: Int) {
     problem = root.problem
     self.layers = layers
     self.threads = threads

@@ -217,8 +217,17 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
     case (0, 0, 0):
       return PathContraction.start(
         model, labels: nil, random: &random, control: search.control)
-    case (0, 0, 1): labels = HeaviestPair.labels(search.problem)
-    case (0, 0, 2): labels = GreedyLayers.labels(search.problem, from: model.layers - 1)
+    case (0, 0, 1):
+      guard let pairs = HeaviestPair.labels(search.problem, control: search.control) else {
+        return nil
+      }
+      labels = pairs
+    case (0, 0, 2):
+      guard
+        let greedy = GreedyLayers.labels(
+          search.problem, from: model.layers - 1, control: search.control)
+      else { return nil }
+      labels = greedy
     case (_, 1..., 3):
       return PathContraction.start(
         model, labels: epoch.best?.labels, random: &random, control: search.control)

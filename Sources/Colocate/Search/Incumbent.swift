@@ -19,7 +19,6 @@ package final class Incumbent: Sendable {
     case localSearch = "L"
     case pool = "P"
     case exact = "X"
-    case dive = "D"
     case tree = "T"
   }
 
