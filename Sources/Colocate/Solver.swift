@@ -14,6 +14,8 @@ public struct SolverOptions: Hashable, Sendable {
   /// searched by several threads, what an unfinished tree has found when the work is used up may differ.
   public var workLimit: Int?
   /// Threads that may work at the same time.
+  /// With 1 everything happens on the calling thread and none is made: what to ask for where a process
+  /// may not make any (Dispatch waits for ever for a thread that it cannot have).
   public var threads: Int = 2
   /// Names the run's random numbers.
   public var seed: UInt64 = 1
@@ -90,6 +92,33 @@ public struct Solver: Sendable {
         throw .placement("the warm start breaks the load cap")
       }
     }
+    return options.threads == 1
+      ? onThisThread(instance, onProgress) : onOthers(instance, onProgress)
+  }
+
+  /// Everything on the calling thread: no other is made.
+  private func onThisThread(
+    _ instance: Instance, _ onProgress: (SolverProgress) -> ProgressAction
+  ) -> Outcome {
+    withoutActuallyEscaping(onProgress) { onProgress in
+      let pulse = ProgressPulse(onProgress)
+      defer { pulse.end() }
+      let control = SearchControl(
+        timeLimit: options.timeLimit, workLimit: options.workLimit,
+        cancelledWhen: { pulse.beat() })
+      let feed = ProgressFeed(control: control)
+      pulse.begin(feed)
+      let outcome = SolveRun(instance: instance, options: options, control: control, feed: feed)
+        .run()
+      pulse.deliver()
+      return outcome
+    }
+  }
+
+  /// The search on Dispatch's threads, the caller's for progress.
+  private func onOthers(
+    _ instance: Instance, _ onProgress: (SolverProgress) -> ProgressAction
+  ) -> Outcome {
     let control = SearchControl(
       timeLimit: options.timeLimit, workLimit: options.workLimit, threads: options.threads)
     let feed = ProgressFeed(control: control)

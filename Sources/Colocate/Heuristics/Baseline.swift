@@ -73,17 +73,21 @@ public enum Baseline: Hashable, Sendable, CaseIterable, CustomStringConvertible 
   package func placement(
     for instance: Instance, control: SearchControl
   ) throws(NotApplicable) -> Placement {
-    try repaired(try plainPlacement(for: instance, control: control), for: instance)
+    try repaired(
+      try plainPlacement(for: instance, control: control), for: instance, control: control)
   }
 
   /// A plain placement brought under the instance's load cap.
   package func repaired(
-    _ plain: Placement, for instance: Instance
+    _ plain: Placement, for instance: Instance, control: SearchControl
   ) throws(NotApplicable) -> Placement {
     let problem = instance.gpuProblem
     var labels = plain.assignment
-    guard LoadRepair.repair(&labels, problem: problem) else {
-      throw NotApplicable(description: "\(self): swaps do not bring it under the load cap")
+    guard LoadRepair.repair(&labels, problem: problem, control: control) else {
+      throw NotApplicable(
+        description: control.shouldStop
+          ? "\(self): stopped before it was under the load cap"
+          : "\(self): swaps do not bring it under the load cap")
     }
     return Placement(unchecked: instance.topology, problem.layers, problem.experts, labels)
   }

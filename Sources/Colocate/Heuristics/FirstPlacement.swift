@@ -21,14 +21,24 @@ enum FirstPlacement {
     guard problem.groups > 1 else { return found }
     if !control.shouldStop { take((0..<count).map { $0 % problem.experts % problem.groups }) }
     if problem.caps != nil, !found || !control.shouldStop {
-      var labels = LoadPacking.labels(problem)
-      if LoadRepair.repair(&labels, problem: problem) { take(labels) }
+      take(packed(problem))
     }
     // A tenth of the time, so that a large model keeps most of it for the search.
     let part = SearchControl(part: 0.1 * control.remaining, of: control)
     if !part.shouldStop, var labels = GreedyLayers.labels(problem, from: 0, control: part) {
-      if LoadRepair.repair(&labels, problem: problem) { take(labels) }
+      if LoadRepair.repair(&labels, problem: problem, control: part) { take(labels) }
     }
     return found
+  }
+
+  /// Each layer packed by its loads: what says that a load cap can be met.
+  private static func packed(_ problem: GroupingProblem) -> [Int] {
+    (0..<problem.layers).flatMap { l in
+      let loads = Array(problem.loads[(l * problem.experts)..<((l + 1) * problem.experts)])
+      let quick = BalancedPacking(loads: loads, groups: problem.groups, stepLimit: 0)
+      let isEnough = quick.maximum <= problem.caps?[l] ?? .max
+      return isEnough
+        ? quick.groupOf : BalancedPacking(loads: loads, groups: problem.groups).groupOf
+    }
   }
 }

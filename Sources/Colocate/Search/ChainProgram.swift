@@ -1,5 +1,3 @@
-import Dispatch
-
 /// Exact answers where a layer's states can be listed, or where layers do not interact through more than a matching.
 ///
 ///  * P = 1: one placement.
@@ -262,7 +260,7 @@ struct PartitionStep: Sendable {
     next.withUnsafeMutableBufferPointer { next in
       nonisolated(unsafe) let next = next
       let workers = min(control.threads, tasks)
-      DispatchQueue.concurrentPerform(iterations: workers) { worker in
+      concurrentFor(workers, threads: workers) { _, worker in
         var theta = ThetaTable(groups: groups)
         var task = worker
         while task < tasks {

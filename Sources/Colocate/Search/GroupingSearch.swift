@@ -88,7 +88,8 @@ package struct GroupingSearch: Sendable {
   private func generated(control: SearchControl) -> PathRelaxation? {
     guard options.partitions != nil,
       let root = PathRelaxation(
-        problem: problem, subsetLimit: options.generationLimit, threads: control.threads)
+        problem: problem, subsetLimit: options.generationLimit, threads: control.threads,
+        control: control)
     else { return nil }
     // An evaluation sweeps all arcs twice, about 2·10⁹ a second and thread.
     let seconds = Double(root.arcCount) / 1e9 / Double(control.threads)
@@ -105,7 +106,8 @@ package struct GroupingSearch: Sendable {
   ) -> Result? {
     guard problem.groups >= 2, problem.experts <= 64 else { return nil }
     let stored = PathRelaxation(
-      problem: problem, subsetLimit: options.subsetLimit, threads: control.threads)
+      problem: problem, subsetLimit: options.subsetLimit, threads: control.threads,
+      control: control)
     guard let root = stored ?? generated(control: control) else { return nil }
     root.knownOptimum = options.knownOptimum
     let total = problem.total
@@ -150,7 +152,9 @@ package struct GroupingSearch: Sendable {
       return result(root.bound, .gap, nodes: 1, method: .path)
     }
     if let stop = stopReason() { return result(root.bound, stop, nodes: 1, method: .path) }
-    root.evaluate(root.boundPrices)
+    guard root.evaluate(root.boundPrices) else {
+      return result(root.bound, stopReason() ?? .time, nodes: 1, method: .path)
+    }
     var limits = RussianDolls.Limits()
     limits.states = options.rootStates
     let dolls = RussianDolls(

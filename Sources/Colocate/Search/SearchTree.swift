@@ -169,7 +169,7 @@ final class SearchTree: Sendable {
   /// Closes a node, or puts its children into the pool.
   private func process(_ node: Node) {
     let relaxation = PathRelaxation(root: root, layers: subsets(of: node), threads: 1)
-    relaxation.evaluate(node.prices)
+    guard relaxation.evaluate(node.prices) else { return }
     var effort = options.effort
     let mu = root.deepestMu ?? relaxation.defaultLastMu
     effort.firstMu = mu * 4
@@ -184,7 +184,7 @@ final class SearchTree: Sendable {
       return
     }
     if control.shouldStop { return }
-    relaxation.evaluate(relaxation.boundPrices)
+    guard relaxation.evaluate(relaxation.boundPrices) else { return }
     var limits = RussianDolls.Limits()
     limits.states = options.nodeStates
     limits.arcs = 20_000_000

@@ -1,5 +1,7 @@
 /// The bounds of one stage, and what they cost.
 extension StageSolver {
+  /// Memory that the co-location relaxation may take.
+  static let mostBytes = 4e9
   /// Seconds that a unit of work stands for.
   static let secondsPerUnit = 5e-8
 
@@ -82,14 +84,20 @@ extension StageSolver {
     let share =
       control.isLimitedByWorkOnly
       ? .infinity : control.remaining.isFinite ? control.remaining * 0.9 : 60
-    let relaxation = ColocationRelaxation(
-      problem: problem, control: SearchControl(part: share, of: control))
+    let part = SearchControl(part: share, of: control)
+    let estimate = ColocationRelaxation.estimate(problem: problem, threads: control.threads)
+    guard estimate.seconds * 3 < part.remaining, estimate.bytes < Self.mostBytes else { return }
+    let relaxation = ColocationRelaxation(problem: problem, control: part)
     // An eigen-decomposition of order 2E for each boundary: about (2E)³ / 5 units.
     let order = 2 * problem.experts
     let iteration = max(1, problem.layers * order * order * order / 5)
     relaxation.parameters.maxIterations = min(
       control.workLeft / iteration, options.methods.colocationIterations ?? .max)
     if !options.methods.colocationCuts { relaxation.parameters.firstCuts = .max }
+    guard relaxation.parameters.maxIterations > 0 else {
+      stopReason = control.workLimit == .max ? stopReason : .work
+      return
+    }
     defer { control.spend(relaxation.iterations * iteration) }
     relaxation.run(targetKept: incumbent.kept) { [self] kept in
       bound.offer(kept, .colocation)
