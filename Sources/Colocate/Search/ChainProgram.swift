@@ -104,14 +104,14 @@ package struct ChainProgram: Sendable {
   private func assign(control: SearchControl) -> Answer? {
     let experts = problem.experts
     var labels = Array(0..<experts)
-    var assignment = LinearAssignment()
+    var assignment = LinearAssignment(control: control)
     var column = [Int]()
     for l in 0..<(problem.layers - 1) {
-      if control.shouldStop { return nil }
       problem.weights.withUnsafeBufferPointer {
         _ = assignment.maximise(
           size: experts, entries: $0.baseAddress! + l * experts * experts, columnOf: &column)
       }
+      if control.shouldStop { return nil }
       var next = [Int](repeating: 0, count: experts)
       for i in 0..<experts { next[column[i]] = labels[l * experts + i] }
       labels += next
