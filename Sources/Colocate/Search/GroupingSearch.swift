@@ -117,7 +117,7 @@ package struct GroupingSearch: Sendable {
     func result(_ bound: Int, _ stop: Stop, nodes: Int, method: BoundMethod) -> Result {
       Result(
         keptBound: max(min(bound, total), incumbent.kept), stop: stop, nodes: nodes,
-        rootBound: max(root.bound, incumbent.kept), method: method, rootPrices: root.boundPrices,
+        rootBound: max(min(root.bound, total), incumbent.kept), method: method, rootPrices: root.boundPrices,
         proof: options.keepsProof && stop == .proved ? proof.tree() : nil)
     }
     func stopReason() -> Stop? {
@@ -148,10 +148,11 @@ package struct GroupingSearch: Sendable {
       proof.close(0, .bounded(deletions: root.deletions, prices: root.boundPrices))
       return result(root.bound, .proved, nodes: 1, method: .path)
     }
-    if root.bound - incumbent.kept <= options.gapLimit {
+    // Stopped before the first evaluation there is no bound to measure a gap with.
+    if let stop = stopReason() { return result(root.bound, stop, nodes: 1, method: .path) }
+    if min(root.bound, total) - incumbent.kept <= options.gapLimit {
       return result(root.bound, .gap, nodes: 1, method: .path)
     }
-    if let stop = stopReason() { return result(root.bound, stop, nodes: 1, method: .path) }
     guard root.evaluate(root.boundPrices) else {
       return result(root.bound, stopReason() ?? .time, nodes: 1, method: .path)
     }
