@@ -117,7 +117,8 @@ package struct GroupingSearch: Sendable {
     func result(_ bound: Int, _ stop: Stop, nodes: Int, method: BoundMethod) -> Result {
       Result(
         keptBound: max(min(bound, total), incumbent.kept), stop: stop, nodes: nodes,
-        rootBound: max(min(root.bound, total), incumbent.kept), method: method, rootPrices: root.boundPrices,
+        rootBound: max(min(root.bound, total), incumbent.kept), method: method,
+        rootPrices: root.boundPrices,
         proof: options.keepsProof && stop == .proved ? proof.tree() : nil)
     }
     func stopReason() -> Stop? {
