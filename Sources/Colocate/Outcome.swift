@@ -1,5 +1,5 @@
 /// How good an answer is.
-public enum Status: String, Hashable, Sendable, Codable {
+public enum Status: String, Hashable, Sendable, Codable, CaseIterable {
   /// Proved: no placement is better.
   case optimal
   /// A valid placement; how far from the best it can be is in the gap.
@@ -11,7 +11,7 @@ public enum Status: String, Hashable, Sendable, Codable {
 }
 
 /// Why the run ended.
-public enum StopReason: String, Hashable, Sendable, Codable {
+public enum StopReason: String, Hashable, Sendable, Codable, CaseIterable {
   /// Nothing better exists.
   case proved
   /// The gap asked for is met.
@@ -27,6 +27,9 @@ public enum StopReason: String, Hashable, Sendable, Codable {
   /// Everything that was to be tried has been, without a proof (`proves == false`, or a proof is
   /// out of reach).
   case finished
+  /// A fault of the program. `Solver` never answers this: a plan says it that was written when the
+  /// program crashed.
+  case internalError = "internal_error"
 }
 
 /// Whose bound or proof it is.
