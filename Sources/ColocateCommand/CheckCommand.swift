@@ -7,6 +7,7 @@ struct CheckCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "check",
     abstract: "Verify the proof that `solve --certificate` wrote.",
+    usage: "colocate check <certificate> <trace-or-counts> ... [<options>]",
     discussion: """
       The problem is derived from the trace anew, the placement's crossings are counted, and the bound is recomputed from the evidence: duals, value \
       functions, prices, multipliers, trees. Anything that is not true is refused with exit code 2. The trace must be read as it was for the solve \
@@ -39,7 +40,9 @@ struct CheckCommand: ParsableCommand {
 
   func run() throws {
     let file = try CertificateFile.read(certificate)
-    let counts = try reading.read(inputs).counts
+    let input = try reading.read(inputs)
+    for line in reading.warnings(for: input) { Terminal.note(line) }
+    let counts = input.counts
     let findings = try file.check(counts: counts, path: certificate, threads: threads)
     if json {
       Terminal.result(

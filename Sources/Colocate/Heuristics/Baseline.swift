@@ -40,7 +40,7 @@ public enum Baseline: Hashable, Sendable, CaseIterable, CustomStringConvertible 
     case .greedyOutwards: return "greedy outwards"
     case .heaviestPair: return "heaviest pair"
     case .recursiveBisection: return "recursive bisection"
-    case .loadPacking: return "load packing"
+    case .loadPacking: return "EPLB packing, no replicas"
     }
   }
 
@@ -81,15 +81,13 @@ public enum Baseline: Hashable, Sendable, CaseIterable, CustomStringConvertible 
   package func repaired(
     _ plain: Placement, for instance: Instance, control: SearchControl
   ) throws(NotApplicable) -> Placement {
-    let problem = instance.gpuProblem
-    var labels = plain.assignment
-    guard LoadRepair.repair(&labels, problem: problem, control: control) else {
+    guard let placement = instance.repaired(unchecked: plain, control: control) else {
       throw NotApplicable(
         description: control.shouldStop
           ? "\(self): stopped before it was under the load cap"
           : "\(self): swaps do not bring it under the load cap")
     }
-    return Placement(unchecked: instance.topology, problem.layers, problem.experts, labels)
+    return placement
   }
 
   /// As above, with whatever else can stop it.
