@@ -94,7 +94,7 @@ def solve(case, options, scratch):
         yield {
             **case, **verdicts, "instance": name, "crossings": stage["value"], "bound": stage["bound"],
             "share": f"{100 * stage['value'] / outcome['crossings']['total']:.4f} %",
-            "gap": f"{100 * (stage['value'] - stage['bound']) / max(1, stage['value']):.4f} %", "status": stage["status"],
+            "gap": "-" if stage["gap"] is None else f"{100 * stage['gap']:.4f} %", "status": stage["status"],
             "method": stage["bound_method"], "seconds": f"{stage['seconds']:.1f}", "cpu": f"{cpu:.1f}",
             "memory_mb": f"{memory:.0f}", "nodes": stage["nodes"],
         }  # fmt: skip

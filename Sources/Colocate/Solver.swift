@@ -14,6 +14,8 @@ public struct SolverOptions: Hashable, Sendable {
   /// searched by several threads, what an unfinished tree has found when the work is used up may differ.
   public var workLimit: Int?
   /// Threads that may work at the same time.
+  /// With 1 everything happens on the calling thread and none is made: what to ask for where a process
+  /// may not make any (Dispatch waits for ever for a thread that it cannot have).
   public var threads: Int = 2
   /// Names the run's random numbers.
   public var seed: UInt64 = 1
@@ -71,133 +73,6 @@ public struct JointWeights: Hashable, Sendable {
   }
 }
 
-/// How good an answer is.
-public enum Status: String, Hashable, Sendable, Codable {
-  /// Proved: no placement is better.
-  case optimal
-  /// A valid placement; how far from the best it can be is in the gap.
-  case feasible
-  /// Proved: no placement meets the load cap.
-  case infeasible
-}
-
-/// Why the run ended.
-public enum StopReason: String, Hashable, Sendable, Codable {
-  /// Nothing better exists.
-  case proved
-  /// The gap asked for is met.
-  case gap
-  /// The time limit.
-  case time
-  /// The limit on tree nodes.
-  case nodes
-  /// The work limit.
-  case work
-  /// Somebody cancelled.
-  case cancelled
-  /// Everything that was to be tried has been, without a proof (`proves == false`, or a proof is out of reach).
-  case finished
-}
-
-/// What one stage, or one node's sub-problem, of an answer is worth. All values are crossings, to be minimised.
-public struct StageOutcome: Hashable, Sendable {
-  /// "gpus", "nodes", "node 0", "joint" …
-  public let name: String
-  public let status: Status
-  public let stopReason: StopReason
-  /// Crossings of the placement in this stage.
-  public let value: Int
-  /// No placement has fewer; 0 where nothing is known.
-  public let bound: Int
-  /// Whose bound or proof: "path", "co-location", "chain", "assignment", "dolls", "tree", "none".
-  public let boundMethod: String
-  /// Tree nodes looked at.
-  public let nodes: Int
-  public let seconds: Double
-
-  /// `(value - bound) / value`, 0 where `value` is 0.
-  public var gap: Double { value == 0 ? 0 : Double(value - bound) / Double(value) }
-}
-
-/// The answer of a run.
-public struct Outcome: Sendable {
-  public let status: Status
-  public let stopReason: StopReason
-  /// The best placement found; nil only where `status` is `infeasible`, or where cancelled before the first one.
-  public let placement: Placement?
-  /// Its crossings, by `Objective.swift`.
-  public let crossings: Crossings?
-  /// `Objective.value(of:)` of the placement.
-  public let value: Int?
-  /// No placement has a smaller value; 0 where nothing is known. For a staged objective whose first step is proved: no placement
-  /// that spreads the experts over the nodes as this one does; `stages` says what is known of each step, `joint` of any placement.
-  public let bound: Int
-  /// One entry for flat and joint; for staged one for the nodes, one for each node's inside.
-  public let stages: [StageOutcome]
-  /// For a staged answer: how it stands against the joint objective; nil for other objectives, or without bounds.
-  public let joint: JointComparison?
-  /// The evidence for a certificate, one for each stage that has any; empty unless `keepsCertificate`.
-  package let proofs: [StageProof]
-  /// Tree nodes, work and seconds spent.
-  public let statistics: Statistics
-
-  /// `(value - bound) / value` on crossings; 0 where the value is 0, 1 where nothing is known.
-  public var gap: Double {
-    guard let value, value > 0 else { return 0 }
-    return Double(value - bound) / Double(value)
-  }
-
-  public struct Statistics: Hashable, Sendable {
-    public var nodes = 0
-    public var work = 0
-    public var seconds = 0.0
-    public init() {}
-  }
-}
-
-/// A line of a running solve.
-public struct SolverProgress: Sendable {
-  /// Which stage: "gpus", "nodes", "node 0" …
-  public let stage: String
-  /// Letter of who found a new incumbent with this line, or a space. `SolverProgress.key` explains the letters.
-  public let source: Character
-  public let nodes: Int
-  public let openNodes: Int
-  /// Crossings: the best found (nil before the first) and the bound (nil before the first).
-  public let value: Int?
-  public let bound: Int?
-  public let seconds: Double
-
-  public var gap: Double? {
-    guard let value, let bound else { return nil }
-    return value == 0 ? 0 : Double(value - bound) / Double(value)
-  }
-
-  public static let key =
-    "B baseline  W warm start  L local search  P partition pool  X exact method  T tree"
-}
-
-/// What a progress callback answers.
-public enum ProgressAction: Sendable {
-  case proceed
-  case stop
-}
-
-/// What a staged answer, which minimises one level after the other, is worth when both count at once.
-public struct JointComparison: Hashable, Sendable {
-  /// Weight of a crossing between nodes.
-  public let interNode: Int
-  /// Weight of a crossing inside a node.
-  public let intraNode: Int
-  /// `interNode · node crossings + intraNode · crossings inside nodes` of the staged answer.
-  public let value: Int
-  /// No placement whatever has a smaller joint value.
-  public let bound: Int
-
-  /// `(value - bound) / value`, 0 where `value` is 0.
-  public var gap: Double { value == 0 ? 0 : Double(value - bound) / Double(value) }
-}
-
 /// Finds placements and proves how good they are.
 ///
 /// ```swift
@@ -214,6 +89,8 @@ public struct Solver: Sendable {
   /// Solves `instance`; returns when a limit of the options is reached or nothing is left to do.
   /// - Parameter onProgress: called on the calling thread, with each new incumbent and otherwise about ten times a second;
   ///   answering `.stop` ends the run with what it has.
+  /// - Returns: the best placement found. There always is one, from the first moment on and whatever
+  ///   the limits: at the least a baseline that meets the load cap. (`Outcome.placement` says when not.)
   /// - Throws: `ModelError.placement` where the warm start is for another model or machine, or breaks the load cap; what
   ///   `SolverOptions.validate` throws.
   public func solve(
@@ -232,10 +109,39 @@ public struct Solver: Sendable {
         throw .placement("the warm start breaks the load cap")
       }
     }
+    return options.threads == 1
+      ? onThisThread(instance, onProgress) : onOthers(instance, onProgress)
+  }
+
+  /// Everything on the calling thread: no other is made.
+  private func onThisThread(
+    _ instance: Instance, _ onProgress: (SolverProgress) -> ProgressAction
+  ) -> Outcome {
+    withoutActuallyEscaping(onProgress) { onProgress in
+      let pulse = ProgressPulse(onProgress)
+      defer { pulse.end() }
+      let control = SearchControl(
+        timeLimit: options.timeLimit, workLimit: options.workLimit,
+        cancelledWhen: { pulse.beat() })
+      let feed = ProgressFeed(control: control, unit: instance.counts.unit)
+      pulse.begin(feed)
+      let run = SolveRun(
+        instance: instance.reduced, options: options, control: control, feed: feed)
+      let outcome = run.run().multiplied(for: instance)
+      pulse.deliver()
+      return outcome
+    }
+  }
+
+  /// The search on Dispatch's threads, the caller's for progress.
+  private func onOthers(
+    _ instance: Instance, _ onProgress: (SolverProgress) -> ProgressAction
+  ) -> Outcome {
     let control = SearchControl(
       timeLimit: options.timeLimit, workLimit: options.workLimit, threads: options.threads)
     let feed = ProgressFeed(control: control, unit: instance.counts.unit)
-    let run = SolveRun(instance: instance.reduced, options: options, control: control, feed: feed)
+    let run = SolveRun(
+      instance: instance.reduced, options: options, control: control, feed: feed)
     let done = DispatchSemaphore(value: 0)
     let answer = Answer()
     DispatchQueue.global().async {

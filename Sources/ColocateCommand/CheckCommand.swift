@@ -7,6 +7,7 @@ struct CheckCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "check",
     abstract: "Verify the proof that `solve --certificate` wrote.",
+    usage: "colocate check <certificate> <trace-or-counts> ... [<options>]",
     discussion: """
       The problem is derived from the trace anew, the placement's crossings are counted, and the \
       bound is recomputed from the evidence: duals, value functions, prices, multipliers, trees. \
@@ -49,6 +50,7 @@ struct CheckCommand: ParsableCommand {
   func run() throws {
     let file = try CertificateFile.read(certificate)
     let input = try reading.read(inputs)
+    for line in reading.warnings(for: input) { Terminal.note(line) }
     let report = try file.check(
       counts: input.counts, path: certificate, threads: threads, seconds: timeLimit)
     // What counts files were made of, only their maker knows.

@@ -7,7 +7,11 @@ struct EvaluateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "evaluate",
     abstract: "Count a plan's crossings and loads on a trace.",
+    usage: "colocate evaluate <plan> <trace-or-counts> ... [<options>]",
     discussion: """
+      Counts as the plan's record says (--top-k, --coactivation, nodes), unless these options say \
+      otherwise; one line says what then differs.
+
       EXAMPLES
         colocate evaluate plan.json test.npy
         colocate evaluate exflow.csv test.npy --gpus 8 --nodes 2 --json
@@ -23,11 +27,15 @@ struct EvaluateCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "GPUs of a .csv plan; without it the largest number in it + 1.", valueName: "P"))
+      "GPUs of a .csv plan; without it the largest number in it + 1. A .json plan has its own.",
+      valueName: "P"))
   var gpus: Int?
 
-  @Option(help: ArgumentHelp("Nodes of a .csv plan.", valueName: "N"))
-  var nodes: Int = 1
+  @Option(
+    help: ArgumentHelp(
+      "Nodes that the plan's GPUs are spread over. Without it as a .json plan says, 1 for .csv.",
+      valueName: "N"))
+  var nodes: Int?
 
   @OptionGroup var reading: ReadingOptions
 
@@ -35,65 +43,164 @@ struct EvaluateCommand: ParsableCommand {
   var json = false
 
   func run() throws {
+    let recorded = try PlanInput.recorded(self.plan)
+    // What the command line does not say is as the plan has it.
+    var reading = reading
+    if reading.topK == nil { reading.topK = recorded?.counting }
+    if reading.coactivation == nil { reading.coactivation = recorded?.coactivation }
     let input = try reading.read(inputs)
-    let plan = try PlanInput.read(self.plan, for: input.counts, gpus: gpus, nodes: nodes)
+    let plan = try PlanInput.read(self.plan, for: input.counts, gpus: gpus, nodes: nodes ?? 1)
+    let placement = try placement(of: plan)
+    for line in self.reading.warnings(for: input) + differences(plan, reading, input) {
+      Terminal.note(line)
+    }
+    let figures = try Figures(
+      plan: plan, placement: placement, input: input, counting: reading.counting)
+    Terminal.result(json ? figures.json(plan: self.plan).text : figures.text)
+  }
+
+  /// The plan's placement on the machines of the command line, where it names any.
+  private func placement(of plan: PlanFile) throws -> Placement {
     let placement = plan.placement
     let topology = placement.topology
-    let crossings = try input.counts.crossings(of: placement)
-    let loads = try input.counts.gpuLoads(of: placement)
-    let imbalance = try input.counts.loadImbalance(of: placement)
-    let destinations =
-      try reading.topK == .pairs
-      ? Destinations(of: placement, in: input.files) : nil
-    if json {
-      var members: [(key: String, value: JSONText)] = [
-        ("plan", .string(self.plan)),
-        ("traces", .array(input.paths.map { .string($0) })),
-        ("crossings", PlanFile.json(crossings)),
-        (
-          "load",
-          .object([
-            ("max_over_mean", .number(imbalance)),
-            ("per_layer", JSONText(loads, width: topology.gpus)),
-          ])
-        ),
-      ]
-      if let objective = plan.objective {
-        members.append(("objective", PlanFile.json(objective)))
-        members.append(("value", .integer(objective.value(of: crossings))))
-      }
-      if let destinations {
-        members.append(("gpus_per_token_and_layer", .number(destinations.gpus)))
-        members.append(("nodes_per_token_and_layer", .number(destinations.nodes)))
-      }
-      Terminal.result(JSONText.object(members).text)
-      return
+    if let gpus, gpus != topology.gpus {
+      throw FormatError(self.plan, "a plan for \(topology.gpus) GPUs, expected \(gpus) (--gpus)")
     }
-    var text =
-      "GPU crossings   \(crossings.gpu) of \(crossings.total) (\(Show.percent(crossings.gpuShare, 4)))\n"
-    if topology.nodes > 1 {
-      text +=
-        "node crossings  \(crossings.node) of \(crossings.total) (\(Show.percent(crossings.nodeShare, 4)))\n"
+    guard let nodes, nodes != topology.nodes else { return placement }
+    return try CommandFailure.naming([self.plan]) { () throws(ModelError) in
+      try Placement(
+        topology: Topology(gpus: topology.gpus, nodes: nodes), layers: placement.layers,
+        experts: placement.experts, assignment: placement.assignment)
     }
-    if case .joint? = plan.objective, let value = plan.objective?.value(of: crossings) {
-      text += "objective       \(value) (joint)\n"
+  }
+
+  /// One line for each thing that is not as it was when the plan was made.
+  private func differences(
+    _ plan: PlanFile, _ reading: ReadingOptions, _ input: TraceInput
+  ) -> [String] {
+    var lines = [String]()
+    func add(_ text: String) {
+      lines.append("colocate: note: " + FormatError(self.plan, text).description)
     }
-    text += "load            \(Show.ratio(imbalance)) × the mean on the fullest GPU of any layer\n"
-    if let destinations {
-      text += "destinations    \(Show.ratio(destinations.gpus)) GPUs for each token and layer"
-      text += topology.nodes > 1 ? ", \(Show.ratio(destinations.nodes)) nodes\n" : "\n"
+    let made = plan.placement.topology.nodes
+    if let nodes, nodes != made, !self.plan.lowercased().hasSuffix(".csv") {
+      add("made for \(made) nodes, counted on \(nodes) (--nodes)")
     }
-    Terminal.result(text)
+    if let counting = plan.counting, counting != reading.counting,
+      input.files.contains(where: { $0.kind == .trace && $0.choices > 1 })
+    {
+      add("made with --top-k \(counting.rawValue), counted with \(reading.counting.rawValue)")
+    }
+    let isCounted = !input.counts.coactivation.isEmpty
+    if let coactivation = plan.coactivation, coactivation != isCounted {
+      add(
+        coactivation
+          ? "made with --coactivation, counted without"
+          : "made without --coactivation, counted with")
+    }
+    return lines
   }
 }
 
-/// Distinct GPUs and nodes that a token's k experts of one layer sit on, averaged over tokens and layers: what a placement changes in
-/// engines that send every token home after each layer.
+/// What a placement costs on a trace.
+private struct Figures {
+  let plan: PlanFile
+  let placement: Placement
+  let input: TraceInput
+  let counting: TopKCounting
+  let crossings: Crossings
+  let loads: [Int]
+  let imbalance: Double
+  let destinations: Destinations?
+
+  init(
+    plan: PlanFile, placement: Placement, input: TraceInput, counting: TopKCounting
+  ) throws {
+    (self.plan, self.placement, self.input, self.counting) = (plan, placement, input, counting)
+    crossings = try input.counts.crossings(of: placement)
+    if case .joint(let inter, _)? = plan.objective {
+      guard !crossings.total.multipliedReportingOverflow(by: inter).overflow else {
+        throw FormatError(
+          input.paths.joined(separator: " + "),
+          "\(crossings.total) transitions are too many for the plan's weight of \(inter)")
+      }
+    }
+    loads = try input.counts.gpuLoads(of: placement)
+    imbalance = try input.counts.loadImbalance(of: placement)
+    destinations = try counting == .pairs ? Destinations(of: placement, in: input.files) : nil
+  }
+
+  func json(plan path: String) -> JSONText {
+    let topology = placement.topology
+    let hasChoices = input.files.contains { $0.kind == .trace && $0.choices > 1 }
+    var members: [(key: String, value: JSONText)] = [
+      ("plan", .string(path)),
+      ("traces", .array(input.paths.map { .string($0) })),
+      (
+        "topology",
+        .object([
+          ("nodes", .integer(topology.nodes)), ("gpus_per_node", .integer(topology.gpusPerNode)),
+        ])
+      ),
+      ("top_k", hasChoices ? .string(counting.rawValue) : nil),
+      ("coactivation", .bool(!input.counts.coactivation.isEmpty)),
+      ("crossings", PlanFile.json(crossings)),
+      (
+        "load",
+        .object([
+          ("max_over_mean", .number(imbalance)),
+          ("per_layer", JSONText(loads, width: topology.gpus)),
+        ])
+      ),
+    ]
+    if let objective = plan.objective {
+      members.append(("objective", PlanFile.json(objective)))
+      members.append(("value", .integer(objective.value(of: crossings))))
+    }
+    if let destinations {
+      members.append(("gpus_per_token_and_layer", .number(destinations.gpus)))
+      members.append(("nodes_per_token_and_layer", .number(destinations.nodes)))
+    }
+    return .object(members)
+  }
+
+  var text: String {
+    func line(_ name: String, _ text: String) -> String {
+      ProgressLog.left(name, 16) + text + "\n"
+    }
+    func share(_ count: Int, _ share: Double) -> String {
+      "\(count) of \(crossings.total) (\(Show.percent(share, 4)))"
+    }
+    let nodes = placement.topology.nodes
+    var text = line("GPU crossings", share(crossings.gpu, crossings.gpuShare))
+    if nodes > 1 { text += line("node crossings", share(crossings.node, crossings.nodeShare)) }
+    if case .joint(let inter, let intra)? = plan.objective {
+      let value = inter * crossings.node + intra * (crossings.gpu - crossings.node)
+      text += line(
+        "joint cost", "\(value) = \(inter) × between nodes + \(intra) × inside a node")
+    }
+    text += line("load", "\(Show.ratio(imbalance)) × the mean on any layer's fullest GPU")
+    if let cap = plan.loadCap, imbalance > cap.ratio {
+      text += line("", "(the plan's load cap is \(cap.ratio))")
+    }
+    if let destinations {
+      text += line(
+        "destinations",
+        "\(Show.ratio(destinations.gpus)) GPUs for each token and layer"
+          + (nodes > 1 ? ", \(Show.ratio(destinations.nodes)) nodes" : ""))
+    }
+    return text
+  }
+}
+
+/// Distinct GPUs and nodes that a token's k experts of one layer sit on, averaged over tokens and
+/// layers: what a placement changes in engines that send every token home after each layer.
 struct Destinations {
   let gpus: Double
   let nodes: Double
 
-  /// nil where a file holds counts, which do not say what a token uses together, or one expert a token.
+  /// nil where a file holds counts, which do not say what a token uses together, or one expert a
+  /// token.
   init?(of placement: Placement, in files: [TraceFile]) throws {
     guard files.allSatisfy({ $0.kind == .trace && $0.choices > 1 }) else { return nil }
     var (gpus, nodes, visits) = (0, 0, 0)

@@ -8,8 +8,10 @@ struct ExportCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "export",
     abstract: "Write the placement problem as an integer program (free MPS or LP).",
+    usage: "colocate export <trace-or-counts> ... --gpus <P> --output <FILE> [<options>]",
     discussion: """
-      The aggregated program: one binary for each layer, expert and GPU, one variable for each pair of experts that tokens use in a row. Its optimum is the number \
+      The aggregated program: one binary for each layer, expert and GPU, one variable for each \
+      pair of experts that tokens use in a row. Its optimum is the number \
       of crossings (or the joint objective). The extension of --output chooses the format.
 
       EXAMPLES
@@ -28,7 +30,7 @@ struct ExportCommand: ParsableCommand {
     help: ArgumentHelp(
       "What to minimise. (staged is several programs: export its first with as many GPUs as nodes.)",
       valueName: "flat|joint"))
-  var objective: ObjectiveName = .flat
+  var objective: ObjectiveName?
 
   @OptionGroup var joint: JointOptions
   @OptionGroup var load: LoadOptions
@@ -52,7 +54,14 @@ struct ExportCommand: ParsableCommand {
   }
 
   func run() throws {
+    try OutputPath.check([("--output", output)], inputs: inputs.map { ("the input", $0) })
     let input = try reading.read(inputs)
+    let objective = self.objective ?? .flat
+    let notes =
+      reading.warnings(for: input)
+      + [machines.note(self.objective), joint.warning(objective, nodes: machines.nodes)]
+      .compactMap { $0 }
+    for line in notes { Terminal.note(line) }
     let topology = try machines.topology()
     let cap = try load.loadCap()
     let program = try input.naming(for: topology.gpus) { () throws(ModelError) in

@@ -7,9 +7,12 @@ struct GenerateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "generate",
     abstract: "Make a synthetic trace: tokens with a slowly moving hidden state, balanced gates.",
+    usage: "colocate generate --layers <L> --experts <E> --output <FILE.npy> [<options>]",
     discussion: """
-      Each token has a unit vector that drifts from layer to layer; a layer's gate picks the experts whose random directions fit it best, with biases that make \
-      loads even. --affinity is how much of the vector stays: near 1 experts attract each other strongly, at 0 layers are independent. The same options make the \
+      Each token has a unit vector that drifts from layer to layer; a layer's gate picks the \
+      experts whose random directions fit it best, with biases that make \
+      loads even. --affinity is how much of the vector stays: near 1 experts attract each other \
+      strongly, at 0 layers are independent. The same options make the \
       same file on every machine.
 
       EXAMPLES
@@ -50,6 +53,7 @@ struct GenerateCommand: ParsableCommand {
   }
 
   func run() throws {
+    try OutputPath.check([("--output", output)])
     let trace = try SyntheticTrace(
       layers: layers, experts: experts, tokens: tokens, choices: choices, affinity: affinity,
       seed: seed)

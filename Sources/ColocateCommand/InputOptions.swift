@@ -19,7 +19,7 @@ struct ReadingOptions: ParsableArguments {
     help: ArgumentHelp(
       "With several experts per token: count all pairs of a token's experts in neighbouring layers, or its first experts only.",
       valueName: "pairs|first"))
-  var topK: TopKCounting = .pairs
+  var topK: TopKCounting?
 
   @Option(
     help: ArgumentHelp("Experts per layer. Without it a trace's largest id + 1.", valueName: "E"))
@@ -32,19 +32,23 @@ struct ReadingOptions: ParsableArguments {
   var moeLayers: LayerList?
 
   @Flag(
+    inversion: .prefixedNo,
     help:
       "Also count which experts a token uses together in a layer, and reward keeping those on one GPU (top-k traces)."
   )
-  var coactivation = false
+  var coactivation: Bool?
+
+  /// How several experts per token are counted: all pairs, where nothing else is said.
+  var counting: TopKCounting { topK ?? .pairs }
 
   /// Reads the files and adds their counts up. What is odd about a file goes to standard error.
   /// - Parameter printing: nil for subcommands that have no such options.
   func read(_ paths: [String], _ printing: OutputOptions? = nil) throws -> TraceInput {
     var reading = TraceFile.Reading()
     reading.kind = kind
-    reading.counting = topK
+    reading.counting = counting
     reading.experts = experts
-    reading.coactivation = coactivation
+    reading.coactivation = coactivation ?? false
     reading.moeLayers = moeLayers?.layers
     let log = ReadingLog(printing)
     func file(_ path: String) throws -> TraceFile {
@@ -226,6 +230,11 @@ struct JointOptions: ParsableArguments {
 
 /// A plan to be read: own JSON, or ExFlow CSV.
 enum PlanInput {
+  /// What a plan says of how its traces were counted; nil for CSV, which says nothing.
+  static func recorded(_ path: String) throws -> PlanFile? {
+    path.lowercased().hasSuffix(".csv") ? nil : try PlanFile.read(path)
+  }
+
   /// - Parameters:
   ///   - counts: of the model that the plan must be for.
   ///   - gpus: for CSV, which does not name its machines; nil takes the largest GPU number + 1.

@@ -8,6 +8,7 @@ struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect",
     abstract: "Show a trace's sizes, popularity, affinity and load imbalance.",
+    usage: "colocate inspect <trace-or-counts> ... [<options>]",
     discussion: """
       popularity   tokens of a layer's busiest expert over the mean: what a load cap has to cope with.
       affinity     the share of the uncertainty about the next layer's expert that this layer's expert removes, I(i; j) / H(j), averaged over boundaries. \
@@ -33,6 +34,7 @@ struct InspectCommand: ParsableCommand {
 
   func run() throws {
     let input = try reading.read(inputs)
+    for line in reading.warnings(for: input) { Terminal.note(line) }
     let counts = input.counts
     let affinity = Affinity(counts)
     let caps = leastCaps(counts)

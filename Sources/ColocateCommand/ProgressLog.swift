@@ -7,9 +7,10 @@ import Foundation
 ///       Stage       Nodes    Open        Bound    Incumbent      Gap     Time
 ///     L gpus            0       0       312000       331410    5.86%     0.4s
 ///
-/// First column: who found the incumbent, blank where a line brings news of the bound only. Bound and incumbent are the
-/// objective's units (crossings), the gap is (incumbent - bound) / incumbent. The header comes again every 20 lines; a new incumbent always gets a
-/// line, other news at most one in `interval` seconds.
+/// First column: who found the incumbent, blank where a line brings news of the bound only. Bound
+/// and incumbent are the objective's units (crossings), the gap is (incumbent - bound) / incumbent.
+/// The header comes again every 20 lines; a new incumbent always gets a line, other news at most
+/// one in `interval` seconds.
 final class ProgressLog {
   private let showsTime: Bool
   private let interval = 2.0
@@ -64,44 +65,5 @@ final class ProgressLog {
 
   static func fixed(_ value: Double, _ digits: Int) -> String {
     String(format: "%.\(digits)f", value)
-  }
-}
-
-/// A table for people: columns as wide as their widest entry, numbers to the right.
-struct TextTable {
-  private var rows: [[String]]
-
-  init(_ header: [String]) { rows = [header] }
-
-  mutating func add(_ row: [String]) { rows.append(row) }
-
-  /// First column to the left, the others to the right, a rule under the header.
-  var text: String {
-    let columns = rows[0].count
-    let widths = (0..<columns).map { column in rows.map { $0[column].count }.max()! }
-    var text = ""
-    for (index, row) in rows.enumerated() {
-      var line = ProgressLog.left(row[0], widths[0])
-      for column in 1..<columns {
-        line +=
-          "  " + String(repeating: " ", count: widths[column] - row[column].count) + row[column]
-      }
-      text += line + "\n"
-      if index == 0 {
-        text += String(repeating: "-", count: widths.reduce(0, +) + 2 * (columns - 1)) + "\n"
-      }
-    }
-    return text
-  }
-}
-
-/// Numbers as the tables have them.
-enum Show {
-  static func percent(_ share: Double, _ digits: Int = 2) -> String {
-    ProgressLog.fixed(100 * share, digits) + " %"
-  }
-  static func ratio(_ value: Double) -> String { ProgressLog.fixed(value, 3) }
-  static func seconds(_ value: Double) -> String {
-    value < 0.095 ? ProgressLog.fixed(value, 3) + " s" : ProgressLog.fixed(value, 1) + " s"
   }
 }

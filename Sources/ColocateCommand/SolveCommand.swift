@@ -9,13 +9,20 @@ struct SolveCommand: ParsableCommand {
     commandName: "solve",
     abstract: "Find a placement and prove how good it is.",
     discussion: """
-      Without --output the plan goes to standard output as JSON. The extension of --output chooses the format: .json, the tool's own, or .csv, ExFlow's \
-      table. Ctrl-C stops the search and writes the best plan found so far.
+      Without --output the plan goes to standard output as JSON. The extension of --output chooses \
+      the format: .json, the tool's own, or .csv, ExFlow's \
+      table. Where it goes is checked before the search begins.
+
+      Ctrl-C, SIGTERM and a closed session (SIGHUP) stop the search and write the best plan found \
+      so far; a second Ctrl-C writes it at once. An internal \
+      error writes it too. A warm start that breaks the load cap is repaired first.
 
       EXAMPLES
         colocate solve trace.npy --gpus 4 --time-limit 30 -o plan.json
-        colocate solve trace.npy --gpus 16 --nodes 2 --objective staged --max-load 1.3 -o plan.csv
-        colocate solve prose.npy docs.npy code.npy --gpus 8 --gap 0.01 --warm-start plan.json > better.json
+        colocate solve trace.npy --gpus 16 --nodes 2 --objective staged \\
+          --max-load 1.3 -o plan.csv
+        colocate solve prose.npy docs.npy code.npy --gpus 8 --gap 0.01 \\
+          --warm-start plan.json > better.json
       """)
 
   @Argument(
@@ -27,9 +34,9 @@ struct SolveCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "flat: tokens that change GPUs. staged: first those that change nodes, then GPUs inside each node (ExFlow). joint: both at once, weighted.",
+      "flat (the default): tokens that change GPUs. staged: first those that change nodes, then GPUs inside each node (ExFlow). joint: both at once, weighted.",
       valueName: "flat|staged|joint"))
-  var objective: ObjectiveName = .flat
+  var objective: ObjectiveName?
 
   @OptionGroup var joint: JointOptions
   @OptionGroup var load: LoadOptions
@@ -47,153 +54,202 @@ struct SolveCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Where the evidence for the bound goes, for `colocate check` (JSON).", valueName: "FILE"))
+      "Where the evidence for the bound goes, for `colocate check` (JSON). Not with --no-proof, and not for joint on several nodes.",
+      valueName: "FILE"))
   var certificate: String?
 
   @OptionGroup var printing: OutputOptions
+
+  private var objectiveName: ObjectiveName { objective ?? .flat }
 
   func validate() throws {
     if let output, !["json", "csv"].contains(URL(fileURLWithPath: output).pathExtension) {
       throw ValidationError("--output \(output): expected a name that ends in .json or .csv")
     }
+    guard certificate != nil else { return }
+    guard !solver.noProof else {
+      throw ValidationError("--certificate with --no-proof: expected one of them")
+    }
+    // Its bound joins two levels' bounds, for which there is no certificate. On one node, or with
+    // one GPU a node, the two levels are one.
+    if objective == .joint, machines.nodes > 1, machines.gpus > machines.nodes {
+      throw ValidationError(
+        "--certificate with --objective joint on several nodes: "
+          + "no certificate can hold its bound, expected flat or staged")
+    }
   }
 
   func run() throws {
+    let (output, collision) = try checkOutputs()
+    if let collision { printing.note("colocate: warning: \(collision)") }
     let input = try reading.read(inputs, printing)
     let topology = try machines.topology()
-    let cap = try load.loadCap()
-    let start = try warmStart.map {
-      let plan = try PlanInput.read(
-        $0, for: input.counts, gpus: topology.gpus, nodes: topology.nodes)
-      guard plan.placement.topology.gpus == topology.gpus else {
-        throw FormatError(
-          $0, "a plan for \(plan.placement.topology.gpus) GPUs, expected \(topology.gpus)")
-      }
-      // Its GPUs, on the nodes of this run.
-      return try Placement(
-        topology: topology, layers: plan.placement.layers, experts: plan.placement.experts,
-        assignment: plan.placement.assignment)
-    }
-    let instance = try input.naming(for: topology.gpus) { () throws(ModelError) in
-      try Instance(
-        counts: input.counts, topology: topology, objective: joint.objective(objective),
-        loadCap: cap, known: start)
-    }
-    var options = solver.options(defaultTime: 60)
-    options.keepsCertificate = certificate != nil
-    options.jointWeights = JointWeights(interNode: joint.interNode, intraNode: joint.intraNode)
-    options.warmStart = start
+    let start = try warmStart.map { try WarmStart($0, counts: input.counts, topology: topology) }
+    let instance = try instance(of: input, topology, known: start?.placement)
+    for line in notes(on: input) { printing.note(line) }
+    let options = try options(for: instance, start)
+    let draft = PlanDraft(
+      instance: instance, input: input, record: record(of: options, for: input))
+
+    PlanRescue.prepare(for: output)
     let interrupt = Interrupt()
-    let log = printing.progressLog()
-    let outcome = try Solver(options).solve(instance) { progress in
-      log?.show(progress)
-      return interrupt.isRequested ? .stop : .proceed
-    }
+    Signals.rescuePlanOnInternalError()
+    let outcome = try search(instance, options, draft: draft, interrupt: interrupt)
+    interrupt.searchIsOver()
     guard let placement = outcome.placement?.canonical() else {
-      if outcome.status == .infeasible {
-        throw CommandFailure(
-          "\(input.paths.joined(separator: " + ")): proved that no placement meets the load cap",
-          .infeasible)
-      }
-      throw CommandFailure(
-        "stopped (\(outcome.stopReason.rawValue)) before a placement was found",
-        outcome.stopReason == .cancelled ? .interrupted : .limit)
+      throw failure(outcome, input, interrupt)
     }
-    var plan = try PlanFile(
-      placement: placement, on: input.counts, objective: instance.objective)
-    plan.loadCap = cap
-    plan.status = outcome.status
-    plan.stopReason = outcome.stopReason
-    plan.bound = outcome.bound
-    plan.stages = outcome.stages
-    plan.joint = outcome.joint
-    plan.traces = input.traces
-    plan.moeLayers = input.moeLayers
-    plan.options = Self.json(options, reading: reading)
-    plan.tool = "colocate \(ColocateTool.version)"
-    if let output {
-      if output.hasSuffix(".csv") {
-        try ExFlowCSV.write(placement, to: output)
-      } else {
-        try plan.write(to: output)
-      }
+
+    let plan = try draft.plan(of: placement, outcome: outcome)
+    try deliver(plan)
+    for line in SolveSummary.lines(plan, outcome) { printing.note(line) }
+    if let fault = outcome.internalFault {
+      throw CommandFailure("internal: \(fault); the plan is valid, and written", .internalError)
     }
-    if let certificate {
-      guard
-        let proof = CertificateFile(of: outcome, instance: instance, threads: options.threads)
-      else {
-        throw CommandFailure(
-          "no certificate: the run ended without evidence that one can hold (\(outcome.stages.map(\.boundMethod).joined(separator: ", ")))",
-          .limit)
-      }
-      try proof.write(to: certificate, tool: plan.tool)
-    }
-    if output == nil || printing.json { Terminal.result(plan.json.text) }
-    summarise(plan, outcome)
-    let status = Self.exitStatus(outcome)
+    if let collision { throw collision }
+    try writeCertificate(outcome, instance, threads: options.threads)
+    let status = Self.exitStatus(outcome, interrupt)
     if status != .done { throw status }
   }
 
-  /// What the options were, for the plan.
-  static func json(
-    _ options: SolverOptions, reading: ReadingOptions
-  ) -> [(key: String, value: JSONText)] {
-    [
-      ("time_limit", options.timeLimit.map { .number($0) } ?? nil),
-      ("gap", .number(options.gapLimit)),
-      ("nodes_limit", options.nodesLimit.map { .integer($0) } ?? nil),
-      ("work_limit", options.workLimit.map { .integer($0) } ?? nil),
-      ("threads", .integer(options.threads)),
-      ("seed", .integer(Int(truncatingIfNeeded: options.seed))),
-      ("proof", .bool(options.proves)), ("top_k", .string(reading.topK.rawValue)),
-      ("coactivation", .bool(reading.coactivation)),
-    ]
+  // MARK: - Before the search
+
+  /// - Returns: where the plan goes, nil for standard output; and why there will be no certificate.
+  private func checkOutputs() throws -> (output: OutputPath?, collision: FormatError?) {
+    if output == nil { try Terminal.checkResult() }
+    let checked = try OutputPath.check(
+      [("--output", output), ("--certificate", certificate)],
+      inputs: inputs.map { ("the input", $0) }
+        + [warmStart].compactMap { $0 }.map { ("the warm start", $0) })
+    guard let output else { return (nil, nil) }
+    guard let certificate, checked[0].isSame(as: checked[1]) else { return (checked[0], nil) }
+    let collision = FormatError(
+      certificate,
+      "--certificate names the same file as --output \(output): "
+        + "the plan goes there, and no certificate is written")
+    return (checked[0], collision)
   }
 
-  static func exitStatus(_ outcome: Outcome) -> ExitStatus {
-    if outcome.status == .infeasible { return .infeasible }
+  private func instance(
+    of input: TraceInput, _ topology: Topology, known: Placement?
+  ) throws -> Instance {
+    let cap = try load.loadCap()
+    return try input.naming(for: topology.gpus) { () throws(ModelError) in
+      try Instance(
+        counts: input.counts, topology: topology, objective: joint.objective(objectiveName),
+        loadCap: cap, known: known)
+    }
+  }
+
+  private func notes(on input: TraceInput) -> [String] {
+    var lines = reading.warnings(for: input) + solver.warnings
+    lines += [machines.note(objective)].compactMap { $0 }
+    lines += [joint.warning(objectiveName, nodes: machines.nodes)].compactMap { $0 }
+    return lines
+  }
+
+  private func options(for instance: Instance, _ start: WarmStart?) throws -> SolverOptions {
+    var options = solver.options(defaultTime: 60)
+    options.keepsCertificate = certificate != nil
+    options.jointWeights = JointWeights(interNode: joint.interNode, intraNode: joint.intraNode)
+    options.warmStart = try start?.placement(for: instance, note: printing.note)
+    return options
+  }
+
+  /// What was asked and done, for the plan.
+  private func record(
+    of options: SolverOptions, for input: TraceInput
+  ) -> [(key: String, value: JSONText)] {
+    let seed = Int(exactly: options.seed)
+    return [
+      ("time_limit", JSONText(options.timeLimit)), ("gap", .number(options.gapLimit)),
+      ("nodes_limit", JSONText(options.nodesLimit)), ("work_limit", JSONText(options.workLimit)),
+      ("threads", .integer(options.threads)),
+      ("seed", seed.map { .integer($0) } ?? .string("\(options.seed)")),
+      ("proof", .bool(options.proves)),
+      ("warm_start", warmStart.map { .string($0) } ?? nil),
+    ] + reading.record(of: input)
+  }
+
+  // MARK: - The search and its answer
+
+  private func search(
+    _ instance: Instance, _ options: SolverOptions, draft: PlanDraft, interrupt: Interrupt
+  ) throws -> Outcome {
+    let log = printing.progressLog()
+    let incumbents = IncumbentPlans { placement, reason in
+      let plan = try draft.plan(of: placement, stopReason: reason)
+      return isTable ? ExFlowCSV.text(plan.placement) : plan.json.text
+    }
+    do {
+      return try Solver(options).solve(instance) { progress in
+        incumbents.show(progress)
+        InternalErrorTest.fire(after: progress)
+        log?.show(progress)
+        return interrupt.isRequested && !InternalErrorTest.isDeaf ? .stop : .proceed
+      }
+    } catch {
+      // What is thrown before the first incumbent is about the input.
+      guard PlanRescue.claim(), PlanRescue.write(.internalError) else { throw error }
+      throw CommandFailure(
+        "internal: \(error.description); the best plan so far is written", .internalError)
+    }
+  }
+
+  private func failure(
+    _ outcome: Outcome, _ input: TraceInput, _ interrupt: Interrupt
+  ) -> CommandFailure {
+    let files = input.paths.joined(separator: " + ")
+    if outcome.status == .infeasible {
+      return CommandFailure("\(files): proved that no placement meets the load cap", .infeasible)
+    }
+    return CommandFailure(
+      "\(files): no placement within the load cap was found, and it is not proved that there is "
+        + "none (stopped: \(outcome.stopReason.rawValue)): "
+        + "try a larger --max-load, or --relax-max-load",
+      outcome.stopReason == .cancelled ? interrupt.status : .limit)
+  }
+
+  private var isTable: Bool { output?.hasSuffix(".csv") ?? false }
+
+  /// Writes the plan to where it was asked for; where that fails, to standard output.
+  private func deliver(_ plan: PlanFile) throws {
+    if let output {
+      do {
+        if isTable {
+          try ExFlowCSV.write(plan.placement, to: output)
+        } else {
+          try plan.write(to: output)
+        }
+      } catch let error as FormatError {
+        Terminal.result(plan.json.text)
+        let place = Terminal.resultFailure == nil ? "; the plan is on standard output" : ""
+        throw CommandFailure(error.description + place)
+      }
+    }
+    if output == nil || printing.json { Terminal.result(plan.json.text) }
+    PlanRescue.deliver()
+  }
+
+  private func writeCertificate(
+    _ outcome: Outcome, _ instance: Instance, threads: Int
+  ) throws {
+    guard let certificate else { return }
+    guard let proof = CertificateFile(of: outcome, instance: instance, threads: threads) else {
+      let methods = outcome.stages.map { $0.boundMethod?.rawValue ?? "none" }
+      throw CommandFailure(
+        "\(certificate): no certificate: the run ended without evidence that one can hold "
+          + "(bounds: \(methods.joined(separator: ", "))); the plan is written", .limit)
+    }
+    try proof.write(to: certificate, tool: PlanDraft.tool)
+  }
+
+  static func exitStatus(_ outcome: Outcome, _ interrupt: Interrupt) -> ExitStatus {
     switch outcome.stopReason {
     case .proved, .gap, .finished: return .done
     case .time, .nodes, .work: return .limit
-    case .cancelled: return .interrupted
+    case .cancelled: return interrupt.status
+    case .internalError: return .internalError
     }
-  }
-
-  /// The answer for people.
-  private func summarise(_ plan: PlanFile, _ outcome: Outcome) {
-    guard let crossings = plan.crossings, let imbalance = plan.loadImbalance else { return }
-    let topology = plan.placement.topology
-    printing.note(
-      "\(outcome.status.rawValue) (\(outcome.stopReason.rawValue)) after \(Show.seconds(outcome.statistics.seconds))"
-    )
-    printing.note(
-      "GPU crossings   \(crossings.gpu) of \(crossings.total) (\(Show.percent(crossings.gpuShare, 4)))"
-    )
-    if topology.nodes > 1 {
-      printing.note(
-        "node crossings  \(crossings.node) of \(crossings.total) (\(Show.percent(crossings.nodeShare, 4)))"
-      )
-    }
-    if plan.objective != .flat, let value = plan.value {
-      printing.note("objective       \(value) (\(objective.rawValue))")
-    }
-    if let bound = plan.bound, bound > 0, let gap = plan.gap {
-      printing.note("bound           \(bound), gap \(Show.percent(gap, 3))")
-    }
-    for stage in outcome.stages where outcome.stages.count > 1 {
-      printing.note(
-        "  \(ProgressLog.left(stage.name, 14))\(stage.value) crossings, bound \(stage.bound) (\(stage.boundMethod)), gap \(Show.percent(stage.gap, 3)), \(stage.status.rawValue) (\(stage.stopReason.rawValue))"
-      )
-    }
-    if let joint = outcome.joint {
-      printing.note(
-        "joint           \(joint.value) (\(joint.interNode) × between nodes + \(joint.intraNode) × inside), no placement below \(joint.bound), gap \(Show.percent(joint.gap, 3))"
-      )
-    }
-    printing.note(
-      "load            \(Show.ratio(imbalance)) × the mean on the fullest GPU of any layer"
-        + (plan.loadCap.map {
-          " (cap \($0.ratio)\($0.relaxedToFeasible ? ", relaxed where a layer needs more" : ""))"
-        } ?? " (no cap)"))
   }
 }

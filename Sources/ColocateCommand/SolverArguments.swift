@@ -52,7 +52,8 @@ struct SolverArguments: ParsableArguments {
     options.gapLimit = gap
     options.nodesLimit = nodesLimit
     options.workLimit = workLimit
-    options.threads = threads ?? min(1024, ProcessInfo.processInfo.activeProcessorCount)
+    options.threads = ThreadProbe.threads(
+      threads ?? min(1024, ProcessInfo.processInfo.activeProcessorCount))
     options.seed = seed
     options.proves = !noProof
     // `validate` has read them once and refused what cannot be set.

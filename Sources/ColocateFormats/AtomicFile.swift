@@ -2,14 +2,14 @@ import Foundation
 
 /// A file that appears whole or not at all.
 ///
-/// What is written goes to a hidden file beside the target, which takes the target's name (`rename`, atomic in one
-/// folder) once everything is on the disk; where writing fails it is removed and the target stays as it was. A target that exists and is
-/// no regular file (`/dev/stdout`, a pipe) is written to directly. Symbolic links are followed.
+/// What is written goes to a `HiddenFile` in the target's folder, which takes the target's name
+/// once everything is on the disk; where writing fails the target stays as it was. A target that
+/// exists and is no regular file (`/dev/stdout`, a pipe) is written to directly.
 public struct AtomicFile {
-  private let path: String
+  private let place: OutputPath
   private let descriptor: Int32
-  private let temporary: String?
-  private let target: String
+  /// nil where the target is written to directly.
+  private let hidden: HiddenFile?
   private var buffer = [UInt8]()
 
   /// Writes a file with what `body` puts out.
@@ -17,15 +17,22 @@ public struct AtomicFile {
   public static func write(
     to path: String, _ body: (inout AtomicFile) throws -> Void
   ) throws {
-    var file = try AtomicFile(path)
+    try write(to: path, unnamed: true, body)
+  }
+
+  /// - Parameter unnamed: whether the file may be without a name until it is complete.
+  package static func write(
+    to path: String, unnamed: Bool, _ body: (inout AtomicFile) throws -> Void
+  ) throws {
+    var file = try AtomicFile(path, unnamed: unnamed)
     do {
       try body(&file)
       try file.flush()
-      try file.commit()
     } catch {
       file.abandon()
       throw error
     }
+    try file.commit()
   }
 
   /// Writes `text` as the whole file.
@@ -34,29 +41,20 @@ public struct AtomicFile {
     try write(to: path) { file in try file.put(text) }
   }
 
-  private init(_ path: String) throws(FormatError) {
-    self.path = path
-    var status = stat()
-    let exists = stat(path, &status) == 0
-    if exists, status.st_mode & S_IFMT != S_IFREG {
-      guard status.st_mode & S_IFMT != S_IFDIR else {
-        throw FormatError(path, "a folder, expected a file to write")
-      }
-      (temporary, target) = (nil, path)
-      descriptor = open(path, O_WRONLY)
+  /// Removes what files that are being written have left beside their targets. For signal handlers
+  /// that are about to end the process: nothing but `unlink` is called.
+  package static func removeUnfinished() { HiddenFile.removeAll() }
+
+  private init(_ path: String, unnamed: Bool) throws(FormatError) {
+    place = try OutputPath(path)
+    if place.isReplaced {
+      let file = try HiddenFile(in: place, unnamed: unnamed)
+      (hidden, descriptor) = (file, file.descriptor)
+    } else {
+      hidden = nil
+      descriptor = open(place.target, O_WRONLY | O_CLOEXEC)
       guard descriptor >= 0 else { throw FormatError(path, MappedFile.reason(errno)) }
-      return
     }
-    // Where a link points to is replaced, not the link.
-    let resolved = exists ? URL(fileURLWithPath: path).resolvingSymlinksInPath().path : path
-    let url = URL(fileURLWithPath: resolved)
-    let name =
-      ".\(url.lastPathComponent.prefix(200)).\(getpid()).\(UInt32.random(in: 0...UInt32.max))"
-    let temporary = url.deletingLastPathComponent().appendingPathComponent(name).path
-    descriptor = open(
-      temporary, O_WRONLY | O_CREAT | O_EXCL, exists ? status.st_mode & 0o777 : 0o666)
-    guard descriptor >= 0 else { throw FormatError(path, MappedFile.reason(errno)) }
-    (self.temporary, target) = (temporary, resolved)
   }
 
   /// Adds text.
@@ -72,36 +70,24 @@ public struct AtomicFile {
   }
 
   private mutating func flush() throws(FormatError) {
-    var failure: Int32 = 0
-    buffer.withUnsafeBytes { bytes in
-      var done = 0
-      while done < bytes.count {
-        let written = Foundation.write(descriptor, bytes.baseAddress! + done, bytes.count - done)
-        if written < 0 {
-          if errno == EINTR { continue }
-          failure = errno
-          return
-        }
-        done += written
-      }
-    }
-    guard failure == 0 else { throw FormatError(path, MappedFile.reason(failure)) }
+    let failure = buffer.withUnsafeBytes { Descriptor.write($0, to: descriptor) }
+    guard failure == 0 else { throw FormatError(place.path, MappedFile.reason(failure)) }
     buffer.removeAll(keepingCapacity: true)
   }
 
   private func commit() throws(FormatError) {
-    guard let temporary else {
+    if let hidden {
+      try hidden.publish()
+    } else {
       close(descriptor)
-      return
     }
-    guard fsync(descriptor) == 0, rename(temporary, target) == 0 else {
-      throw FormatError(path, MappedFile.reason(errno))
-    }
-    close(descriptor)
   }
 
   private func abandon() {
-    close(descriptor)
-    if let temporary { unlink(temporary) }
+    if let hidden {
+      hidden.discard()
+    } else {
+      close(descriptor)
+    }
   }
 }

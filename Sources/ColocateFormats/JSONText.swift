@@ -16,6 +16,10 @@ public enum JSONText: Hashable, Sendable, ExpressibleByStringLiteral, Expressibl
   public init(booleanLiteral value: Bool) { self = .bool(value) }
   public init(nilLiteral: ()) { self = .null }
 
+  /// A number, or null where it is not known.
+  public init(_ integer: Int?) { self = integer.map { .integer($0) } ?? .null }
+  /// A number, or null where it is not known.
+  public init(_ number: Double?) { self = number.map { .number($0) } ?? .null }
   /// An array of integers.
   public init(_ integers: some Sequence<Int>) { self = .array(integers.map { .integer($0) }) }
   /// A row-major table as an array of rows.

@@ -7,14 +7,24 @@ import Colocate
 ///       "topology": { "nodes": 2, "gpus_per_node": 4 },
 ///       "objective": { "name": "joint", "inter_node": 4, "intra_node": 1 },
 ///       "load_cap": { "numerator": 12, "denominator": 10, "relaxed_to_feasible": false } or null,
-///       "status": "feasible", "stop_reason": "time", "value": …, "bound": …, "gap": …,
-///       "crossings": { "total": …, "gpu": …, "node": …, "gpu_per_boundary": […], "node_per_boundary": […] },
+///       "status": "feasible", "stop_reason": "time",
+///       "value": …, "bound": … or null, "gap": … or null,
+///       "crossings": { "total": …, "gpu": …, "node": …,
+///                      "gpu_per_boundary": […], "node_per_boundary": […] },
 ///       "load": { "max_over_mean": …, "per_layer": [ tokens of each GPU, a row for each layer ] },
-///       "stages": [ … ], "joint": { "inter_node": 8, "intra_node": 1, "value": …, "bound": … } (of a staged plan), "traces": [ { "file": …, "sha256": … } ],
-///       "moe_layers": [ layers of the traces that were counted, where not all are ], "options": { … },
-///       "assignment": [ GPU of each expert, a row for each layer ], "tool": "colocate 0.1.0" }
+///       "stages": [ { "name": …, "status": …, "stop_reason": …, "value": …, "bound": …, … } ],
+///       "joint": { "inter_node": 8, "intra_node": 1, "value": …, "bound": …, "gap": … },
+///       "traces": [ { "file": …, "sha256": … } ],
+///       "moe_layers": [ layers of the traces that were counted, where not all are ],
+///       "options": { … },
+///       "assignment": [ GPU of each expert, a row for each layer ], "tool": "colocate 0.2.0" }
 ///
-/// Only `format`, `version`, `layers`, `experts`, `topology` and `assignment` are needed to read one.
+/// What is not known is null. A staged plan has no bound of its own, since no single number bounds
+/// the crossings of all placements there: "stages" has what is proved of each step, and "joint"
+/// what its joint cost is and what any placement's is at least.
+///
+/// Only `format`, `version`, `layers`, `experts`, `topology` and `assignment` are needed to read
+/// one.
 public struct PlanFile: Sendable {
   /// The value of "format".
   public static let formatName = "colocate-plan"
@@ -53,6 +63,10 @@ public struct PlanFile: Sendable {
   public var moeLayers: [Int]?
   /// What the solver was asked, in the order to be written.
   public var options: [(key: String, value: JSONText)] = []
+  /// How a token's experts were counted, and whether those that it uses together in a layer were
+  /// (parts of `options`); nil where the file does not say.
+  public internal(set) var counting: TopKCounting?
+  public internal(set) var coactivation: Bool?
   /// The program and its version.
   public var tool: String?
 
@@ -104,9 +118,9 @@ public struct PlanFile: Sendable {
       ))
     if let status { members.append(("status", .string(status.rawValue))) }
     if let stopReason { members.append(("stop_reason", .string(stopReason.rawValue))) }
-    if let value { members.append(("value", .integer(value))) }
-    if let bound { members.append(("bound", .integer(bound))) }
-    if let gap { members.append(("gap", .number(gap))) }
+    if let value {
+      members += [("value", .integer(value)), ("bound", JSONText(bound)), ("gap", JSONText(gap))]
+    }
     if let crossings { members.append(("crossings", Self.json(crossings))) }
     if let loadImbalance {
       members.append(
@@ -119,16 +133,7 @@ public struct PlanFile: Sendable {
         ))
     }
     if !stages.isEmpty { members.append(("stages", .array(stages.map(Self.json)))) }
-    if let joint {
-      members.append(
-        (
-          "joint",
-          .object([
-            ("inter_node", .integer(joint.interNode)), ("intra_node", .integer(joint.intraNode)),
-            ("value", .integer(joint.value)), ("bound", .integer(joint.bound)),
-          ])
-        ))
-    }
+    if let joint { members.append(("joint", Self.json(joint))) }
     if !traces.isEmpty {
       members.append(
         (
@@ -175,117 +180,24 @@ public struct PlanFile: Sendable {
   public static func json(_ stage: StageOutcome) -> JSONText {
     .object([
       ("name", .string(stage.name)), ("status", .string(stage.status.rawValue)),
-      ("stop_reason", .string(stage.stopReason.rawValue)), ("value", .integer(stage.value)),
-      ("bound", .integer(stage.bound)), ("gap", .number(stage.gap)),
-      ("bound_method", .string(stage.boundMethod)), ("nodes", .integer(stage.nodes)),
+      ("stop_reason", .string(stage.stopReason.rawValue)), ("value", JSONText(stage.value)),
+      ("bound", JSONText(stage.bound)), ("gap", JSONText(stage.gap)),
+      ("bound_method", stage.boundMethod.map { .string($0.rawValue) } ?? nil),
+      ("nodes", .integer(stage.nodes)),
       ("seconds", .number((stage.seconds * 1000).rounded() / 1000)),
+    ])
+  }
+
+  /// What a staged answer is worth by the joint objective, as the plan has it.
+  public static func json(_ joint: JointComparison) -> JSONText {
+    .object([
+      ("inter_node", .integer(joint.interNode)), ("intra_node", .integer(joint.intraNode)),
+      ("value", .integer(joint.value)), ("bound", JSONText(joint.bound)),
+      ("gap", JSONText(joint.gap)),
     ])
   }
 
   /// Writes the plan, whole or not at all.
   /// - Throws: `FormatError` where the file cannot be written.
   public func write(to path: String) throws { try AtomicFile.write(json.text, to: path) }
-
-  /// Reads a plan.
-  /// - Throws: `FormatError` with the place of what is wrong.
-  public static func read(_ path: String) throws(FormatError) -> PlanFile {
-    let file = try MappedFile(path)
-    if let container = Container(file), !container.name.contains(".json") {
-      throw container.error(path, expected: "a plan (.json, .csv)")
-    }
-    guard file.bytes.count <= 1 << 28 else {
-      throw FormatError(path, "\(file.bytes.count) bytes, expected a plan of at most 256 MiB")
-    }
-    do throws(JSONProblem) {
-      return try parse(try JSONReader.read(file.bytes))
-    } catch {
-      throw FormatError(path, error.message)
-    }
-  }
-
-  private static func parse(_ document: JSONNode) throws(JSONProblem) -> PlanFile {
-    let format = try document.member("format").string()
-    guard format == formatName else {
-      throw JSONProblem(message: "format '\(format)', expected '\(formatName)'")
-    }
-    let version = try document.member("version").integer()
-    guard version == formatVersion else {
-      throw JSONProblem(message: "version \(version), expected \(formatVersion)")
-    }
-    let layers = try document.member("layers").integer()
-    let experts = try document.member("experts").integer()
-    let machines = try document.member("topology")
-    let nodes = try machines.member("nodes").integer()
-    let perNode = try machines.member("gpus_per_node").integer()
-    guard (1...1_000_000).contains(nodes), (1...1_000_000).contains(perNode) else {
-      throw JSONProblem(message: "\(nodes) nodes × \(perNode) GPUs: expected 1 or more of each")
-    }
-    let rows = try document.member("assignment").elements()
-    guard rows.count == layers else {
-      throw JSONProblem(
-        message: "assignment with \(rows.count) rows, expected \(layers) layers")
-    }
-    var assignment = [Int]()
-    for (layer, row) in rows.enumerated() {
-      let gpus = try row.integers()
-      guard gpus.count == experts else {
-        throw JSONProblem(
-          message: "assignment[\(layer)] has \(gpus.count) entries, expected \(experts) experts")
-      }
-      assignment += gpus
-    }
-    func model<Result>(_ make: () throws(ModelError) -> Result) throws(JSONProblem) -> Result {
-      do throws(ModelError) { return try make() } catch {
-        throw JSONProblem(message: error.description)
-      }
-    }
-    var plan = PlanFile(
-      placement: try model { () throws(ModelError) in
-        try Placement(
-          topology: Topology(gpus: nodes * perNode, nodes: nodes), layers: layers,
-          experts: experts, assignment: assignment)
-      })
-    if let objective = try document.optional("objective") {
-      switch try objective.member("name").string() {
-      case "flat": plan.objective = .flat
-      case "staged": plan.objective = .staged
-      case "joint":
-        plan.objective = .joint(
-          interNode: try objective.member("inter_node").integer(),
-          intraNode: try objective.member("intra_node").integer())
-      case let name:
-        throw JSONProblem(message: "objective '\(name)', expected flat, staged or joint")
-      }
-    }
-    if let cap = try document.optional("load_cap") {
-      let numerator = try cap.member("numerator").integer()
-      let denominator = try cap.member("denominator").integer()
-      let relaxed = try cap.optional("relaxed_to_feasible")?.bool() ?? false
-      plan.loadCap = try model { () throws(ModelError) in
-        try LoadCap(
-          numerator: numerator, denominator: denominator, relaxedToFeasible: relaxed)
-      }
-    }
-    plan.status = try document.optional("status")?.oneOf([Status.optimal, .feasible, .infeasible])
-    plan.stopReason = try document.optional("stop_reason")?.oneOf([
-      StopReason.proved, .gap, .time, .nodes, .work, .cancelled, .finished,
-    ])
-    plan.value = try document.optional("value")?.integer()
-    plan.bound = try document.optional("bound")?.integer()
-    for trace in try document.optional("traces")?.elements() ?? [] {
-      plan.traces.append(
-        Trace(
-          file: try trace.member("file").string(), sha256: try trace.member("sha256").string()))
-    }
-    plan.moeLayers = try document.optional("moe_layers")?.integers()
-    if let moeLayers = plan.moeLayers {
-      guard moeLayers.count == layers, zip(moeLayers, moeLayers.dropFirst()).allSatisfy(<),
-        moeLayers.allSatisfy({ $0 >= 0 })
-      else {
-        throw JSONProblem(message: "'moe_layers' is \(moeLayers), expected \(layers) ascending")
-      }
-    }
-    plan.tool = try document.optional("tool")?.string()
-    return plan
-  }
 }

@@ -60,12 +60,24 @@ final class CommandRunner {
     return Bundle.main.bundleURL.appendingPathComponent("colocate")
   }()
 
-  /// - Parameter interrupt: seconds after which SIGINT is sent.
-  func run(_ arguments: [String], interrupt: Double? = nil) throws -> Result {
+  /// - Parameters:
+  ///   - environment: variables beside those of the tests.
+  ///   - interrupt: seconds after which a signal is sent, and which.
+  func run(
+    _ arguments: [String], environment: [String: String] = [:], interrupt: Double? = nil,
+    signal: Int32 = SIGINT
+  ) throws -> Result {
     let process = Process()
     process.executableURL = Self.program
     process.arguments = arguments
     process.currentDirectoryURL = URL(fileURLWithPath: folder)
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    return try run(process, interrupt: interrupt, signal: signal)
+  }
+
+  private func run(
+    _ process: Process, interrupt: Double? = nil, signal: Int32 = SIGINT
+  ) throws -> Result {
     let names = [UUID().uuidString, UUID().uuidString].map { NSTemporaryDirectory() + "/" + $0 }
     defer { for name in names { try? FileManager.default.removeItem(atPath: name) } }
     for name in names { try Data().write(to: URL(fileURLWithPath: name)) }
@@ -76,7 +88,7 @@ final class CommandRunner {
     try process.run()
     if let interrupt {
       Thread.sleep(forTimeInterval: interrupt)
-      process.interrupt()
+      kill(process.processIdentifier, signal)
     }
     process.waitUntilExit()
     let texts = try names.map { try String(contentsOfFile: $0, encoding: .utf8) }
@@ -84,6 +96,23 @@ final class CommandRunner {
       code: process.terminationReason == .exit
         ? process.terminationStatus : -process.terminationStatus,
       output: texts[0], errors: texts[1])
+  }
+
+  /// A line of shell, in which `colocate` is the built program: for what `Process` cannot do to standard
+  /// output and error, and for signals.
+  func shell(_ script: String) throws -> Result {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/bin/sh")
+    process.arguments = ["-c", "colocate() { '\(Self.program.path)' \"$@\"; }\n" + script]
+    process.currentDirectoryURL = URL(fileURLWithPath: folder)
+    return try run(process)
+  }
+
+  /// Hidden files in the folder.
+  var leftovers: [String] {
+    get throws {
+      try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasPrefix(".") }
+    }
   }
 
   /// Runs, and checks that it fails with exit code 2 and one line that says `reason`.

@@ -100,6 +100,22 @@ import Testing
     #expect(read.tool == plan.tool && scratch.contents == ["plan.json"])
   }
 
+  @Test func unknownBoundsAreNullAndRecordsAreRead() throws {
+    var plan = try plan()
+    plan.bound = nil
+    plan.options = [("top_k", "first"), ("coactivation", true)]
+    let path = scratch.file("plan.json")
+    try plan.write(to: path)
+    let text = try String(contentsOfFile: path, encoding: .utf8)
+    #expect(text.contains("  \"value\": 16,\n  \"bound\": null,\n  \"gap\": null,\n"))
+    let read = try PlanFile.read(path)
+    #expect(read.value == 16 && read.bound == nil && read.gap == nil)
+    #expect(read.counting == .first && read.coactivation == true)
+    // As 0.1.0 wrote it: no bound at all.
+    let old = text.replacingOccurrences(of: "  \"bound\": null,\n  \"gap\": null,\n", with: "")
+    #expect(try PlanFile.read(try scratch.write(Array(old.utf8), "old.json")).bound == nil)
+  }
+
   @Test func badPlansAreRefusedWithTheirPlace() throws {
     let good = Self.golden
     for (find, replacement, reason) in [
@@ -116,6 +132,11 @@ import Testing
       ("\"topology\"", "\"typology\"", "key 'topology' is missing"),
       ("\"joint\"", "\"best\"", "objective 'best', expected flat, staged or joint"),
       ("\"numerator\": 15", "\"numerator\": 5", "a load cap of 5/10"),
+      (
+        "\"inter_node\": 4", "\"inter_node\": 4000000000000", "expected 0 ≤ intra_node ≤ inter_node"
+      ),
+      ("\"bound\": 12", "\"bound\": -12", "'bound' is -12, expected 0 or more"),
+      ("\"stop_reason\": \"time\"", "\"stop_reason\": \"luck\"", "'stop_reason' is \"luck\""),
       (
         "\"feasible\"", "\"fine\"",
         "'status' is \"fine\", expected one of optimal, feasible, infeasible"
@@ -167,31 +188,5 @@ import Testing
         Issue.record("read: \(text)")
       } catch { #expect(error.message.contains(reason), "\(error)") }
     }
-  }
-
-  @Test func filesAppearWholeOrNotAtAll() throws {
-    let path = scratch.file("out.txt")
-    try AtomicFile.write("before", to: path)
-    struct Failure: Error {}
-    #expect(throws: Failure.self) {
-      try AtomicFile.write(to: path) { file in
-        try file.put(String(repeating: "x", count: 3 << 20))
-        throw Failure()
-      }
-    }
-    #expect(try String(contentsOfFile: path, encoding: .utf8) == "before")
-    #expect(scratch.contents == ["out.txt"])
-    // A link stays one, its target is replaced.
-    let link = scratch.file("link")
-    try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: path)
-    try AtomicFile.write("after", to: link)
-    #expect(try String(contentsOfFile: path, encoding: .utf8) == "after")
-    #expect(try FileManager.default.destinationOfSymbolicLink(atPath: link) == path)
-    #expect(throws: FormatError.self) {
-      try AtomicFile.write("x", to: scratch.file("absent/out.txt"))
-    }
-    #expect(throws: FormatError.self) { try AtomicFile.write("x", to: scratch.path) }
-    try AtomicFile.write("x", to: "/dev/null")
-    #expect(FileManager.default.fileExists(atPath: "/dev/null"))
   }
 }

@@ -86,6 +86,30 @@ import Testing
     #expect(branched >= 3)
   }
 
+  /// One expert a GPU leaves no pair to branch on. A root whose layered search was given up then keeps
+  /// its own bound, and nothing is called proved.
+  @Test func aRootThatCannotBranchKeepsItsBound() {
+    var reached = 0
+    for seed in 0..<40 {
+      let problem = RandomProblem(seed: UInt64(seed) + 60_000, experts: [4], caps: false).problem
+      guard problem.groups == 4, problem.total > 0, let optimum = problem.bruteForce() else {
+        continue
+      }
+      for threads in [1, 2] {
+        var options = GroupingSearch.Options()
+        options.rootStates = 0
+        options.knownOptimum = optimum
+        let incumbent = Incumbent()
+        let result = GroupingSearch(problem: problem, options: options).run(
+          incumbent: incumbent, control: SearchControl(threads: threads))!
+        #expect(result.keptBound >= optimum.kept, "seed \(seed)")
+        if case .proved = result.stop { Issue.record("seed \(seed): proved without a placement") }
+        if result.method == .tree { reached += 1 }
+      }
+    }
+    #expect(reached > 0)
+  }
+
   /// With hardly any subset allowed to be swept often: prices by a restricted master, then as always.
   @Test(arguments: 0..<4)
   func generationEqualsBruteForce(block: Int) {

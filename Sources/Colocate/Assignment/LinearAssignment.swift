@@ -13,7 +13,12 @@ package struct LinearAssignment {
   private var from: [Int] = []
   private var done: [Bool] = []
 
-  package init() {}
+  private let control: SearchControl?
+
+  /// - Parameter control: looked at for every row that needs a path; where it says stop, the rest of the
+  ///   rows get the columns that are free. Ask it afterwards: then the sum is not the largest. nil for
+  ///   never.
+  package init(control: SearchControl? = nil) { self.control = control }
 
   /// - Parameters:
   ///   - size: `n ≥ 1`.
@@ -60,7 +65,7 @@ package struct LinearAssignment {
               done.withUnsafeMutableBufferPointer { done in
                 columnOf.withUnsafeMutableBufferPointer { columnOf in
                   Self.solve(
-                    size, entries, rowOf, price, rowPrice, slack, from, done, columnOf)
+                    size, entries, rowOf, price, rowPrice, slack, from, done, columnOf, control)
                 }
               }
             }
@@ -77,7 +82,8 @@ package struct LinearAssignment {
     _ size: Int, _ entries: UnsafePointer<Int>, _ rowOf: UnsafeMutableBufferPointer<Int>,
     _ price: UnsafeMutableBufferPointer<Int>, _ rowPrice: UnsafeMutableBufferPointer<Int>,
     _ slack: UnsafeMutableBufferPointer<Int>, _ from: UnsafeMutableBufferPointer<Int>,
-    _ done: UnsafeMutableBufferPointer<Bool>, _ columnOf: UnsafeMutableBufferPointer<Int>
+    _ done: UnsafeMutableBufferPointer<Bool>, _ columnOf: UnsafeMutableBufferPointer<Int>,
+    _ control: SearchControl?
   ) {
     for j in 0..<size { (rowOf[j], price[j]) = (-1, 0) }
     for i in 0..<size {
@@ -91,7 +97,17 @@ package struct LinearAssignment {
         columnOf[i] = best
       }
     }
+    var free = 0
+    var isStopped = false
     for start in 0..<size where columnOf[start] < 0 {
+      // O(size²) from one look at the clock to the next.
+      isStopped = isStopped || (control?.shouldStop ?? false)
+      if isStopped {
+        while rowOf[free] >= 0 { free += 1 }
+        rowOf[free] = start
+        columnOf[start] = free
+        continue
+      }
       for j in 0..<size {
         slack[j] = rowPrice[start] + price[j] - entries[start * size + j]
         from[j] = start

@@ -14,8 +14,11 @@ package struct Transportation {
   private var member: [Int] = []
   private var size: [Int] = []
   private var seat: [Int] = []
+  private let control: SearchControl?
 
-  package init() {}
+  /// - Parameter control: looked at for every item; where it says stop, the rest of the items go
+  ///   wherever there is room. Ask it afterwards: then the sum is not the largest. nil for never.
+  package init(control: SearchControl? = nil) { self.control = control }
 
   /// - Parameters:
   ///   - gains: `[items, groups]`, row-major.
@@ -46,7 +49,18 @@ package struct Transportation {
     if seat.count != items { seat = [Int](repeating: -1, count: items) }
     if groupOf.count != items { groupOf = [Int](repeating: -1, count: items) }
     for g in 0..<groups { (price[g], size[g]) = (0, 0) }
+    var isStopped = false
     for item in 0..<items {
+      isStopped = isStopped || (control?.shouldStop ?? false)
+      if isStopped {
+        // No prices any more: the first group with room.
+        var group = 0
+        while size[group] == capacity { group += 1 }
+        member[group * capacity + size[group]] = item
+        size[group] += 1
+        groupOf[item] = group
+        continue
+      }
       let row = gains + item * groups
       for g in 0..<groups {
         distance[g] = price[g] - row[g]

@@ -43,7 +43,8 @@ package struct ColocationMultipliers: Sendable {
   /// Multipliers stay below this: they are exact in doubles, and a coefficient (a weight below 2^60, four of them) is in `Int`.
   package static let limit = 1 << 52
 
-  /// The largest integer that `kept` can be, by these multipliers; nil where they are malformed or so large that the exact sums overflow.
+  /// The largest integer that `kept` can be, by these multipliers; nil where they are malformed or so large
+  /// that the exact sums overflow, and where `control` stops it.
   package func keptBound(for problem: GroupingProblem, control: SearchControl) -> Int? {
     guard layers == problem.layers, experts == problem.experts, groups == problem.groups,
       dual.count == (layers - 1) * 3 * experts * experts, (0...40).contains(fractionBits)
@@ -136,7 +137,9 @@ package struct ColocationMultipliers: Sendable {
     let dual = dual
     let (experts, groups) = (experts, groups)
     let parts = concurrentMap(layers - 1, threads: control.threads) { l -> Double in
-      let evaluator = SpectralBound(experts: experts, groups: groups)
+      // One that is stopped answers infinity.
+      if control.shouldStop { return .infinity }
+      let evaluator = SpectralBound(experts: experts, groups: groups, control: control)
       return dual.withUnsafeBufferPointer { u in
         let base = u.baseAddress! + 3 * l * square
         return evaluator.upperBound { block, i, j in
@@ -161,10 +164,10 @@ final class SpectralBound {
   private var dense: [Double]
   private var rows: [Double]
 
-  init(experts: Int, groups: Int) {
+  init(experts: Int, groups: Int, control: SearchControl) {
     self.experts = experts
     self.groups = groups
-    sum = EigenvalueSum(order: 2 * experts, count: groups - 1)
+    sum = EigenvalueSum(order: 2 * experts, count: groups - 1, control: control)
     dense = [Double](repeating: 0, count: 4 * experts * experts)
     rows = [Double](repeating: 0, count: 4 * experts)
   }

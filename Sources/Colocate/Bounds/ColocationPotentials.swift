@@ -33,6 +33,8 @@ extension ColocationRelaxation {
           for pass in 0..<4 {
             let (outer, inner) = pass % 2 == 0 ? (experts, 1) : (1, experts)
             for i in 0..<experts {
+              // Any U proves a bound: what is not tightened is only worse.
+              if control.shouldStop { return }
               for j in 0..<experts { line[j] = c[i * outer + j * inner] }
               let shift = Self.price(&line, size)
               for j in 0..<experts {
@@ -62,6 +64,7 @@ extension ColocationRelaxation {
           guard size > 1 else { return }
           for _ in 0..<2 {
             for i in 0..<experts {
+              if control.shouldStop { return }
               for j in 0..<experts { line[j] = c[i * experts + j] }
               line[i] = -.infinity
               let shift = Self.price(&line, size - 1)

@@ -13,6 +13,9 @@
 /// the basis costs O(E²). Boundaries are independent in the M step, even and odd boundaries in the sweeps (neighbours share a layer), so the
 /// result does not depend on the number of threads. Any U and λ ≥ 0 prove a bound: every few iterations they are rounded to multiples
 /// of 2^-q and evaluated rigorously, and the best are kept.
+///
+/// Unchecked: the memory is reached by pointers. Every parallel step gives each of its parts blocks of its
+/// own to write, and what the parts read is not written in that step; between steps one thread works.
 package final class ColocationRelaxation: @unchecked Sendable {
   /// What can be tuned.
   package struct Parameters: Sendable {
@@ -78,6 +81,8 @@ package final class ColocationRelaxation: @unchecked Sendable {
   private let cuts: [TripleCuts]
   private let sparse: [SparseCuts]
   private var workers = [Worker]()
+  /// Seconds that the last evaluation took.
+  private var evaluationSeconds = 0.0
 
   package init(problem: GroupingProblem, control: SearchControl) {
     self.problem = problem
@@ -109,6 +114,21 @@ package final class ColocationRelaxation: @unchecked Sendable {
 
   deinit { storage.deallocate() }
 
+  /// What one evaluation costs in seconds of `threads` threads, and what the whole takes in bytes: from
+  /// a thousand experts on minutes and gigabytes.
+  package static func estimate(
+    problem: GroupingProblem, threads: Int
+  ) -> (seconds: Double, bytes: Double) {
+    let (experts, boundaries) = (Double(problem.experts), Double(problem.layers - 1))
+    let order = 2 * experts
+    // Reduction, factorisation, and vectors that are found, orthogonalised and multiplied out.
+    let operations = 2 * order * order * order + 3 * Double(problem.groups) * order * order
+    return (
+      boundaries * operations / 1e9 / min(Double(threads), boundaries),
+      8 * (boundaries * 13 * experts * experts + Double(threads) * 6 * order * order)
+    )
+  }
+
   /// Scratch of one thread.
   private final class Worker {
     let eigen: SymmetricEigen
@@ -119,9 +139,9 @@ package final class ColocationRelaxation: @unchecked Sendable {
     let target: UnsafeMutablePointer<Double>
     let gains: UnsafeMutablePointer<Double>
 
-    init(experts: Int, width: Int) {
+    init(experts: Int, width: Int, control: SearchControl) {
       let order = 2 * (experts - 1)
-      eigen = SymmetricEigen(order: order)
+      eigen = SymmetricEigen(order: order, control: control)
       let size =
         order * eigen.stride + (order + 1) * 2 * width + 4 * experts * width + 4 * width + 64
       storage = .allocate(byteCount: size * 8, alignment: 64)
@@ -148,13 +168,17 @@ package final class ColocationRelaxation: @unchecked Sendable {
       shown = keptBound
       return onBound(keptBound)
     }
+    // What a stopped step leaves behind means nothing and is not looked at again. So that the last
+    // iterations are not lost, they end while there is time for an evaluation.
     if iterations == 0 { evaluate() }
-    guard report() else { return }
-    while !control.shouldStop, iterations < parameters.maxIterations {
+    guard report(), !control.shouldStop else { return }
+    while iterations < parameters.maxIterations, control.remaining > 1.5 * evaluationSeconds {
       iterations += 1
       spectralStep()
+      if control.shouldStop { return }
       boxStep()
       dualStep()
+      if control.shouldStop { return }
       if iterations >= parameters.firstCuts
         && (iterations - parameters.firstCuts) % parameters.separateEvery == 0
       {
@@ -165,6 +189,7 @@ package final class ColocationRelaxation: @unchecked Sendable {
         guard report() else { return }
         if let targetKept, keptBound <= targetKept { return }
       }
+      if control.shouldStop { return }
     }
     evaluate()
     _ = report()
@@ -177,7 +202,9 @@ package final class ColocationRelaxation: @unchecked Sendable {
     for weight in problem.weights { deviation += abs(Double(weight) - mean) }
     deviation /= Double(problem.weights.count)
     rho = parameters.penalty * max(deviation, mean * 0.01, 1e-6)
-    workers = (0..<control.threads).map { _ in Worker(experts: experts, width: width) }
+    workers = (0..<control.threads).map { _ in
+      Worker(experts: experts, width: width, control: control)
+    }
     for l in 0..<boundaries {
       for i in 0..<experts {
         for j in 0..<experts {
@@ -240,7 +267,7 @@ package final class ColocationRelaxation: @unchecked Sendable {
   /// M_l for all boundaries.
   private func spectralStep() {
     concurrentFor(boundaries, threads: control.threads) { worker, l in
-      project(l, workers[worker])
+      if !control.shouldStop { project(l, workers[worker]) }
     }
   }
 
@@ -289,6 +316,7 @@ package final class ColocationRelaxation: @unchecked Sendable {
       }
     }
     eigen.reduce()
+    if control.shouldStop { return }
     // t with Σ clip(λ - t, 0, 2c) = 2c(P-1).
     let cap = Double(2 * problem.groupSize)
     let wanted = cap * Double(problem.groups - 1)
@@ -448,6 +476,7 @@ package final class ColocationRelaxation: @unchecked Sendable {
   private func separate() {
     let wide = (2 * experts + 3) & ~3
     concurrentFor(boundaries, threads: control.threads) { _, l in
+      if control.shouldStop { return }
       let raw = UnsafeMutableRawPointer.allocate(
         byteCount: 2 * experts * wide * 8, alignment: 64)
       defer { raw.deallocate() }
@@ -471,6 +500,8 @@ package final class ColocationRelaxation: @unchecked Sendable {
 
   /// Rounds the multipliers, evaluates their bound rigorously and keeps them if it is the best.
   private func evaluate() {
+    let begun = control.elapsed
+    defer { evaluationSeconds = control.elapsed - begun }
     let unit = Double(1 << fractionBits) * rho
     let square = experts * experts
     var dual = [Int](repeating: 0, count: 3 * boundaries * square)

@@ -18,7 +18,7 @@
 ///
 /// A failed factorisation raises t and tries again: the bound gets looser, never wrong. Doubling the unit roundoff
 /// (u = 2⁻⁵²) in the code covers the few operations that the formulas above do not mention.
-package final class EigenvalueSum: @unchecked Sendable {
+package final class EigenvalueSum {
   private let order: Int
   private let stride: Int
   private let eigen: SymmetricEigen
@@ -26,15 +26,18 @@ package final class EigenvalueSum: @unchecked Sendable {
   private let storage: UnsafeMutableRawPointer
   private let vectors: UnsafeMutablePointer<Double>
   private let count: Int
+  private let control: SearchControl?
 
   /// - Parameters:
   ///   - order: `n`.
   ///   - count: `k`, `1 ... n`.
-  package init(order: Int, count: Int) {
+  ///   - control: looked at in every part that costs O(n³); nil for never.
+  package init(order: Int, count: Int, control: SearchControl? = nil) {
     precondition(1 <= count && count <= order)
     self.order = order
     self.count = count
-    eigen = SymmetricEigen(order: order)
+    self.control = control
+    eigen = SymmetricEigen(order: order, control: control)
     stride = eigen.stride
     let size = stride * (order + count)
     storage = .allocate(byteCount: size * 8, alignment: 64)
@@ -48,7 +51,8 @@ package final class EigenvalueSum: @unchecked Sendable {
   /// - Parameters:
   ///   - matrix: lower triangle of A, `[n, rowStride]`; upper entries are not read.
   ///   - error: a bound on the spectral norm of (the matrix meant) - (the matrix given).
-  /// - Returns: an upper bound on the sum of the `k` largest eigenvalues of the matrix meant.
+  /// - Returns: an upper bound on the sum of the `k` largest eigenvalues of the matrix meant; infinity
+  ///   where stopped.
   package func upperBound(
     _ matrix: UnsafePointer<Double>, stride rowStride: Int, error: Double = 0
   ) -> Double {
@@ -73,6 +77,7 @@ package final class EigenvalueSum: @unchecked Sendable {
     let norm = frobenius.squareRoot() * (1 + 1e-9)
     eigen.reduce()
     eigen.vectors(count: count, into: vectors, stride: stride)
+    if isStopped { return .infinity }
     let unit = 0x1p-52
     let n = Double(order)
     let base = count < order ? eigen.values[count] : eigen.values[order - 1]
@@ -97,6 +102,7 @@ package final class EigenvalueSum: @unchecked Sendable {
         row[i] += t
       }
       for k in 0..<count {
+        if isStopped { return .infinity }
         let v = vectors + k * stride
         let weight = max(0, eigen.values[k] - base)
         for i in 0..<order {
@@ -113,15 +119,19 @@ package final class EigenvalueSum: @unchecked Sendable {
         return sum + (n + Double(count) + 8) * unit
           * (Double(count) * (abs(t) + margin) + weightSum)
       }
+      if isStopped { return .infinity }
       lift *= 8
     }
     // Gershgorin's last resort: every eigenvalue is at most the norm.
     return Double(count) * (norm + error) * (1 + 1e-9)
   }
 
-  /// Cholesky in place, row by row; false where a pivot is not positive.
+  private var isStopped: Bool { control?.shouldStop ?? false }
+
+  /// Cholesky in place, row by row; false where a pivot is not positive, or stopped.
   private func factorise() -> Bool {
     for i in 0..<order {
+      if i & 15 == 15, isStopped { return false }
       let row = factor + i * stride
       var j = 0
       while j <= i {

@@ -27,7 +27,7 @@ extension PathRelaxation {
   }
 
   /// Lowers the bound until the layers have `enough` subsets on average, nothing is gained, or `control` stops. Evaluated at the best prices
-  /// afterwards where few enough subsets are left. An evaluation over all subsets cannot be interrupted: the last one may overrun a time limit.
+  /// afterwards where few enough subsets are left. Where an evaluation is stopped (`isStopped`) the bound is that of the ones before.
   /// - Parameters:
   ///   - start: the first prices, `[L, E]` in ticks.
   ///   - partitions: of each layer, `[E]` group of every expert; the incumbent's first.
@@ -50,19 +50,19 @@ extension PathRelaxation {
     var failures = 0
     for round in 0..<generation.rounds {
       let master = PathRelaxation(
-        root: self,
+        root: shared,
         layers: (0..<problem.layers).map { l in
           layers[l].selected(problem: problem, layer: l, active[l])
         }, threads: threads)
       if master.isEmpty { break }
-      master.evaluate(best)
+      guard master.evaluate(best) else { return }
       if round == 1 { effort.firstShare /= 8 }
       if round == 2 { effort.evaluationsPerStage = generation.evaluationsPerStage }
       master.optimise(incumbent: incumbent, effort: effort, control: control)
       if control.shouldStop || control.isWorkOver { break }
       let begun = control.elapsed
       control.spend(arcCount / 32)
-      evaluate(master.prices)
+      guard evaluate(master.prices) else { return }
       progress(self)
       if bound <= incumbent() { return }
       let improved = boundInTicks < bestTicks

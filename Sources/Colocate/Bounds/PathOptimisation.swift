@@ -75,7 +75,7 @@ extension PathRelaxation {
     incumbent: () -> Int, effort: Effort = Effort(), control: SearchControl,
     progress: (PathRelaxation) -> Void = { _ in }
   ) {
-    guard !isEmpty else { return }
+    guard !isEmpty, !isStopped else { return }
     var count = prices.count
     let ownPrices = prices.experts.count
     let perBoundary = Double(problem.total) / Double(problem.layers - 1)
@@ -99,12 +99,12 @@ extension PathRelaxation {
       var converged = false
       lbfgs.reset()
       while !converged && evaluationsLeft > 0 {
-        evaluate(prices.rounded(point))
+        guard evaluate(prices.rounded(point)) else { return }
         progress(self)
         if bound <= incumbent() || control.shouldStop { return }
         if effort.deletes, delete(incumbent: incumbent()) > 0 {
           if isEmpty { return }
-          evaluate(prices)
+          guard evaluate(prices) else { return }
           if bound <= incumbent() { return }
         }
         point = prices.vector
@@ -184,7 +184,7 @@ extension PathRelaxation {
         }
       }
       if mu <= lastMu && mu > deepMu && rounds == 0 {
-        evaluate(prices.rounded(point))
+        guard evaluate(prices.rounded(point)) else { return }
         progress(self)
         if bound <= incumbent() || control.shouldStop { return }
         let gap = Double(bound - incumbent())
@@ -200,20 +200,22 @@ extension PathRelaxation {
           break
         }
         rounds += 1
-        evaluate(prices.rounded(point))
+        guard evaluate(prices.rounded(point)) else { return }
         progress(self)
         if bound <= incumbent() || control.shouldStop { return }
         let gap = Double(bound - incumbent())
         if rounds > 1 && Double(boundBefore - bound) < effort.cutGain * gap { break }
         boundBefore = bound
-        let cuts = latest.violatedTriples(tolerance: 0.05, most: effort.cutsPerLayer)
+        let cuts = latest.violatedTriples(
+          tolerance: 0.05, most: effort.cutsPerLayer, control: control)
+        if control.shouldStop { return }
         if cuts.isEmpty { break }
         // Cuts that carry no price go, the new ones come in at 0.
         var next = prices.rounded(point)
         next.cuts = next.cuts.filter { $0.price > 0 } + cuts
         point = next.vector
         count = next.count
-        evaluate(next)
+        guard evaluate(next) else { return }
         gradient = Block(count, 0.0)
         trialGradient = Block(count, 0.0)
         lbfgs = LimitedMemory(count: count, memory: 30)
@@ -222,7 +224,7 @@ extension PathRelaxation {
       }
       mu = max(mu / 2, lastMu)
     }
-    evaluate(prices.rounded(point))
+    guard evaluate(prices.rounded(point)) else { return }
     progress(self)
     if effort.deletes, bound > incumbent(), delete(incumbent: incumbent()) > 0 {
       evaluate(prices)

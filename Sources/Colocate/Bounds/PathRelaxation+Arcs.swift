@@ -1,5 +1,21 @@
 /// Arcs of the path relaxation that are good enough to matter, found by one streaming pass over all of them.
-extension PathRelaxation {
+///
+/// A scan is the relaxation as it was when it was made: values, which several threads may read.
+struct PathScan: Sendable {
+  let experts: Int
+  let layers: [PathSubsets]
+  /// `own(S)`, `f(S)`, `b(S)` of every layer, and λ; in ticks.
+  let own: [Block<Double>]
+  let forward: [Block<Double>]
+  let backward: [Block<Double>]
+  let longest: Double
+  let weights: Block<Double>
+  let control: SearchControl?
+
+  /// `pen(S)`.
+  @inline(__always)
+  func penalty(_ l: Int, _ s: Int) -> Double { longest - forward[l][s] - backward[l][s] }
+
   /// Calls `visit(S, T, slack)` for every arc of boundary `l` whose penalty
   ///
   ///     λ − f(S) − w(S,T) − own(T) − b(T) = slack(S,T) + pen(T),   slack(S,T) = f(T) − own(T) − w(S,T) − f(S)
@@ -13,7 +29,7 @@ extension PathRelaxation {
   ) {
     let sources = layers[l]
     let targets = layers[l + 1]
-    let own = vertexWeights(l + 1)
+    let own = own[l + 1]
     let reach = Block(targets.count, 0.0)  // own(T) + b(T)
     let start = Block(targets.count, 0.0)  // f(T) − own(T)
     for t in 0..<targets.count {
@@ -29,7 +45,7 @@ extension PathRelaxation {
     let passing = Block(4 * targets.count, UInt16(0))
     let weights = Block(4 * targets.count, 0.0)
     for row in 0..<((sources.count + 3) / 4) {
-      Self.sumRows(
+      PathRelaxation.sumRows(
         sources, from: row * 4, matrix: self.weights.base + l * experts * experts,
         experts: experts, into: sums.base)
       targets.tabulate(sums.base, left: left.base, right: right.base)
@@ -61,6 +77,15 @@ extension PathRelaxation {
   }
 }
 
+extension PathRelaxation {
+  /// For scans of the arcs at the present potentials.
+  var scan: PathScan {
+    PathScan(
+      experts: experts, layers: layers, own: (0..<layers.count).map { vertexWeights($0) },
+      forward: forward, backward: backward, longest: longest, weights: weights, control: control)
+  }
+}
+
 /// The arcs of one boundary by rows, each row sorted by penalty, with exact slacks in ticks.
 package final class PathArcs: Sendable {
   let rowStart: Block<Int32>
@@ -75,25 +100,26 @@ package final class PathArcs: Sendable {
   package var count: Int { target.count }
 
   /// Arcs with a penalty of at most `cut` ticks; nil where there are more than `limit`.
-  init?(relaxation: PathRelaxation, boundary l: Int, cut: Int, limit: Int) {
+  init?(scan: PathScan, boundary l: Int, cut: Int, limit: Int) {
     struct Arc {
       var penalty: Int32
       var slack: Int32
       var target: UInt16
     }
-    let rows = relaxation.layers[l].count
-    let masks = relaxation.layers[l + 1].masks
+    let rows = scan.layers[l].count
+    let masks = scan.layers[l + 1].masks
     rowStart = Block(rows + 1, 0)
     var arcs = GrowingList<Arc>(capacity: 4096)
     defer { arcs.deallocate() }
     var isOverfull = false
     let start = rowStart
-    relaxation.scanArcs(boundary: l, cut: Double(cut)) { s, t, slack in
-      let penalty = slack + relaxation.penalty(l + 1, Int(t))
+    scan.scanArcs(boundary: l, cut: Double(cut)) { s, t, slack in
+      let penalty = slack + scan.penalty(l + 1, Int(t))
       arcs.append(Arc(penalty: Int32(penalty), slack: Int32(slack), target: t))
     } endOfRow: { s in
       start[s + 1] = Int32(truncatingIfNeeded: arcs.count)
-      isOverfull = arcs.count > limit
+      // A stopped list is given up like one that grew too long; whoever asked looks at the clock.
+      isOverfull = arcs.count > limit || (s & 63 == 0 && scan.control?.shouldStop ?? false)
       if !isOverfull {
         var row = UnsafeMutableBufferPointer(
           start: arcs.base + Int(start[s]), count: arcs.count - Int(start[s]))

@@ -38,6 +38,11 @@ package final class PathRelaxation {
   package private(set) var deletions: [PathPrices] = []
   /// The μ, in tokens, of the stage that optimising was in last.
   package internal(set) var deepestMu: Double?
+  /// Looked at inside every pass over arcs; nil for never.
+  package let control: SearchControl?
+  /// Whether the last evaluation was stopped on its way: then the potentials are of no use, and no
+  /// bound comes of it.
+  package private(set) var isStopped = false
   /// Exact evaluations so far.
   package private(set) var evaluations = 0
   /// A known optimum that no deletion may lose, for tests: what it keeps, and its labels.
@@ -56,23 +61,47 @@ package final class PathRelaxation {
   /// All subsets of all layers.
   /// - Returns: nil where a layer has more than `subsetLimit` subsets, or where the counts are too large for exact evaluation.
   package convenience init?(
-    problem: GroupingProblem, subsetLimit: Int = 65_535, threads: Int = 1
+    problem: GroupingProblem, subsetLimit: Int = 65_535, threads: Int = 1,
+    control: SearchControl? = nil
   ) {
     var layers = [PathSubsets]()
     for l in 0..<problem.layers {
-      guard let subsets = PathSubsets.list(problem: problem, layer: l, limit: subsetLimit) else {
-        return nil
-      }
+      guard
+        let subsets = PathSubsets.list(
+          problem: problem, layer: l, limit: subsetLimit, control: control)
+      else { return nil }
       layers.append(subsets)
     }
-    self.init(problem: problem, layers: layers, threads: threads)
+    self.init(problem: problem, layers: layers, threads: threads, control: control)
+  }
+
+  /// What the nodes of a search tree share with their root. Nothing of it changes any more, so that
+  /// workers may read it at the same time.
+  package struct Shared: Sendable {
+    let problem: GroupingProblem
+    let layers: [PathSubsets]
+    let prices: PathPrices
+    let deepestMu: Double?
+    let control: SearchControl?
+    let weights: Block<Double>
+    let transposed: Block<Double>
+    let knownOptimum: (kept: Int, labels: [Int])?
+  }
+
+  /// As it is now.
+  package var shared: Shared {
+    Shared(
+      problem: problem, layers: layers, prices: prices, deepestMu: deepestMu, control: control,
+      weights: weights,
+      transposed: transposed, knownOptimum: knownOptimum)
   }
 
   /// A node of a search tree: the problem of `root` with the given subsets, and no others.
-  init(root: PathRelaxation, layers: [PathSubsets], threads: Int) {
+  init(root: Shared, layers: [PathSubsets], threads: Int) {
     problem = root.problem
     self.layers = layers
     self.threads = threads
+    control = root.control
     weights = root.weights
     transposed = root.transposed
     forward = layers.map { Block($0.count, 0) }
@@ -86,11 +115,14 @@ package final class PathRelaxation {
   }
 
   /// The given subsets, and no others.
-  package init?(problem: GroupingProblem, layers: [PathSubsets], threads: Int) {
+  package init?(
+    problem: GroupingProblem, layers: [PathSubsets], threads: Int, control: SearchControl? = nil
+  ) {
     guard problem.total <= PathPrices.mostWeight(groups: problem.groups) else { return nil }
     self.problem = problem
     self.layers = layers
     self.threads = threads
+    self.control = control
     let experts = problem.experts
     weights = Block(problem.weights.map { Double($0 * PathSubsets.ticks) }, filler: 0)
     transposed = Block(weights.count, 0)
@@ -110,15 +142,18 @@ package final class PathRelaxation {
   }
 
   /// Evaluates B exactly, without cuts; `experts` are prices in ticks, `[L, E]`.
-  package func evaluate(experts: [Int]) { evaluate(PathPrices(experts: experts)) }
+  @discardableResult
+  package func evaluate(experts: [Int]) -> Bool { evaluate(PathPrices(experts: experts)) }
 
   /// Evaluates B at `newPrices` exactly. O(Σ n_l · n_{l+1}).
-  package func evaluate(_ newPrices: PathPrices) {
+  /// - Returns: false where `control` stopped it: the bound is what it was before.
+  @discardableResult
+  package func evaluate(_ newPrices: PathPrices) -> Bool {
     precondition(newPrices.experts.count == problem.layers * experts)
     precondition(newPrices.cuts.isEmpty || experts <= 64)
-    guard !isEmpty else { return }
-    prices = newPrices.fitting(
-      room: PathPrices.room(weight: problem.total, groups: groups))
+    guard !isEmpty else { return true }
+    prices = newPrices.fitting(room: PathPrices.room(weight: problem.total, groups: groups))
+    isStopped = true
     evaluations += 1
     let own = (0..<problem.layers).map { vertexWeights($0) }
     for l in 0..<problem.layers {
@@ -126,6 +161,7 @@ package final class PathRelaxation {
         for s in 0..<layers[0].count { forward[0][s] = own[0][s] }
       } else {
         relax(from: l - 1, to: l, potential: forward[l - 1], into: forward[l], matrix: transposed)
+        if control?.shouldStop ?? false { return false }
         for t in 0..<layers[l].count { forward[l][t] += own[l][t] }
       }
     }
@@ -135,6 +171,7 @@ package final class PathRelaxation {
       let potential = Block(layers[l + 1].count, 0.0)
       for t in 0..<potential.count { potential[t] = own[l + 1][t] + backward[l + 1][t] }
       relax(from: l + 1, to: l, potential: potential, into: backward[l], matrix: weights)
+      if control?.shouldStop ?? false { return false }
     }
     longest = -.greatestFiniteMagnitude
     for s in 0..<layers[last].count { longest = max(longest, forward[last][s]) }
@@ -144,6 +181,8 @@ package final class PathRelaxation {
       bound = floor
       boundPrices = prices
     }
+    isStopped = false
+    return true
   }
 
   /// `V(S) − Σ_{e∈S} u_e − Σ_O ⌊|S∩O|/2⌋·v_O` of every subset of a layer, in ticks.
@@ -173,11 +212,13 @@ package final class PathRelaxation {
     let rows = (targets.count + 3) / 4
     let parts = sources.count * targets.count < 1 << 16 ? 1 : min(threads * 4, rows)
     let experts = self.experts
-    let body = { (part: Int) in
+    let control = self.control
+    concurrentFor(parts, threads: threads) { _, part in
       let sums = Block(experts, SIMD4<Double>.zero)
       let left = Block(sources.leftCount, SIMD4<Double>.zero)
       let right = Block(sources.rightCount, SIMD4<Double>.zero)
       for row in (rows * part / parts)..<(rows * (part + 1) / parts) {
+        if row & 15 == 0, control?.shouldStop ?? false { return }
         Self.sumRows(
           targets, from: row * 4, matrix: matrix.base + boundary * experts * experts,
           experts: experts, into: sums.base)
@@ -186,7 +227,6 @@ package final class PathRelaxation {
         for lane in 0..<min(4, targets.count - row * 4) { result[row * 4 + lane] = best[lane] }
       }
     }
-    WorkerPool.run(parts, threads: threads, body)
   }
 
   /// `sums[i] = Σ_{j∈T} matrix[j, i]` for the four subsets from `first` on (the last one repeated at the end).
@@ -221,7 +261,7 @@ package final class PathRelaxation {
   /// - Returns: how many were deleted.
   @discardableResult
   package func delete(incumbent: Int) -> Int {
-    guard !isEmpty else { return 0 }
+    guard !isEmpty, !isStopped else { return 0 }
     let budget = self.budget(incumbent: incumbent)
     let deleted = keep { l, s in self.penalty(l, s) <= budget }
     if let knownOptimum, knownOptimum.kept > incumbent, deleted > 0 {

@@ -13,7 +13,7 @@
 /// (compressed rows), which makes an evaluation 10 to 100 times cheaper than with the dense kernel and is a smooth function of its own. The bound never
 /// comes from here, and the next exact evaluation over all arcs brings in what became important. (The dense kernel in single
 /// precision was the prototype; at C(16,4) it is bound by memory bandwidth.)
-package final class PathSmoothing {
+package final class PathSmoothing: Sendable {
   private let layers: [PathSubsets]
   private let experts: Int
   private let groups: Int
@@ -36,10 +36,12 @@ package final class PathSmoothing {
   private let cutStart: [Block<Int32>]
   private let cutIndex: [Block<Int32>]
 
-  private struct Boundary {
-    var rowStart: Block<Int32>
-    var target: Block<UInt16>
-    var value: Block<Float>
+  private struct Boundary: Sendable {
+    let rowStart: Block<Int32>
+    let target: Block<UInt16>
+    let value: Block<Float>
+    /// κ.
+    let cutoff: Double
   }
 
   /// Kernel at the prices of `relaxation`, which must have been evaluated.
@@ -57,33 +59,20 @@ package final class PathSmoothing {
     reference = relaxation.prices
     longest = relaxation.longest
     let count = layers.count - 1
-    let built = Block(count, Unmanaged<Rows>?.none)
-    let hints = Block(count, cutoff)
-    let kept = Block(count, cutoff)
-    for (l, last) in previous.enumerated() { hints[l] = last }
-    let body = { (l: Int) in
-      var cut = min(cutoff, hints[l] * 1.4) * mu
-      var rows = Rows(relaxation: relaxation, boundary: l, cut: cut, limit: arcLimit)
+    let scan = relaxation.scan
+    boundaries = concurrentMap(count, threads: threads) { l in
+      var cut = min(cutoff, (l < previous.count ? previous[l] : cutoff) * 1.4) * mu
+      var rows = Rows(scan: scan, boundary: l, cut: cut, limit: arcLimit)
       while rows.isOverfull {
         cut *= 0.7
-        rows = Rows(relaxation: relaxation, boundary: l, cut: cut, limit: arcLimit)
+        rows = Rows(scan: scan, boundary: l, cut: cut, limit: arcLimit)
       }
-      kept[l] = cut / mu
       rows.exponentiate(mu: mu)
-      built[l] = Unmanaged.passRetained(rows)
+      return Boundary(
+        rowStart: rows.rowStart, target: rows.target!, value: rows.value!, cutoff: cut / mu)
     }
-    WorkerPool.run(count, threads: threads, body)
-    var boundaries = [Boundary]()
-    var arcs = 0
-    for l in 0..<count {
-      let rows = built[l]!.takeRetainedValue()
-      boundaries.append(
-        Boundary(rowStart: rows.rowStart, target: rows.target!, value: rows.value!))
-      arcs += rows.target!.count
-    }
-    self.boundaries = boundaries
-    self.arcs = arcs
-    cutoffs = (0..<count).map { kept[$0] }
+    arcs = boundaries.reduce(0) { $0 + $1.target.count }
+    cutoffs = boundaries.map(\.cutoff)
     let last = layers[count]
     ends = Block(last.count, 0)
     for s in 0..<last.count { ends[s] = Elementary.exp(-relaxation.penalty(count, s) / mu) }
@@ -145,8 +134,8 @@ package final class PathSmoothing {
         scaled[s] = product
       }
     }
-    WorkerPool.run(2, threads: arcs > 20_000 ? threads : 1) {
-      if $0 == 0 { forwardPass() } else { backwardPass() }
+    concurrentFor(2, threads: arcs > 20_000 ? threads : 1) { _, pass in
+      if pass == 0 { forwardPass() } else { backwardPass() }
     }
     var mass = 0.0
     let last = layers.count - 1
@@ -224,9 +213,10 @@ package final class PathSmoothing {
   }
 
   /// The odd sets of three experts whose cut is violated by more than `tolerance` at the last evaluation, the worst `most` of each layer.
-  func violatedTriples(tolerance: Double, most: Int) -> [PathCut] {
+  /// `control` is looked at for every layer.
+  func violatedTriples(tolerance: Double, most: Int, control: SearchControl) -> [PathCut] {
     var found = [PathCut]()
-    for l in 0..<layers.count {
+    for l in 0..<layers.count where !control.shouldStop {
       let subsets = layers[l]
       let known = Set(reference.cuts.filter { $0.layer == l }.map(\.members))
       var mass = 0.0
@@ -286,15 +276,15 @@ package final class PathSmoothing {
     var value: Block<Float>?
     var isOverfull = false
 
-    init(relaxation: PathRelaxation, boundary l: Int, cut: Double, limit: Int) {
-      rowStart = Block(relaxation.layers[l].count + 1, 0)
+    init(scan: PathScan, boundary l: Int, cut: Double, limit: Int) {
+      rowStart = Block(scan.layers[l].count + 1, 0)
       var found = GrowingList<UInt16>(capacity: 4096)
       var slack = GrowingList<Float>(capacity: 4096)
       defer {
         found.deallocate()
         slack.deallocate()
       }
-      relaxation.scanArcs(boundary: l, cut: cut) { s, t, exact in
+      scan.scanArcs(boundary: l, cut: cut) { s, t, exact in
         found.append(t)
         slack.append(Float(exact))
       } endOfRow: { s in

@@ -80,9 +80,12 @@ package struct PathSubsets: Sendable {
     self.rightHalves = rightHalves
   }
 
-  /// All subsets of a layer that the cap allows and `keep` takes; nil where there are more than `limit`.
+  /// All subsets of a layer that the cap allows and `keep` takes; nil where there are more than `limit`,
+  /// or where `control`, looked at every few thousand steps (a cap can leave next to nothing of very
+  /// many), says stop.
   package static func list(
-    problem: GroupingProblem, layer: Int, limit: Int, keep: ([UInt8]) -> Bool = { _ in true }
+    problem: GroupingProblem, layer: Int, limit: Int, control: SearchControl? = nil,
+    keep: ([UInt8]) -> Bool = { _ in true }
   ) -> PathSubsets? {
     let size = problem.groupSize
     let experts = problem.experts
@@ -91,7 +94,10 @@ package struct PathSubsets: Sendable {
     var rows = [UInt8]()
     var row = [UInt8](repeating: 0, count: size)
     var found = 0
+    var steps = 0
     func extend(_ position: Int, from first: Int, load: Int) -> Bool {
+      steps += 1
+      if steps & 4095 == 0, control?.shouldStop ?? false { return false }
       if position == size {
         if keep(row) {
           found += 1

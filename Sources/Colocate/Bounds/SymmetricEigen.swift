@@ -11,7 +11,7 @@
 ///
 /// Nothing here is trusted by a proof: `EigenvalueSum` turns approximate vectors into a rigorous bound. Vectors of a tight cluster may be
 /// inaccurate in rare cases; the bound gets looser then, never wrong.
-package final class SymmetricEigen: @unchecked Sendable {
+package final class SymmetricEigen {
   /// `n`.
   package let order: Int
   /// Doubles from one row to the next.
@@ -32,8 +32,13 @@ package final class SymmetricEigen: @unchecked Sendable {
   /// Off-diagonal entries below this are rounding noise: 2^-60 of the largest entry.
   private var noise = 0.0
 
-  package init(order: Int) {
+  private let control: SearchControl?
+
+  /// - Parameter control: looked at in the reduction and for every vector; where it says stop, what
+  ///   comes out means nothing. nil for never.
+  package init(order: Int, control: SearchControl? = nil) {
     precondition(order >= 1)
+    self.control = control
     self.order = order
     let stride = (order + 7) & ~7
     self.stride = stride
@@ -56,6 +61,10 @@ package final class SymmetricEigen: @unchecked Sendable {
   package func reduce() {
     rescale()
     tridiagonalise()
+    if control?.shouldStop ?? false {
+      for i in 0..<order { values[i] = 0 }
+      return
+    }
     findValues()
   }
 
@@ -81,6 +90,7 @@ package final class SymmetricEigen: @unchecked Sendable {
 
   private func tridiagonalise() {
     for i in Swift.stride(from: order - 1, through: 2, by: -1) {
+      if i & 7 == 7, control?.shouldStop ?? false { break }
       let row = matrix + i * stride
       diagonal[i] = row[i]
       let corner = row[i - 1]
@@ -280,6 +290,7 @@ package final class SymmetricEigen: @unchecked Sendable {
     var previous = Double.infinity
     var state: UInt64 = 0x1234_5678_9ABC_DEF1
     for k in 0..<count {
+      if control?.shouldStop ?? false { return }
       let value = values[k] / scale
       if k > 0 && values[k - 1] / scale - value > cluster { first = k }
       // Equal shifts would give equal vectors.

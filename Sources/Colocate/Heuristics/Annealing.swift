@@ -58,6 +58,11 @@ package struct Annealing {
     let model = table.model
     let experts = model.experts
     guard model.groups > 1 else { return true }
+    guard table.isWhole else { return false }
+    // An accepted swap writes rows of both neighbours, on two levels those of two nodes: proposals
+    // between two looks at the clock, so that a look comes every few milliseconds.
+    let rows = model.isFlat ? 4 : 4 * model.saved.groupsPerNode
+    let between = max(1, min(block, (1 << 24) / max(1, rows * model.pitch)))
     let blocks = max(1, (moves + block - 1) / block)
     let factor = exponential(naturalLogarithm(cold / hot) / Double(max(1, blocks - 1)))
     var temperature = hot
@@ -65,10 +70,10 @@ package struct Annealing {
     let spread = UInt32(truncatingIfNeeded: layers.count)
     let width = UInt32(truncatingIfNeeded: experts)
     return quantiles.withUnsafeBufferPointer { quantiles in
-      for index in 0..<blocks {
-        if index & 15 == 15, control.shouldStop { return false }
+      for _ in 0..<blocks {
         let scale = Float(temperature)
-        for _ in 0..<block {
+        for proposal in 0..<block {
+          if proposal % between == 0, control.shouldStop { return false }
           let bits = random.next()
           let l =
             layers.lowerBound

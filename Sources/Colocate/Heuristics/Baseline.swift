@@ -1,7 +1,8 @@
 /// The placements that people know, for comparison and as starting points.
 ///
-/// Each is the plain method of its name, followed by nothing: where a load cap is given and the method does not look at loads, `LoadRepair` brings it under the
-/// cap by swaps. All of them maximise what `Objective.flat` counts (crossings between GPUs) whatever the instance's objective is.
+/// `plainPlacement` is the method of its name, followed by nothing; `placement` is that where it meets
+/// the load cap, and otherwise what `LoadRepair` makes of it by swaps. All of them maximise what
+/// `Objective.flat` counts (crossings between GPUs) whatever the instance's objective is.
 public enum Baseline: Hashable, Sendable, CaseIterable, CustomStringConvertible {
   /// Expert `e` on GPU `e / c`: what frameworks do by default.
   case contiguous
@@ -39,7 +40,7 @@ public enum Baseline: Hashable, Sendable, CaseIterable, CustomStringConvertible 
     case .greedyOutwards: return "greedy outwards"
     case .heaviestPair: return "heaviest pair"
     case .recursiveBisection: return "recursive bisection"
-    case .loadPacking: return "load packing"
+    case .loadPacking: return "EPLB packing, no replicas"
     }
   }
 
@@ -49,20 +50,67 @@ public enum Baseline: Hashable, Sendable, CaseIterable, CustomStringConvertible 
     public let description: String
   }
 
-  /// The placement, within the load cap where the instance has one.
-  /// - Throws: `NotApplicable` where the method does not fit the instance, or its placement could not be brought under the cap.
-  public func placement(for instance: Instance) throws(NotApplicable) -> Placement {
-    let problem = instance.reduced.gpuProblem
-    var labels = try labels(for: problem)
-    guard LoadRepair.repair(&labels, problem: problem) else {
-      throw NotApplicable(description: "\(self): swaps do not bring it under the load cap")
+  /// The placement, within the load cap where the instance has one: the plain one where it meets the
+  /// cap, otherwise brought under it by `LoadRepair`.
+  /// - Parameter timeLimit: seconds it may take; nil for no limit.
+  /// - Throws: `NotApplicable` where the method does not fit the instance, time was over before it had
+  ///   an answer, or its placement could not be brought under the cap.
+  public func placement(
+    for instance: Instance, timeLimit: Double? = nil
+  ) throws(NotApplicable) -> Placement {
+    try placement(for: instance, control: SearchControl(timeLimit: timeLimit))
+  }
+
+  /// The method's own placement, whether it meets the load cap or not.
+  /// - Throws: as above.
+  public func plainPlacement(
+    for instance: Instance, timeLimit: Double? = nil
+  ) throws(NotApplicable) -> Placement {
+    try plainPlacement(for: instance, control: SearchControl(timeLimit: timeLimit))
+  }
+
+  /// As above, with whatever else can stop it.
+  package func placement(
+    for instance: Instance, control: SearchControl
+  ) throws(NotApplicable) -> Placement {
+    try repaired(
+      try plainPlacement(for: instance, control: control), for: instance, control: control)
+  }
+
+  /// A plain placement brought under the instance's load cap.
+  package func repaired(
+    _ plain: Placement, for instance: Instance, control: SearchControl
+  ) throws(NotApplicable) -> Placement {
+    guard let placement = instance.repaired(unchecked: plain, control: control) else {
+      throw NotApplicable(
+        description: control.shouldStop
+          ? "\(self): stopped before it was under the load cap"
+          : "\(self): swaps do not bring it under the load cap")
     }
+    return placement
+  }
+
+  /// As above, with whatever else can stop it.
+  package func plainPlacement(
+    for instance: Instance, control: SearchControl
+  ) throws(NotApplicable) -> Placement {
+    let problem = instance.reduced.gpuProblem
+    let labels = try labels(for: problem, control: control)
     return Placement(unchecked: instance.topology, problem.layers, problem.experts, labels)
   }
 
   /// Labels `[L, E]` without regard to caps.
-  func labels(for problem: GroupingProblem) throws(NotApplicable) -> [Int] {
+  func labels(
+    for problem: GroupingProblem, control: SearchControl
+  ) throws(NotApplicable) -> [Int] {
     let (layers, experts, groups) = (problem.layers, problem.experts, problem.groups)
+    func finished(_ labels: [Int]?) throws(NotApplicable) -> [Int] {
+      guard let labels else {
+        throw NotApplicable(
+          description: "\(self): \(control.isCancelled ? "interrupted" : "out of time")")
+      }
+      return labels
+    }
     switch self {
     case .contiguous:
       return (0..<(layers * experts)).map { $0 % experts / problem.groupSize }
@@ -72,16 +120,19 @@ public enum Baseline: Hashable, Sendable, CaseIterable, CustomStringConvertible 
       return (0..<layers).flatMap { _ in
         (0..<experts).map { $0 % groups }.shuffled(using: &random)
       }
-    case .greedyForwards: return GreedyLayers.labels(problem, from: 0)
-    case .greedyBackwards: return GreedyLayers.labels(problem, from: layers - 1)
-    case .greedyOutwards: return GreedyLayers.labels(problem, from: layers / 2)
-    case .heaviestPair: return HeaviestPair.labels(problem)
+    case .greedyForwards:
+      return try finished(GreedyLayers.labels(problem, from: 0, control: control))
+    case .greedyBackwards:
+      return try finished(GreedyLayers.labels(problem, from: layers - 1, control: control))
+    case .greedyOutwards:
+      return try finished(GreedyLayers.labels(problem, from: layers / 2, control: control))
+    case .heaviestPair: return try finished(HeaviestPair.labels(problem, control: control))
     case .recursiveBisection:
       guard groups.nonzeroBitCount == 1 else {
         throw NotApplicable(
           description: "recursive bisection: \(groups) GPUs, expected a power of two")
       }
-      return RecursiveBisection.labels(problem)
+      return try finished(RecursiveBisection.labels(problem, control: control))
     case .loadPacking: return LoadPacking.labels(problem)
     }
   }

@@ -18,16 +18,23 @@ package final class GainTable<Gain: FixedWidthInteger & SignedInteger & SIMDScal
   let groupLoad: UnsafeMutablePointer<Int>
   /// `SavedWeights.value` of the labels.
   package private(set) var value = 0
+  /// Whether nobody stopped the last `load`; otherwise neither gains nor `value` mean anything.
+  package private(set) var isWhole = true
 
+  private let control: SearchControl?
   private let layers: Int
   private let experts: Int
   private let groups: Int
   private let pitch: Int
 
-  /// - Parameter labels: `[L, E]`, `c` experts per group and layer.
-  package init(model: SearchModel<Gain>, labels start: [Int]) {
+  /// - Parameters:
+  ///   - labels: `[L, E]`, `c` experts per group and layer.
+  ///   - control: looked at while attractions are added up; where it says stop the table is not
+  ///     `isWhole`. nil for never.
+  package init(model: SearchModel<Gain>, labels start: [Int], control: SearchControl? = nil) {
     self.model = model
     (layers, experts, groups, pitch) = (model.layers, model.experts, model.groups, model.pitch)
+    self.control = control
     labels = .allocate(capacity: layers * experts)
     labels.initialize(repeating: 0, count: layers * experts)
     attraction = .allocate(capacity: layers * groups * pitch)
@@ -50,8 +57,14 @@ package final class GainTable<Gain: FixedWidthInteger & SignedInteger & SIMDScal
   package func load(_ start: [Int]) {
     precondition(start.count == layers * experts)
     for index in start.indices { labels[index] = UInt16(truncatingIfNeeded: start[index]) }
-    rebuild(0..<layers)
-    value = model.saved.value(model.problem, start)
+    rebuild(0..<layers, control: control)
+    isWhole = !(control?.shouldStop ?? false)
+    // Every pair is in the attractions of both its experts.
+    value = 0
+    for index in 0..<(layers * experts) {
+      value += attraction(index / experts, Int(labels[index]), index % experts)
+    }
+    value /= 2
   }
 
   /// A copy of another table of the same model.
@@ -60,14 +73,16 @@ package final class GainTable<Gain: FixedWidthInteger & SignedInteger & SIMDScal
     attraction.update(from: other.attraction, count: layers * groups * pitch)
     groupLoad.update(from: other.groupLoad, count: layers * groups)
     value = other.value
+    isWhole = other.isWhole
   }
 
   /// Attractions and loads of some layers from the labels.
-  private func rebuild(_ range: Range<Int>) {
+  private func rebuild(_ range: Range<Int>, control: SearchControl? = nil) {
     for l in range {
       (attraction + l * groups * pitch).update(repeating: 0, count: groups * pitch)
       (groupLoad + l * groups).update(repeating: 0, count: groups)
       for i in 0..<experts {
+        if i & 31 == 0, control?.shouldStop ?? false { return }
         groupLoad[l * groups + Int(labels[l * experts + i])] += model.loads[l * experts + i]
         if l > 0 {
           add(

@@ -96,8 +96,8 @@ final class GroupPairs {
     while again {
       again = false
       for p in 0..<groups {
-        if control.shouldStop { return improved }
         for q in (p + 1)..<max(groups, p + 1) {
+          if control.shouldStop { return improved }
           // On two levels a pair also feels the other groups of its nodes.
           let last = table.model.isFlat ? max(changed[p], changed[q]) : changed.max()!
           guard settled[p * groups + q] < last else { continue }

@@ -7,8 +7,8 @@
 /// On two levels the permutations are those that keep nodes together: for each pair of nodes the best match of their groups
 /// (`N²` problems of size `G`), then the best match of nodes.
 package struct LabelMatching {
-  private var outer = LinearAssignment()
-  private var inner = LinearAssignment()
+  private var outer: LinearAssignment
+  private var inner: LinearAssignment
   private var block: [Int] = []
   private var innerColumns: [[Int]] = []
   private var nodeValue: [Int] = []
@@ -17,7 +17,12 @@ package struct LabelMatching {
   /// After `best`: for each group `g` of the first layer the group of the second that shall be called `g`.
   package private(set) var partner: [Int] = []
 
-  package init() {}
+  /// - Parameter control: looked at inside large assignment problems; where it says stop, what `best`
+  ///   answers is not the best.
+  package init(control: SearchControl? = nil) {
+    outer = LinearAssignment(control: control)
+    inner = LinearAssignment(control: control)
+  }
 
   /// `θ`: the largest `Σ_{g,h} C[g, h] · s(g, name(h))` over the namings that keep nodes together.
   /// - Parameter overlap: `[P, P]`, row-major.

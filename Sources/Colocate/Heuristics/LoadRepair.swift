@@ -4,8 +4,11 @@
 /// keeps most. Where no swap lowers the excess, the layer is filled anew by the problem's packing and its groups are named to overlap best with the
 /// old ones, so that a cap that can be met is met.
 enum LoadRepair {
-  /// - Returns: whether the labels meet the cap now (always, without a cap).
-  static func repair(_ labels: inout [Int], problem: GroupingProblem) -> Bool {
+  /// - Parameter control: looked at for every expert of an overloaded group.
+  /// - Returns: whether the labels meet the cap now (always, without a cap); false where stopped.
+  static func repair(
+    _ labels: inout [Int], problem: GroupingProblem, control: SearchControl
+  ) -> Bool {
     guard let caps = problem.caps else { return true }
     let (experts, groups) = (problem.experts, problem.groups)
     var matching = LinearAssignment()
@@ -16,6 +19,7 @@ enum LoadRepair {
       while load.contains(where: { $0 > caps[l] }) {
         var best = (drop: 0, gain: Int.min, a: -1, b: -1)
         for a in 0..<experts where load[labels[base + a]] > caps[l] {
+          if control.shouldStop { return false }
           let g = labels[base + a]
           for b in 0..<experts where problem.loads[base + b] < problem.loads[base + a] {
             let h = labels[base + b]

@@ -54,11 +54,15 @@ package struct LocalSearch: Sendable {
     func work<Gain>(_ kind: Gain.Type) -> (labels: [Int], value: Int)
     where Gain: FixedWidthInteger & SignedInteger & SIMDScalar & Sendable {
       let model = SearchModel<Gain>(
-        problem: problem, saved: saved ?? .flat(groups: problem.groups))
-      let table = GainTable(model: model, labels: labels)
-      var sweep = LayerSweep()
-      var matching = LabelMatching()
-      sweep.polish(table, matching: &matching, control: control)
+        problem: problem, saved: saved ?? .flat(groups: problem.groups), control: control)
+      let table = GainTable(model: model, labels: labels, control: control)
+      var sweep = LayerSweep(control: control)
+      var matching = LabelMatching(control: control)
+      if model.isWhole { sweep.polish(table, matching: &matching, control: control) }
+      // Stopped on the way: as it was, by definition.
+      guard model.isWhole, table.isWhole else {
+        return (labels, model.saved.value(problem, labels))
+      }
       return (table.placement, table.value)
     }
     return SearchModel<Int32>.fits(problem, saved ?? .flat(groups: problem.groups))
@@ -96,7 +100,8 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
 
   init(search: LocalSearch) {
     self.search = search
-    model = SearchModel(problem: search.problem, saved: search.saved)
+    model = SearchModel(
+      problem: search.problem, saved: search.saved, control: search.control)
     pairCost = GroupPairs.passCost(
       layers: model.layers, experts: model.experts, groups: model.groups)
   }
@@ -115,9 +120,12 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
       return
     }
     for stream in 0..<streams {
+      // Laying out a model of thousands of experts takes a second.
+      guard model.isWhole, !control.shouldStop else { return }
       var random = SeededGenerator.stream(seed: search.seed, index: stream)
       tables.append(
-        GainTable(model: model, labels: LocalSearch.start(problem, random: &random)))
+        GainTable(
+          model: model, labels: LocalSearch.start(problem, random: &random), control: control))
     }
     var moves = firstMoves
     var round = 0
@@ -140,7 +148,9 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
       let now = epoch
       concurrentFor(streams, threads: control.threads) { self.stream($1, now, moves: budget) }
       control.spend(budget * streams)
-      for table in tables { take(table.placement, table.value, .localSearch, &epoch) }
+      for table in tables where table.isWhole {
+        take(table.placement, table.value, .localSearch, &epoch)
+      }
       recombine(&epoch)
       if epoch.round % 3 == 2 { moves = min(mostMoves, moves * 2) }
       round += 1
@@ -201,6 +211,8 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
   }
 
   private func offer(_ labels: [Int], _ value: Int, _ source: Incumbent.Source) {
+    // Under a cap the start of a stream may be over it, where no packing was found.
+    guard search.problem.caps == nil || search.problem.isFeasible(labels) else { return }
     search.incumbent.offer(labels, kept: value, source: source)
   }
 
@@ -214,14 +226,24 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
     case (0, 0, 0):
       return PathContraction.start(
         model, labels: nil, random: &random, control: search.control)
-    case (0, 0, 1): labels = HeaviestPair.labels(search.problem)
-    case (0, 0, 2): labels = GreedyLayers.labels(search.problem, from: model.layers - 1)
+    case (0, 0, 1):
+      guard let pairs = HeaviestPair.labels(search.problem, control: search.control) else {
+        return nil
+      }
+      labels = pairs
+    case (0, 0, 2):
+      guard
+        let greedy = GreedyLayers.labels(
+          search.problem, from: model.layers - 1, control: search.control)
+      else { return nil }
+      labels = greedy
     case (_, 1..., 3):
       return PathContraction.start(
         model, labels: epoch.best?.labels, random: &random, control: search.control)
     default: return nil
     }
-    return LoadRepair.repair(&labels, problem: search.problem) ? labels : nil
+    return LoadRepair.repair(&labels, problem: search.problem, control: search.control)
+      ? labels : nil
   }
 
   /// One stream's task of one round; the result is in `tables[stream]`.
@@ -247,8 +269,8 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
     Annealing.run(
       table, random: &random, layers: 0..<model.layers, moves: moves, hot: hot * unit,
       cold: Tuning.cold * unit, relabelEvery: Tuning.relabel, control: control)
-    var sweep = LayerSweep()
-    var matching = LabelMatching()
+    var sweep = LayerSweep(control: control)
+    var matching = LabelMatching(control: control)
     sweep.polish(
       table, matching: &matching, control: control, withPairs: moves / 2 >= pairCost)
   }

@@ -1,4 +1,3 @@
-import Dispatch
 import Synchronization
 
 /// Good partitions of each layer, and the best placement that can be put together from them.
@@ -113,7 +112,8 @@ package final class PartitionPool: Sendable {
       var from = [[Int]]()
       for l in 0..<(layers - 1) {
         if control.shouldStop { return nil }
-        let back = join(&state, l, &reached, threads: control.threads)
+        let back = join(&state, l, &reached, control: control)
+        if control.shouldStop { return nil }
         from.append(back)
       }
       var slot = reached.indices.max { reached[$0] < reached[$1] }!
@@ -135,7 +135,7 @@ package final class PartitionPool: Sendable {
 
   /// One step of the programme: `reached` from layer `l` to layer `l + 1`; returns where each came from.
   private func join(
-    _ state: inout State, _ l: Int, _ reached: inout [Int], threads: Int
+    _ state: inout State, _ l: Int, _ reached: inout [Int], control: SearchControl
   ) -> [Int] {
     let (experts, groups) = (problem.experts, problem.groups)
     let first = state.entries[l]
@@ -145,6 +145,7 @@ package final class PartitionPool: Sendable {
     var rows = [Int](repeating: 0, count: first.count * groups * experts)
     var ceiling = [Int](repeating: 0, count: first.count)
     for (a, entry) in first.enumerated() {
+      if control.shouldStop { return [] }
       let base = a * groups * experts
       for i in 0..<experts {
         let target = base + Int(entry.labels[i]) * experts
@@ -169,7 +170,7 @@ package final class PartitionPool: Sendable {
     let before = reached
     var next = [Int](repeating: 0, count: second.count)
     var back = [Int](repeating: 0, count: second.count)
-    let tasks = min(threads, second.count)
+    let tasks = min(control.threads, second.count)
     let limit = limit
     let saved = saved
     state.theta[l].withUnsafeMutableBufferPointer { theta in
@@ -180,12 +181,13 @@ package final class PartitionPool: Sendable {
           nonisolated(unsafe) let back = back
           let rows = rows
           let ceiling = ceiling
-          DispatchQueue.concurrentPerform(iterations: tasks) { task in
-            var matching = LabelMatching()
+          concurrentFor(tasks, threads: tasks) { _, task in
+            var matching = LabelMatching(control: groups > 64 ? control : nil)
             var overlap = [Int](repeating: 0, count: groups * groups)
             for b in stride(from: task, to: second.count, by: tasks) {
               var best = -1
               var origin = 0
+              if control.shouldStop { return }
               for a in order {
                 if before[a] + ceiling[a] <= best { continue }
                 var value = theta[a * limit + b]
@@ -209,6 +211,7 @@ package final class PartitionPool: Sendable {
                   value = overlap.withUnsafeBufferPointer {
                     matching.best(groups: groups, saved: saved, overlap: $0.baseAddress!)
                   }
+                  if control.shouldStop { return }
                   theta[a * limit + b] = value
                 }
                 if before[a] + value > best { (best, origin) = (before[a] + value, a) }

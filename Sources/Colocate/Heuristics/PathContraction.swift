@@ -8,17 +8,22 @@
 /// From a given placement the matching stays inside its groups, so the coarse search starts at that placement's value. This is one level of the
 /// multilevel scheme of Karypis and Kumar (SIAM J. Sci. Comput. 20, 1998), with paths for the coarse nodes because only they keep layers balanced.
 enum PathContraction {
-  /// - Parameter labels: `[L, E]`: paths stay inside these groups; nil for the heaviest paths.
-  /// - Returns: `[L, E]`: the path of each expert.
-  static func paths(_ problem: GroupingProblem, labels: [Int]?) -> [Int] {
+  /// - Parameters:
+  ///   - labels: `[L, E]`: paths stay inside these groups; nil for the heaviest paths.
+  ///   - control: looked at inside every assignment problem.
+  /// - Returns: `[L, E]`: the path of each expert; nil where stopped.
+  static func paths(
+    _ problem: GroupingProblem, labels: [Int]?, control: SearchControl
+  ) -> [Int]? {
     let experts = problem.experts
     var path = Array(0..<experts)
-    var assignment = LinearAssignment()
+    var assignment = LinearAssignment(control: control)
     var column = [Int]()
     for l in 0..<(problem.layers - 1) {
       var next = [Int](repeating: 0, count: experts)
       if let labels {
         for g in 0..<problem.groups {
+          if control.shouldStop { return nil }
           let from = (0..<experts).filter { labels[l * experts + $0] == g }
           let to = (0..<experts).filter { labels[(l + 1) * experts + $0] == g }
           var block = [Int]()
@@ -35,6 +40,7 @@ enum PathContraction {
         }
         for i in 0..<experts { next[column[i]] = path[l * experts + i] }
       }
+      if control.shouldStop { return nil }
       path += next
     }
     return path
@@ -47,7 +53,7 @@ enum PathContraction {
   ) -> [Int]? {
     let problem = model.problem
     let (layers, experts) = (problem.layers, problem.experts)
-    let path = paths(problem, labels: labels)
+    guard let path = paths(problem, labels: labels, control: control) else { return nil }
     var at = [Int](repeating: 0, count: layers * experts)  // the expert of each layer and path
     for l in 0..<layers {
       for e in 0..<experts { at[l * experts + path[l * experts + e]] = e }
@@ -58,6 +64,7 @@ enum PathContraction {
     var sum = 0
     for l in 0..<layers {
       for u in 0..<experts {
+        if u & 15 == 0, control.shouldStop { return nil }
         for v in 0..<experts where u != v {
           var weight = 0
           if l + 1 < layers {
@@ -82,21 +89,22 @@ enum PathContraction {
       layers: 2, experts: experts, groups: problem.groups,
       weights: [Int](repeating: 0, count: square), coactivation: between,
       loads: [Int](repeating: 0, count: 2 * experts))
-    let coarseModel = SearchModel<Gain>(problem: coarse, saved: model.saved)
+    let coarseModel = SearchModel<Gain>(problem: coarse, saved: model.saved, control: control)
     var groupOf = [Int](repeating: 0, count: experts)
     for e in 0..<experts {
       groupOf[path[e]] = labels.map { $0[e] } ?? path[e] % problem.groups
     }
     if labels == nil { groupOf.shuffle(using: &random) }
-    let table = GainTable(model: coarseModel, labels: groupOf + groupOf)
+    let table = GainTable(model: coarseModel, labels: groupOf + groupOf, control: control)
     let unit = max(Double(sum) / Double(square), 1e-3)
     Annealing.run(
       table, random: &random, layers: 0..<1, moves: 4_000 * experts,
       hot: (labels == nil ? 20 : 3) * unit, cold: 0.2 * unit, relabelEvery: Annealing.block,
       control: control)
-    _ = LayerSweep.descend(table, layer: 0)
+    guard coarseModel.isWhole, table.isWhole else { return nil }
+    _ = LayerSweep.descend(table, layer: 0) { control.shouldStop }
     let grouped = table.placement
     var result = (0..<(layers * experts)).map { grouped[path[$0]] }
-    return LoadRepair.repair(&result, problem: problem) ? result : nil
+    return LoadRepair.repair(&result, problem: problem, control: control) ? result : nil
   }
 }

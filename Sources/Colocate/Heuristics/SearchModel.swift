@@ -42,16 +42,20 @@ package struct SavedWeights: Sendable, Equatable {
   /// The value of `labels` (`[L, E]`) by definition. O(L · E²).
   package func value(_ problem: GroupingProblem, _ labels: [Int]) -> Int {
     let experts = problem.experts
-    var value = 0
+    // Divided once for each expert, not for each pair.
+    let nodes = labels.map { $0 / groupsPerNode }
+    var (sameGroup, sameNode) = (0, 0)
     for l in 0..<(problem.layers - 1) {
       for i in 0..<experts {
-        for j in 0..<experts {
-          value +=
-            problem.weights[(l * experts + i) * experts + j]
-            * saved(labels[l * experts + i], labels[(l + 1) * experts + j])
+        let (g, n) = (labels[l * experts + i], nodes[l * experts + i])
+        for j in 0..<experts where nodes[(l + 1) * experts + j] == n {
+          let weight = problem.weights[(l * experts + i) * experts + j]
+          sameNode += weight
+          if labels[(l + 1) * experts + j] == g { sameGroup += weight }
         }
       }
     }
+    var value = group * sameGroup + node * sameNode
     guard !problem.coactivation.isEmpty else { return value }
     for l in 0..<problem.layers {
       for i in 0..<experts {
@@ -91,11 +95,15 @@ package final class SearchModel<Gain: FixedWidthInteger & SignedInteger & SIMDSc
   let caps: UnsafeMutablePointer<Int>
   let isCapped: Bool
   let isFlat: Bool
+  /// Whether nobody stopped its making.
+  let isWhole: Bool
   /// Mean entry of `W`, the unit of temperatures.
   let meanEntry: Double
 
+  /// - Parameter control: looked at while rows are laid out; where it says stop the model is not whole,
+  ///   and must not be used.
   /// - Precondition: `fits(problem, saved)`.
-  package init(problem: GroupingProblem, saved: SavedWeights) {
+  package init(problem: GroupingProblem, saved: SavedWeights, control: SearchControl? = nil) {
     precondition(Self.fits(problem, saved), "gains beyond \(Gain.self)")
     self.problem = problem
     self.saved = saved
@@ -113,6 +121,7 @@ package final class SearchModel<Gain: FixedWidthInteger & SignedInteger & SIMDSc
     var sum = 0
     for l in 0..<(layers - 1) {
       for i in 0..<experts {
+        if i & 31 == 0, control?.shouldStop ?? false { break }
         for j in 0..<experts {
           let weight = problem.weights[(l * experts + i) * experts + j]
           forward[(l * experts + i) * pitch + j] = Gain(weight)
@@ -128,6 +137,7 @@ package final class SearchModel<Gain: FixedWidthInteger & SignedInteger & SIMDSc
       let rows = UnsafeMutablePointer<Gain>.allocate(capacity: layers * square)
       rows.initialize(repeating: 0, count: layers * square)
       for row in 0..<(layers * experts) {
+        if row & 31 == 0, control?.shouldStop ?? false { break }
         for j in 0..<experts {
           rows[row * pitch + j] = Gain(problem.coactivation[row * experts + j])
         }
@@ -139,6 +149,7 @@ package final class SearchModel<Gain: FixedWidthInteger & SignedInteger & SIMDSc
     caps = .allocate(capacity: layers)
     for l in 0..<layers { (caps + l).initialize(to: problem.caps?[l] ?? .max) }
     isCapped = problem.caps != nil
+    isWhole = !(control?.shouldStop ?? false)
   }
 
   deinit {

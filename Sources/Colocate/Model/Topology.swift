@@ -7,10 +7,16 @@ public struct Topology: Hashable, Sendable {
   /// All GPUs, `P = N · G`.
   public var gpus: Int { nodes * gpusPerNode }
 
+  /// More than any placement can use.
+  static let mostGPUs = 1_000_000
+
   /// `gpus` GPUs spread evenly over `nodes` nodes.
   /// - Throws: `ModelError.sizes` where a size is not positive or `gpus` is not a multiple of `nodes`.
   public init(gpus: Int, nodes: Int = 1) throws(ModelError) {
     guard gpus >= 1 else { throw .sizes("\(gpus) GPUs: at least 1 is needed") }
+    guard gpus <= Self.mostGPUs else {
+      throw .sizes("\(gpus) GPUs: expected at most \(Self.mostGPUs)")
+    }
     guard nodes >= 1 else { throw .sizes("\(nodes) nodes: at least 1 is needed") }
     guard gpus % nodes == 0 else {
       throw .sizes(

@@ -1,5 +1,3 @@
-import Dispatch
-
 /// Exact answers where a layer's states can be listed, or where layers do not interact through more than a matching.
 ///
 ///  * P = 1: one placement.
@@ -107,14 +105,14 @@ package struct ChainProgram: Sendable {
   private func assign(control: SearchControl) -> Answer? {
     let experts = problem.experts
     var labels = Array(0..<experts)
-    var assignment = LinearAssignment()
+    var assignment = LinearAssignment(control: control)
     var column = [Int]()
     for l in 0..<(problem.layers - 1) {
-      if control.shouldStop { return nil }
       problem.weights.withUnsafeBufferPointer {
         _ = assignment.maximise(
           size: experts, entries: $0.baseAddress! + l * experts * experts, columnOf: &column)
       }
+      if control.shouldStop { return nil }
       var next = [Int](repeating: 0, count: experts)
       for i in 0..<experts { next[column[i]] = labels[l * experts + i] }
       labels += next
@@ -263,7 +261,7 @@ struct PartitionStep: Sendable {
     next.withUnsafeMutableBufferPointer { next in
       nonisolated(unsafe) let next = next
       let workers = min(control.threads, tasks)
-      DispatchQueue.concurrentPerform(iterations: workers) { worker in
+      concurrentFor(workers, threads: workers) { _, worker in
         var theta = ThetaTable(groups: groups)
         var task = worker
         while task < tasks {

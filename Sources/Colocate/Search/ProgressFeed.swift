@@ -1,4 +1,3 @@
-import Dispatch
 import Synchronization
 
 /// Carries events from the threads that search to the thread that called `Solver.solve`.
@@ -31,13 +30,14 @@ package final class ProgressFeed: Sendable {
     state.withLock { $0 = State(stage: stage, total: total, events: $0.events) }
   }
 
-  /// A better placement that keeps `kept`.
-  package func incumbent(kept: Int, source: Incumbent.Source) {
+  /// A better placement that keeps `kept` of the stage.
+  /// - Parameter placement: the best of the whole instance, this one counted in.
+  package func incumbent(kept: Int, source: Incumbent.Source, placement: Placement?) {
     state.withLock { state in
       let value = state.total - kept
       guard value < state.value ?? Int.max else { return }
       state.value = value
-      state.events.append(line(state, source: source.rawValue))
+      state.events.append(line(state, source: source.rawValue, placement: placement))
     }
   }
 
@@ -66,10 +66,12 @@ package final class ProgressFeed: Sendable {
     }
   }
 
-  private func line(_ state: State, source: Character) -> SolverProgress {
+  private func line(
+    _ state: State, source: Character, placement: Placement? = nil
+  ) -> SolverProgress {
     SolverProgress(
       stage: state.stage, source: source, nodes: state.nodes, openNodes: state.openNodes,
       value: state.value.map { $0 * unit }, bound: state.bound.map { $0 * unit },
-      seconds: control.elapsed)
+      placement: placement, seconds: control.elapsed)
   }
 }

@@ -25,8 +25,8 @@ package indirect enum ProofNode: Sendable {
 }
 
 /// The tree while it grows: nodes by number, so that workers note theirs in any order.
-final class ProofBuilder {
-  private enum Entry {
+struct ProofBuilder: Sendable {
+  private enum Entry: Sendable {
     case open
     case leaf(ProofNode)
     case branch(
@@ -35,13 +35,13 @@ final class ProofBuilder {
 
   private var entries: [Entry] = [.open]
 
-  func close(_ number: Int, _ leaf: ProofNode) { entries[number] = .leaf(leaf) }
+  mutating func close(_ number: Int, _ leaf: ProofNode) { entries[number] = .leaf(leaf) }
 
   /// Makes two open children of a node.
   /// - Returns: their numbers.
-  func branch(_ number: Int, deletions: [PathPrices], layer: Int, first: Int, second: Int) -> (
-    together: Int, apart: Int
-  ) {
+  mutating func branch(
+    _ number: Int, deletions: [PathPrices], layer: Int, first: Int, second: Int
+  ) -> (together: Int, apart: Int) {
     let together = entries.count
     entries += [.open, .open]
     entries[number] = .branch(

@@ -88,9 +88,12 @@ package final class RussianDolls {
 
   /// Runs the search. `progress` is called after every doll.
   package func run(progress: (RussianDolls) -> Void = { _ in }) -> Result {
+    guard !relaxation.isStopped else { return .stopped }
     guard !relaxation.isEmpty, budget >= 0 else { return .proved }
     guard relaxation.experts <= 64, groups >= 2 else { return .overflow }
-    guard budget < Int(Int32.max) / 4, prepare() else { return .overflow }
+    guard budget < Int(Int32.max) / 4, prepare() else {
+      return control.shouldStop ? .stopped : .overflow
+    }
     // What a doll adds to the next one, on average; a sweep that overshoots it costs more than one that fails, but failures add up. A weak or
     // missing incumbent must not make the steps large: then at most 1 % of B is taken for the gap.
     let gap = min(budget, Int(relaxation.boundInTicks * 0.01))
@@ -153,24 +156,13 @@ package final class RussianDolls {
       cutWeights.append(list)
       cutTotals.append(cuts.reduce(0) { $0 + $1.most * $1.price })
     }
-    let built = Block(layers - 1, Unmanaged<PathArcs>?.none)
     let perBoundary = limits.arcs / max(1, layers - 1)
-    WorkerPool.run(layers - 1, threads: threads) { l in
-      if let arcs = PathArcs(
-        relaxation: relaxation, boundary: l, cut: budget, limit: perBoundary)
-      {
-        built[l] = Unmanaged.passRetained(arcs)
-      }
+    let scan = relaxation.scan
+    let built = concurrentMap(layers - 1, threads: threads) { l in
+      PathArcs(scan: scan, boundary: l, cut: budget, limit: perBoundary)
     }
-    var complete = true
-    for l in 0..<(layers - 1) {
-      if let boundary = built[l]?.takeRetainedValue() {
-        arcs.append(boundary)
-      } else {
-        complete = false
-      }
-    }
-    return complete
+    arcs = built.compactMap { $0 }
+    return arcs.count == layers - 1
   }
 
   private enum End {
@@ -251,9 +243,10 @@ package final class RussianDolls {
       groups: groups, limit: limit)
     let cutWeights = self.cutWeights[k]
     let cutTotal = cutTotals[k]
+    let (groups, control) = (groups, control)
     let prefixes = list.prefixes(depth: min(2, groups))
     let parts = min(prefixes.count, 8 * threads)
-    WorkerPool.run(parts, threads: threads) { part in
+    concurrentFor(parts, threads: threads) { _, part in
       let walk = StartList.Walk(list)
       var sorted = [UInt16](repeating: 0, count: groups)
       for index in stride(from: part, to: prefixes.count, by: parts) {
@@ -306,11 +299,18 @@ package final class RussianDolls {
   ) {
     shared.states.store(0, ordering: .relaxed)
     let doll = dolls[l + 1]
-    WorkerPool.run(PartitionTable.shardCount, threads: threads) { shard in
+    let (groups, experts, control) = (groups, relaxation.experts, control)
+    let (arcs, cutWeights, cutTotal) = (arcs[l], cutWeights[l + 1], cutTotals[l + 1])
+    concurrentFor(PartitionTable.shardCount, threads: threads) { _, shard in
       let content = table.contents(ofShard: shard)
       let expansion = Expansion(
-        arcs: arcs[l], experts: relaxation.experts, groups: groups, limit: limit, doll: doll,
-        cutWeights: cutWeights[l + 1], cutTotal: cutTotals[l + 1], table: next)
+        arcs: arcs, experts: experts, groups: groups, limit: limit, doll: doll,
+        cutWeights: cutWeights, cutTotal: cutTotal, table: next)
+      expansion.isOver = {
+        // A single state can have millions of successors.
+        if control.shouldStop { shared.stopped.store(true, ordering: .relaxed) }
+        return shared.isOver
+      }
       for position in 0..<content.count {
         if shared.isOver { return }
         expansion.expand(
@@ -353,6 +353,10 @@ package final class RussianDolls {
     let sorted: Block<UInt16>
     var loss = 0
     var parent: Int64 = 0
+    /// Asked every so many steps; true ends the expansion of a state on its way.
+    var isOver: () -> Bool = { false }
+    private var steps = 0
+    private var isStopped = false
 
     init(
       arcs: PathArcs, experts: Int, groups: Int, limit: Int, doll: Int,
@@ -434,6 +438,9 @@ package final class RussianDolls {
     /// Invariant: `chosen[0 ..< depth]` are disjoint targets with the union `used`; `penaltySum` and `slackSum` hold their sums on top of
     /// the state's loss, and both bounds of a completion are within the limit.
     private func place(_ depth: Int, used: UInt64, penaltySum: Int, slackSum: Int) {
+      steps &+= 1
+      if steps & 0xFFFF == 0, isOver() { isStopped = true }
+      if isStopped { return }
       if depth == groups {
         var cutLoss = cutTotal
         for g in 0..<groups {

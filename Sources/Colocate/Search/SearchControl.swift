@@ -15,12 +15,17 @@ package final class SearchControl: Sendable {
   private let cancelledFlag = Atomic<Bool>(false)
   private let work = Atomic<Int>(0)
   private let parent: SearchControl?
+  private let cancelledWhen: (@Sendable () -> Bool)?
   private let started = DispatchTime.now().uptimeNanoseconds
 
   /// - Parameters:
   ///   - timeLimit: seconds from now; nil for none.
   ///   - workLimit: nil for none.
-  package init(timeLimit: Double? = nil, workLimit: Int? = nil, threads: Int = 1) {
+  ///   - cancelledWhen: somebody else's wish to stop, asked at every look.
+  package init(
+    timeLimit: Double? = nil, workLimit: Int? = nil, threads: Int = 1,
+    cancelledWhen: (@Sendable () -> Bool)? = nil
+  ) {
     if let timeLimit, timeLimit < 1e9 {
       deadline = started &+ UInt64(max(0, timeLimit) * 1e9)
     } else {
@@ -28,21 +33,23 @@ package final class SearchControl: Sendable {
     }
     self.workLimit = workLimit ?? .max
     self.threads = max(1, threads)
+    self.cancelledWhen = cancelledWhen
     parent = nil
   }
 
-  /// A part of `parent`'s time: stops after `seconds`, or when the parent stops. The parent's cancellation is seen
-  /// only through `shouldStop` of the part.
+  /// A part of `parent`'s time: stops after `seconds` (infinite: no limit of its own), or when the parent stops.
   ///
   /// Its work limit is what the parent has left, or `work` if that is less; what it spends the parent spends too.
   package init(
     part seconds: Double, work: Int = .max, of parent: SearchControl, threads: Int? = nil
   ) {
     let now = DispatchTime.now().uptimeNanoseconds
-    deadline = min(parent.deadline, now &+ UInt64(max(0, min(seconds, 1e9)) * 1e9))
+    deadline =
+      seconds < 1e9 ? min(parent.deadline, now &+ UInt64(max(0, seconds) * 1e9)) : parent.deadline
     workLimit = min(work, parent.workLeft)
     self.threads = threads ?? parent.threads
     self.parent = parent
+    cancelledWhen = nil
   }
 
   /// Asks every loop to come to its end. Safe from a signal handler's queue.
@@ -50,7 +57,8 @@ package final class SearchControl: Sendable {
 
   /// Whether somebody asked to stop.
   package var isCancelled: Bool {
-    cancelledFlag.load(ordering: .relaxed) || (parent?.isCancelled ?? false)
+    cancelledFlag.load(ordering: .relaxed) || (cancelledWhen?() ?? false)
+      || (parent?.isCancelled ?? false)
   }
 
   /// Seconds since this control was made.

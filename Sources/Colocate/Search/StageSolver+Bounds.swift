@@ -1,9 +1,17 @@
 /// The bounds of one stage, and what they cost.
 extension StageSolver {
-  /// Cost estimate (seconds on one core) up to which listing all states is preferred to searching.
+  /// Memory that the co-location relaxation may take.
+  static let mostBytes = 4e9
+  /// Seconds that a unit of work stands for.
+  static let secondsPerUnit = 5e-8
+
+  /// Cost estimate (seconds on one core) up to which listing all states is preferred to searching;
+  /// within the work that is left.
   var exactCostLimit: Double {
     let most = options.methods.chainSeconds
-    return control.remaining.isFinite ? min(most, max(1, control.remaining)) : most
+    let seconds = control.remaining.isFinite ? min(most, max(1, control.remaining)) : most
+    guard control.workLimit != .max else { return seconds }
+    return min(seconds, Double(control.workLeft) * Self.secondsPerUnit)
   }
 
   /// Seconds of local search before any bound.
@@ -25,24 +33,13 @@ extension StageSolver {
       ? SearchControl(
         part: .infinity, work: options.proves ? control.workLeft / 4 : .max, of: control)
       : SearchControl(part: seconds, of: control)
-    guard options.methods.localSearch else {
-      start(incumbent)
-      return
-    }
+    guard options.methods.localSearch else { return }
     let search = LocalSearch(
       problem: problem, seed: seed, control: part, incumbent: incumbent, pool: pool,
       recombines: options.methods.pool)
     search.run(
-      rounds: options.methods.localRounds ?? .max, target: keptBound,
+      rounds: options.methods.localRounds ?? .max, target: bound.kept,
       patience: control.isLimitedByWorkOnly ? .infinity : patience)
-  }
-
-  /// Where local search is switched off: what it would start from.
-  private func start(_ incumbent: Incumbent) {
-    var random = SeededGenerator(seed: options.seed)
-    let labels = LocalSearch.start(problem, random: &random)
-    guard problem.isFeasible(labels) else { return }
-    incumbent.offer(labels, kept: problem.kept(labels), source: .localSearch)
   }
 
   /// Path relaxation, deletion, dolls, tree.
@@ -57,14 +54,15 @@ extension StageSolver {
     let part = SearchControl(part: share, of: control)
     let result = GroupingSearch(problem: problem, options: search).run(
       incumbent: incumbent, control: part
-    ) { [self] progress in
-      bound(max(progress.bound, incumbent.kept), "path")
+    ) { [bound, feed] progress in
+      // After deletions the search's bound holds for placements better than the incumbent.
+      bound.offer(max(progress.bound, incumbent.kept), .path)
       feed.tree(nodes: progress.nodes, open: progress.openNodes)
     }
     guard let result else { return }
     nodes = result.nodes
-    bound(result.keptBound, result.method)
-    if boundMethod == "path" { boundMethod = result.method }
+    bound.offer(result.keptBound, result.method)
+    bound.rename(.path, result.method)
     if result.stop == .nodes { stopReason = .nodes }
     guard options.keepsCertificate else { return }
     if let tree = result.proof {
@@ -86,23 +84,31 @@ extension StageSolver {
     let share =
       control.isLimitedByWorkOnly
       ? .infinity : control.remaining.isFinite ? control.remaining * 0.9 : 60
-    let relaxation = ColocationRelaxation(
-      problem: problem, control: SearchControl(part: share, of: control))
+    let part = SearchControl(part: share, of: control)
+    let estimate = ColocationRelaxation.estimate(problem: problem, threads: control.threads)
+    guard estimate.seconds * 3 < part.remaining, estimate.bytes < Self.mostBytes else { return }
+    let relaxation = ColocationRelaxation(problem: problem, control: part)
     // An eigen-decomposition of order 2E for each boundary: about (2E)³ / 5 units.
     let order = 2 * problem.experts
     let iteration = max(1, problem.layers * order * order * order / 5)
     relaxation.parameters.maxIterations = min(
       control.workLeft / iteration, options.methods.colocationIterations ?? .max)
     if !options.methods.colocationCuts { relaxation.parameters.firstCuts = .max }
+    guard relaxation.parameters.maxIterations > 0 else {
+      stopReason = control.workLimit == .max ? stopReason : .work
+      return
+    }
     defer { control.spend(relaxation.iterations * iteration) }
     relaxation.run(targetKept: incumbent.kept) { [self] kept in
-      bound(max(kept, incumbent.kept), "co-location")
+      bound.offer(kept, .colocation)
       return !isDone(incumbent)
     }
     if control.workLimit != .max, relaxation.iterations >= relaxation.parameters.maxIterations {
       stopReason = .work
     }
-    if options.keepsCertificate, boundMethod == "co-location", let found = relaxation.multipliers {
+    if options.keepsCertificate, bound.value.method == .colocation,
+      let found = relaxation.multipliers
+    {
       proof = .colocation(found)
     }
   }

@@ -1,5 +1,3 @@
-import Dispatch
-
 /// One boundary of the chain programme for two groups of up to eight experts: 41 million pairs at E = 16, in a fraction of a second.
 ///
 /// A partition is the group `S` of expert 0. With `d_S[j] = Σ_{i∈S} W[i,j] − Σ_{i∉S} W[i,j]` and `b_S = Σ_j Σ_{i∉S} W[i,j]`,
@@ -52,7 +50,7 @@ enum TwoGroupChain {
     var reached = [Scalar](repeating: -1, count: workers * targets)
     reached.withUnsafeMutableBufferPointer { reached in
       nonisolated(unsafe) let reached = reached
-      DispatchQueue.concurrentPerform(iterations: workers) { worker in
+      concurrentFor(workers, threads: workers) { _, worker in
         let best = reached.baseAddress! + worker * targets
         let tableLow = UnsafeMutablePointer<Scalar>.allocate(capacity: 256 * width)
         let tableHigh = UnsafeMutablePointer<Scalar>.allocate(capacity: 256 * width)

@@ -1,0 +1,87 @@
+import Colocate
+import ColocateFormats
+
+/// A solve's answer for people, in lines of at most 80 columns.
+///
+/// "bound" and "gap" stand only beside the number that they bound: GPU crossings for flat, the
+/// joint cost for joint. A staged answer minimises two numbers one after the other; of it is said
+/// what is proved of each step, and what any placement's joint cost is at least.
+enum SolveSummary {
+  static func lines(_ plan: PlanFile, _ outcome: Outcome) -> [String] {
+    guard let crossings = plan.crossings, let imbalance = plan.loadImbalance else { return [] }
+    var lines = [head(outcome)]
+    lines.append(row("GPU crossings", share(crossings.gpu, crossings, crossings.gpuShare)))
+    if plan.placement.topology.nodes > 1 {
+      lines.append(row("node crossings", share(crossings.node, crossings, crossings.nodeShare)))
+    }
+    if case .joint(let inter, let intra)? = plan.objective, let value = plan.value {
+      lines.append(
+        row("joint cost", "\(value) = \(inter) × between nodes + \(intra) × inside a node"))
+    }
+    if isStaged(outcome) {
+      lines += outcome.stages.map { row("  \($0.name)", text(of: $0)) }
+      if let joint = outcome.joint { lines += text(of: joint) }
+    } else {
+      if let bound = outcome.bound, let gap = outcome.gap {
+        lines.append(row("bound", "\(bound), gap \(Show.percent(gap, 3))"))
+      } else {
+        lines.append(row("bound", "none known"))
+      }
+      if outcome.stages.count > 1 {
+        // The first is the joint cost itself.
+        lines += outcome.stages.dropFirst().map { row("  \($0.name) alone", text(of: $0)) }
+      }
+    }
+    let cap = plan.loadCap.map { "(cap \($0.ratio))" } ?? "(no cap)"
+    lines.append(
+      row("load", "\(Show.ratio(imbalance)) × the mean on any layer's fullest GPU \(cap)"))
+    if let cap = plan.loadCap, cap.relaxedToFeasible {
+      lines.append(row("", "(the cap is relaxed in layers that cannot meet it)"))
+    }
+    return lines
+  }
+
+  /// Whether the answer came about in two steps.
+  static func isStaged(_ outcome: Outcome) -> Bool {
+    outcome.stages.contains { $0.name == "nodes" } && outcome.stages.first?.name != "joint"
+  }
+
+  private static func head(_ outcome: Outcome) -> String {
+    let isProved = outcome.status == .optimal
+    let what =
+      isStaged(outcome) && isProved
+      ? "each step proved" : "\(outcome.status.rawValue) (\(outcome.stopReason.rawValue))"
+    return "\(what) after \(Show.seconds(outcome.statistics.seconds))"
+  }
+
+  private static func row(_ name: String, _ text: String) -> String {
+    ProgressLog.left(name, 16) + text
+  }
+
+  private static func share(_ count: Int, _ crossings: Crossings, _ share: Double) -> String {
+    "\(count) of \(crossings.total) (\(Show.percent(share, 4)))"
+  }
+
+  /// What is known of one stage.
+  static func text(of stage: StageOutcome) -> String {
+    let crossings = stage.value.map { "\($0) crossings" } ?? "no placement"
+    if stage.status == .optimal { return "\(crossings), proved" }
+    guard let bound = stage.bound, let gap = stage.gap else {
+      return "\(crossings), no bound (\(stage.stopReason.rawValue))"
+    }
+    let method = stage.boundMethod.map { " (\($0.rawValue))" } ?? ""
+    return "\(crossings), bound \(bound)\(method), gap \(Show.percent(gap))"
+  }
+
+  /// What a staged placement costs when both levels count at once.
+  private static func text(of joint: JointComparison) -> [String] {
+    let weights = "\(joint.interNode) × between nodes + \(joint.intraNode) × inside a node"
+    guard let bound = joint.bound, let gap = joint.gap else {
+      return [row("joint cost", "\(joint.value) = \(weights)")]
+    }
+    return [
+      row("joint cost", "\(joint.value) = \(weights);"),
+      row("", "any placement's is at least \(bound) (\(Show.percent(gap)) less)"),
+    ]
+  }
+}
