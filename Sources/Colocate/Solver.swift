@@ -109,6 +109,14 @@ public struct Solver: Sendable {
         throw .placement("the warm start breaks the load cap")
       }
     }
+    if let known = options.debug.knownSolution {
+      try instance.counts.check(known)
+      guard known.topology == instance.topology,
+        instance.gpuProblem.isFeasible(known.assignment)
+      else {
+        throw .placement("the known solution is for other machines, or breaks the load cap")
+      }
+    }
     return options.threads == 1
       ? onThisThread(instance, onProgress) : onOthers(instance, onProgress)
   }

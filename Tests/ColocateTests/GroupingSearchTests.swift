@@ -14,7 +14,7 @@ import Testing
     guard problem.groups >= 2, let optimum = problem.bruteForce() else { return [] }
     var options = GroupingSearch.Options()
     options.keepsProof = true
-    options.knownOptimum = optimum
+    options.known = watched(problem, optimum.labels)
     change(&options)
     // From nothing, from a little below the optimum, and from the optimum itself.
     for start in [-1, optimum.kept * 19 / 20, optimum.kept] {
@@ -98,7 +98,7 @@ import Testing
       for threads in [1, 2] {
         var options = GroupingSearch.Options()
         options.rootStates = 0
-        options.knownOptimum = optimum
+        options.known = watched(problem, optimum.labels)
         let incumbent = Incumbent()
         let result = GroupingSearch(problem: problem, options: options).run(
           incumbent: incumbent, control: SearchControl(threads: threads))!
@@ -131,7 +131,7 @@ import Testing
       let problem = RandomProblem(seed: UInt64(seed) + 90_000, experts: [6, 8]).problem
       guard problem.groups >= 2, let optimum = problem.bruteForce() else { continue }
       var options = GroupingSearch.Options()
-      options.knownOptimum = optimum
+      options.known = watched(problem, optimum.labels)
       options.subsetLimit = 1
       options.generation.enough = 0
       options.partitions = { _ in [(0..<problem.experts).map { $0 / problem.groupSize }] }

@@ -30,7 +30,7 @@ import Testing
       guard problem.groups >= 2, let optimum = problem.bruteForce() else { continue }
       for (index, looks) in Self.looks.enumerated() {
         var options = GroupingSearch.Options()
-        options.knownOptimum = optimum
+        options.known = watched(problem, optimum.labels)
         options.keepsProof = true
         // By turns: prices and dolls, a tree, a restricted master.
         if index % 3 == 1 { (options.rootStates, options.nodeStates) = (2, 2) }

@@ -66,7 +66,7 @@ import Testing
     let problem = random.problem
     guard let optimum = problem.bruteForce() else { return }
     let relaxation = PathRelaxation(problem: problem, threads: 1)!
-    relaxation.knownOptimum = optimum
+    relaxation.known = watched(problem, optimum.labels)
     relaxation.evaluate(experts: relaxation.startPrices(share: 0.5))
     #expect(relaxation.bound >= optimum.kept, "\(random)")
     relaxation.optimise(incumbent: { optimum.kept - 1 }, control: SearchControl())
@@ -90,7 +90,7 @@ import Testing
     let problem = random.problem
     guard problem.groups > 1, let optimum = problem.bruteForce() else { return }
     let relaxation = PathRelaxation(problem: problem, threads: 1)!
-    relaxation.knownOptimum = optimum
+    relaxation.known = watched(problem, optimum.labels)
     var generation = PathRelaxation.Generation()
     (generation.enough, generation.most, generation.fresh, generation.rounds) = (0, 12, 3, 6)
     let partition = { (l: Int) in

@@ -12,7 +12,7 @@ import Testing
     for below in [0, 1, optimum.kept / 20 + 1] {
       let incumbent = optimum.kept - below
       let relaxation = PathRelaxation(problem: problem, threads: 1 + seed % 2)!
-      if below > 0 { relaxation.knownOptimum = optimum }
+      if below > 0 { relaxation.known = watched(problem, optimum.labels) }
       relaxation.evaluate(experts: relaxation.startPrices(share: 0.5))
       let control = SearchControl()
       relaxation.optimise(incumbent: { incumbent }, control: control)

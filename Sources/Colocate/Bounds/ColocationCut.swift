@@ -47,6 +47,11 @@ package struct ColocationCut: Hashable, Sendable {
   package struct Row: Sendable {
     package var terms: [(index: Int, coefficient: Int)]
     package var limit: Int
+
+    package init(terms: [(index: Int, coefficient: Int)], limit: Int) {
+      self.terms = terms
+      self.limit = limit
+    }
   }
 
   /// What the rows need to know of the problem.

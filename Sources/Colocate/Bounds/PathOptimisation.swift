@@ -160,6 +160,8 @@ extension PathRelaxation {
             for index in 0..<count { trial[index] += step * direction[index] }
             for index in ownPrices..<count { trial[index] = max(0, trial[index]) }
             evaluationsLeft -= 1
+            // Two passes over the smoothed dual's arcs.
+            control.spend(1 + smooth.arcs / 16)
             if let trialValue = smooth.evaluate(trial, gradient: trialGradient.base),
               trialValue <= value + 1e-4 * step * slope
             {

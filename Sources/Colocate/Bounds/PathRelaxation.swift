@@ -45,8 +45,8 @@ package final class PathRelaxation {
   package private(set) var isStopped = false
   /// Exact evaluations so far.
   package private(set) var evaluations = 0
-  /// A known optimum that no deletion may lose, for tests: what it keeps, and its labels.
-  package var knownOptimum: (kept: Int, labels: [Int])?
+  /// A known solution with all its groups among the subsets, held against prices and deletions.
+  package var known: KnownSolution?
 
   /// Row sums of four subsets need `W` by rows for the backward pass and by columns for the forward pass; both in ticks, `[L-1, E, E]`.
   let weights: Block<Double>
@@ -85,7 +85,7 @@ package final class PathRelaxation {
     let control: SearchControl?
     let weights: Block<Double>
     let transposed: Block<Double>
-    let knownOptimum: (kept: Int, labels: [Int])?
+    let known: KnownSolution?
   }
 
   /// As it is now.
@@ -93,7 +93,7 @@ package final class PathRelaxation {
     Shared(
       problem: problem, layers: layers, prices: prices, deepestMu: deepestMu, control: control,
       weights: weights,
-      transposed: transposed, knownOptimum: knownOptimum)
+      transposed: transposed, known: known)
   }
 
   /// A node of a search tree: the problem of `root` with the given subsets, and no others.
@@ -111,7 +111,7 @@ package final class PathRelaxation {
     isEmpty = layers.contains { $0.count == 0 }
     if isEmpty { bound = .min }
     // Of the two children of a branch one has it.
-    if let known = root.knownOptimum, contains(known.labels) { knownOptimum = known }
+    if let known = root.known, contains(known.labels) { self.known = known }
   }
 
   /// The given subsets, and no others.
@@ -177,6 +177,7 @@ package final class PathRelaxation {
     for s in 0..<layers[last].count { longest = max(longest, forward[last][s]) }
     boundInTicks = Double(prices.sum) + Double(groups) * longest
     let floor = Int((boundInTicks / Double(PathSubsets.ticks)).rounded(.down))
+    if let known, floor < known.kept { known.lost(to: "the path bound \(floor) at some prices") }
     if floor < bound {
       bound = floor
       boundPrices = prices
@@ -264,8 +265,9 @@ package final class PathRelaxation {
     guard !isEmpty, !isStopped else { return 0 }
     let budget = self.budget(incumbent: incumbent)
     let deleted = keep { l, s in self.penalty(l, s) <= budget }
-    if let knownOptimum, knownOptimum.kept > incumbent, deleted > 0 {
-      precondition(contains(knownOptimum.labels), "a deletion has lost the known optimum")
+    if deleted > 0, let known, !contains(known.labels) {
+      known.lost(to: "a deletion of the path relaxation", incumbent: incumbent)
+      self.known = nil
     }
     return deleted
   }

@@ -13,13 +13,11 @@ public enum ModelError: Error, Hashable, Sendable, CustomStringConvertible {
   case cap(String)
   /// An option of the solver that is out of its range.
   case option(String)
-  /// A fault of the solver itself: a step excluded a solution that `SolverDebug.knownSolution` holds against it.
-  case fault(String)
 
   public var description: String {
     switch self {
     case .sizes(let text), .counts(let text), .placement(let text), .cap(let text),
-      .option(let text), .fault(let text):
+      .option(let text):
       return text
     }
   }

@@ -21,8 +21,8 @@ package struct GroupingSearch: Sendable {
     /// States of one layer in the layered search: at the root and at the other nodes.
     package var rootStates = 6_000_000
     package var nodeStates = 100_000
-    /// A known optimum that nothing may lose, for tests.
-    package var knownOptimum: (kept: Int, labels: [Int])?
+    /// A known solution that nothing may lose while it is better than the incumbent.
+    package var known: KnownSolution?
     package var effort = PathRelaxation.Effort()
     /// Whether the layered search and the tree may run.
     package var usesDolls = true
@@ -109,7 +109,13 @@ package struct GroupingSearch: Sendable {
       problem: problem, subsetLimit: options.subsetLimit, threads: control.threads,
       control: control)
     guard let root = stored ?? generated(control: control) else { return nil }
-    root.knownOptimum = options.knownOptimum
+    if let known = options.known {
+      if root.contains(known.labels) {
+        root.known = known
+      } else {
+        known.lost(to: "a list of subsets")
+      }
+    }
     let total = problem.total
     let share = incumbent.kept > 0 ? Double(incumbent.kept) / Double(max(total, 1)) : 0.5
     let start = root.startPrices(share: share)

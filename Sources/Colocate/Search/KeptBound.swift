@@ -10,8 +10,11 @@ final class KeptBound: Sendable {
 
   private let state: Mutex<Value>
   private let feed: ProgressFeed
+  /// Held against every bound.
+  let known: KnownSolution?
 
-  init(total: Int, feed: ProgressFeed) {
+  init(total: Int, feed: ProgressFeed, known: KnownSolution? = nil) {
+    self.known = known
     state = Mutex(Value(kept: total, method: nil))
     self.feed = feed
   }
@@ -21,6 +24,7 @@ final class KeptBound: Sendable {
 
   /// Takes a bound if it is the best so far.
   func offer(_ kept: Int, _ method: BoundMethod) {
+    known?.check(bound: kept, by: method)
     let isBetter = state.withLock { held in
       // Equal to all weight: nothing is kept outside, which the trivial bound says already.
       guard kept < held.kept else { return false }

@@ -57,6 +57,8 @@ package final class RussianDolls {
   package private(set) var dolls: [Int]
   /// Layers whose doll is known: `k ..< L`.
   package private(set) var reached: Int
+  /// What a known solution loses from each layer on, the least that the dolls can be.
+  private lazy var knownLosses = relaxation.known?.losses(in: relaxation)
   /// States expanded so far, and the most that one layer had.
   package private(set) var expanded = 0
   package private(set) var largestLayer = 0
@@ -113,6 +115,7 @@ package final class RussianDolls {
         case .failed:
           // Every completion from k loses more than the limit.
           dolls[k] = limit + 1
+          watch(k)
           if limit >= budget { return .proved }
           if sweep.largest < 30_000 { step *= 2 }
           limit += step
@@ -120,6 +123,7 @@ package final class RussianDolls {
         case .reached(let loss, let last):
           dolls[k] = loss
           reached = k
+          watch(k)
           progress(self)
           if k == 0 {
             let kept = (Int(relaxation.boundInTicks) - loss) / PathSubsets.ticks
@@ -130,6 +134,14 @@ package final class RussianDolls {
       }
     }
     return .proved
+  }
+
+  /// Holds the known solution against the doll of layer k.
+  private func watch(_ k: Int) {
+    guard let known = relaxation.known, let losses = knownLosses, losses[k] < dolls[k] else {
+      return
+    }
+    known.lost(to: "the doll of layer \(k)", incumbent: incumbent())
   }
 
   /// Lists the arcs that the budget allows. Answers false where there are too many.

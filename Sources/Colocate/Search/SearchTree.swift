@@ -132,6 +132,7 @@ final class SearchTree: Sendable {
       guard node.priceBound <= best || (node.bound <= best && !options.keepsProof) else {
         return false
       }
+      if holds(node.alive) { root.known?.lost(to: "a prune of the tree", incumbent: best) }
       state.proof.close(node.number, .bounded(deletions: [], prices: node.prices))
       return true
     }
@@ -214,6 +215,21 @@ final class SearchTree: Sendable {
     }
   }
 
+  /// Whether a node has all groups of the known solution.
+  private func holds(_ alive: [[UInt64]]) -> Bool {
+    guard let known = root.known else { return false }
+    let (experts, groups) = (root.problem.experts, root.problem.groups)
+    return (0..<root.problem.layers).allSatisfy { l in
+      var masks = [UInt64](repeating: 0, count: groups)
+      for e in 0..<experts { masks[known.labels[l * experts + e]] |= 1 << UInt64(e) }
+      let subsets = root.layers[l]
+      let held = (0..<subsets.count).filter {
+        alive[l][$0 >> 6] >> UInt64($0 & 63) & 1 == 1 && masks.contains(subsets.masks[$0])
+      }
+      return held.count == groups
+    }
+  }
+
   /// The node's lists, of the root's.
   private func subsets(of node: Node) -> [PathSubsets] {
     (0..<root.problem.layers).map { l in
@@ -267,6 +283,9 @@ final class SearchTree: Sendable {
     var children = [alive, alive]
     children[0][decision.layer] = together
     children[1][decision.layer] = apart
+    if let known = relaxation.known, !children.contains(where: holds) {
+      known.lost(to: "a branch of the tree", incumbent: incumbent.kept)
+    }
     state.withLock {
       [children, deletions = relaxation.deletions, prices = relaxation.boundPrices] state in
       let numbers = state.proof.branch(

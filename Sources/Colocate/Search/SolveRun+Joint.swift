@@ -28,7 +28,8 @@ extension SolveRun {
       func stage(_ name: String, _ problem: GroupingProblem, part: Double) -> StageSolver {
         StageSolver(
           name: name, problem: problem, options: options,
-          control: SearchControl(part: part, of: control), feed: feed)
+          control: SearchControl(part: part, of: control), feed: feed,
+          known: known(name, problem, byNode: name == "nodes"))
       }
       func solve(_ solver: StageSolver, from labels: [Int]?) -> Int? {
         let answer = solver.solve(warmStart: labels)
@@ -108,12 +109,16 @@ extension SolveRun {
     FirstPlacement.each(problem, control: part) {
       incumbent.offer($0, kept: saved.value(problem, $0), source: .baseline)
     }
-    guard !part.shouldStop, incumbent.entry != nil else { return incumbent.entry }
+    guard options.methods.localSearch, !part.shouldStop, incumbent.entry != nil else {
+      return incumbent.entry
+    }
     let pool = PartitionPool(problem: problem, saved: saved)
     let search = LocalSearch(
       problem: problem, saved: saved, seed: options.seed, control: part, incumbent: incumbent,
-      pool: pool)
-    search.run(target: (saved.group + saved.node) * problem.total)
+      pool: pool, recombines: options.methods.pool)
+    search.run(
+      rounds: options.methods.localRounds ?? .max,
+      target: (saved.group + saved.node) * problem.total)
     return incumbent.entry
   }
 }

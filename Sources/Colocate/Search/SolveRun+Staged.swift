@@ -12,7 +12,8 @@ extension SolveRun {
     let share = control.remaining.isFinite ? control.remaining * 0.45 : .infinity
     let nodeSolver = StageSolver(
       name: "nodes", problem: instance.nodeProblem, options: options,
-      control: SearchControl(part: share, of: control), feed: feed)
+      control: SearchControl(part: share, of: control), feed: feed,
+      known: known("nodes", instance.nodeProblem, byNode: true))
     if instance.capPerLayer != nil {
       nodeSolver.accepts = { labels in completed(labels, from: start) != nil }
     }
@@ -55,7 +56,8 @@ extension SolveRun {
       }
       let solver = StageSolver(
         name: "node \(node)", problem: problem, options: options,
-        control: SearchControl(part: part, of: control), feed: feed)
+        control: SearchControl(part: part, of: control), feed: feed,
+        known: known("node \(node)", problem, members: members))
       let before = assignment
       @Sendable func whole(_ labels: [Int]) -> [Int] {
         var whole = before
@@ -113,7 +115,7 @@ extension SolveRun {
     options.keepsCertificate = false
     let gpus = StageSolver(
       name: "gpus (joint bound)", problem: instance.gpuProblem, options: options, control: control,
-      feed: feed)
+      feed: feed, known: known("gpus (joint bound)", instance.gpuProblem))
     gpus.complete = { best.offer($0) }
     let answer = gpus.solve(warmStart: labels)
     fault = fault ?? answer.internalFault

@@ -9,6 +9,8 @@ struct SolveRun: Sendable {
   let feed: ProgressFeed
   /// What every progress line with news carries.
   let best: BestPlacement
+  /// What contradicts the known solution.
+  let faults: FaultLog
 
   init(instance: Instance, options: SolverOptions, control: SearchControl, feed: ProgressFeed) {
     self.instance = instance
@@ -16,6 +18,7 @@ struct SolveRun: Sendable {
     self.control = control
     self.feed = feed
     best = BestPlacement(instance: instance)
+    faults = FaultLog { [control] _ in control.cancel() }
   }
 
   var topology: Topology { instance.topology }
@@ -37,7 +40,8 @@ struct SolveRun: Sendable {
 
   private func flat(scale: Int = 1) -> Outcome {
     let solver = StageSolver(
-      name: "gpus", problem: instance.gpuProblem, options: options, control: control, feed: feed)
+      name: "gpus", problem: instance.gpuProblem, options: options, control: control, feed: feed,
+      known: known("gpus", instance.gpuProblem))
     solver.complete = { [self] in placement($0) }
     let answer = solver.solve(warmStart: options.warmStart?.assignment)
     return outcome(
@@ -73,10 +77,12 @@ struct SolveRun: Sendable {
     // A placement of these counts by construction: nothing to throw.
     let crossings = placement.flatMap { try? counts.crossings(of: $0) }
     let value = crossings.map { instance.objective.value(of: $0) }
-    var (bound, fault) = (parts.bound, parts.fault)
+    var (bound, fault) = (parts.bound, faults.text ?? parts.fault)
     if fault == nil, let value, let known = bound, known > value {
       fault = "the bound \(known) is above the value \(value) of a placement"
     }
+    let proves = parts.isProved ?? parts.stages.allSatisfy { $0.status == .optimal }
+    fault = fault ?? contradiction(value: value, bound: bound, isOptimal: proves)
     if fault != nil { bound = nil }
     var statistics = Outcome.Statistics()
     statistics.nodes = parts.stages.reduce(0) { $0 + $1.nodes }
@@ -85,8 +91,7 @@ struct SolveRun: Sendable {
     let isInfeasible =
       placement == nil && (parts.isInfeasible || parts.stages.first?.status == .infeasible)
     let isOptimal =
-      fault == nil && value != nil
-      && (parts.isProved ?? parts.stages.allSatisfy { $0.status == .optimal })
+      fault == nil && value != nil && proves
     return Outcome(
       status: isInfeasible
         ? .infeasible : isOptimal ? .optimal : value == nil ? .unknown : .feasible,

@@ -49,6 +49,7 @@ extension StageSolver {
     search.gapLimit = Int(options.gapLimit * Double(problem.total - incumbent.kept))
     search.nodesLimit = options.nodesLimit
     search.keepsProof = options.keepsCertificate
+    search.known = bound.known
     search.partitions = { [pool] in pool.partitions(layer: $0) }
     let share = boundShare
     let part = SearchControl(part: share, of: control)
@@ -101,6 +102,7 @@ extension StageSolver {
     defer { control.spend(relaxation.iterations * iteration) }
     relaxation.run(targetKept: incumbent.kept) { [self] kept in
       bound.offer(kept, .colocation)
+      bound.known?.check(relaxation.multipliers)
       return !isDone(incumbent)
     }
     if control.workLimit != .max, relaxation.iterations >= relaxation.parameters.maxIterations {

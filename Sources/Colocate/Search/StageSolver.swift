@@ -47,14 +47,14 @@ final class StageSolver {
 
   init(
     name: String, problem: GroupingProblem, options: SolverOptions, control: SearchControl,
-    feed: ProgressFeed
+    feed: ProgressFeed, known: KnownSolution? = nil
   ) {
     self.name = name
     self.problem = problem
     self.options = options
     self.control = control
     self.feed = feed
-    bound = KeptBound(total: problem.total, feed: feed)
+    bound = KeptBound(total: problem.total, feed: feed, known: known)
   }
 
   /// - Parameters:
@@ -75,6 +75,7 @@ final class StageSolver {
       incumbent.offer($0, kept: problem.kept($0), source: .baseline)
     }
     let isInfeasible = search(incumbent)
+    if isInfeasible { bound.known?.lost(to: "the proof that there is no placement") }
     return answer(incumbent, isInfeasible: isInfeasible, begun: begun)
   }
 

@@ -46,8 +46,8 @@ extension OptionDescription {
       "path-generation", .flag(\.methods.pathGeneration),
       "Generate the path relaxation's subsets where they are more."),
     .init(
-      "path-evaluations", .count(\.methods.pathEvaluations, 1...100_000),
-      "Evaluations of the smoothed dual in each stage of the prices."),
+      "path-evaluations", .count(\.methods.pathEvaluations, 0...100_000),
+      "Evaluations of the smoothed dual in each stage of the root's prices."),
     .init("path-deletion", .flag(\.methods.pathDeletion), "Delete subsets by their penalties."),
     .init(
       "path-cut-rounds", .count(\.methods.pathCutRounds, 0...1_000),

@@ -1,0 +1,151 @@
+import Colocate
+import Synchronization
+import TestSupport
+import Testing
+
+/// A known solution is missed by whatever loses it. To see that, its weights are twice those of the
+/// problem that is searched: every step then excludes what it takes for a better solution.
+@Suite struct KnownSolutionTests {
+  /// What was noted, with a problem and a solution that it holds to be twice as good as it is.
+  private final class Witness: Sendable {
+    let seen = Mutex<[String]>([])
+    let problem: GroupingProblem
+    let optimum: (kept: Int, labels: [Int])
+
+    init(seed: UInt64) throws {
+      problem =
+        RandomProblem(
+          seed: seed, experts: [6, 8], caps: false, coactivation: false
+        ).problem
+      optimum = try #require(problem.bruteForce())
+    }
+
+    var isOfUse: Bool {
+      problem.groups > 1 && problem.groups < problem.experts && optimum.kept > 10
+    }
+
+    var faults: [String] { seen.withLock { $0 } }
+
+    var known: KnownSolution? {
+      let doubled = GroupingProblem(
+        layers: problem.layers, experts: problem.experts, groups: problem.groups,
+        weights: problem.weights.map { 2 * $0 }, loads: problem.loads)
+      return KnownSolution(
+        problem: doubled, labels: optimum.labels,
+        faults: FaultLog { [self] fault in seen.withLock { $0.append(fault) } })
+    }
+  }
+
+  /// Faults by their step, over some problems.
+  private func steps(_ change: (inout GroupingSearch.Options) -> Void) throws -> [String] {
+    var faults = [String]()
+    for seed in 0..<30 {
+      let witness = try Witness(seed: UInt64(seed) + 800_000)
+      guard witness.isOfUse else { continue }
+      var options = GroupingSearch.Options()
+      change(&options)
+      options.known = witness.known
+      let incumbent = Incumbent()
+      incumbent.offer(witness.optimum.labels, kept: witness.optimum.kept - 1, source: .warmStart)
+      _ = GroupingSearch(problem: witness.problem, options: options).run(
+        incumbent: incumbent, control: SearchControl())
+      faults += witness.faults
+    }
+    return faults
+  }
+
+  @Test func everyStepOfTheSearchIsWatched() throws {
+    let dolls = try steps {
+      $0.effort.evaluationsPerStage = 2
+      $0.effort.deletes = false
+    }
+    #expect(dolls.contains { $0.contains("the path bound") })
+    #expect(dolls.contains { $0.contains("the doll of layer") })
+    let deletions = try steps { $0.usesDolls = false }
+    #expect(deletions.contains { $0.contains("a deletion of the path relaxation") })
+    let tree = try steps {
+      $0.effort.evaluationsPerStage = 1
+      $0.effort.deletes = false
+      $0.usesDolls = false
+    }
+    #expect(tree.contains { $0.contains("a prune of the tree") })
+  }
+
+  @Test func boundsAndInfeasibleLabelsAreRefused() throws {
+    let witness = try Witness(seed: 800_001)
+    let known = try #require(witness.known)
+    known.check(bound: known.kept, by: .chain)
+    #expect(witness.faults.isEmpty)
+    known.check(bound: known.kept - 1, by: .colocation)
+    #expect(witness.faults.count == 1 && witness.faults[0].contains("co-location"))
+    known.lost(to: "anything", incumbent: known.kept)
+    #expect(witness.faults.count == 1, "not better than the incumbent")
+    var labels = witness.optimum.labels
+    labels[0] = labels[0] == 0 ? 1 : 0
+    #expect(KnownSolution(problem: witness.problem, labels: labels) == nil)
+  }
+
+  /// Cuts that hold pass, an inequality that does not is found.
+  @Test func cutsAreWatched() throws {
+    let weights = [Int](repeating: 1, count: 16)
+    func problem(cap: Int) -> GroupingProblem {
+      GroupingProblem(
+        layers: 2, experts: 4, groups: 2, weights: weights, loads: [3, 3, 1, 1, 2, 2, 2, 2],
+        caps: [cap, 4])
+    }
+    let faults = FaultLog()
+    let known = try #require(
+      KnownSolution(problem: problem(cap: 4), labels: [0, 1, 0, 1, 0, 0, 1, 1], faults: faults))
+    func multipliers(_ cut: ColocationCut.Shape) -> ColocationMultipliers {
+      ColocationMultipliers(
+        layers: 2, experts: 4, groups: 2, fractionBits: 0,
+        dual: [Int](repeating: 0, count: 48),
+        cuts: [ColocationCut(boundary: 0, shape: cut, multiplier: 1)])
+    }
+    known.check(multipliers(.load(node: 0, half: 0, atMost: true)))
+    known.check(multipliers(.partition([0], [1, 2])))
+    #expect(faults.text == nil)
+    // Expert 0 of layer 0 shares its group with expert 2, and not with expert 1.
+    let layout = ColocationLayout(layers: 2, experts: 4)
+    let values = known.values(in: layout)
+    func row(_ other: Int) -> ColocationCut.Row {
+      ColocationCut.Row(terms: [(index: layout.inside(0, 0, other), coefficient: 1)], limit: 0)
+    }
+    known.check(row(1), of: "one", values)
+    #expect(faults.text == nil)
+    known.check(row(2), of: "another", values)
+    #expect(faults.text?.contains("another") == true)
+  }
+
+  /// The optimum of every random problem outlives a run that starts from nothing, by every method.
+  @Test(arguments: 0..<20) func theOptimumOutlivesTheRun(seed: Int) throws {
+    let random = RandomProblem(seed: UInt64(seed) + 810_000, experts: [6, 8], coactivation: false)
+    let problem = random.problem
+    guard problem.caps == nil, let optimum = problem.bruteForce() else { return }
+    let counts = try TransitionCounts(
+      layers: problem.layers, experts: problem.experts, weights: problem.weights)
+    let topology = try Topology(gpus: problem.groups)
+    let instance = try Instance(counts: counts, topology: topology)
+    var options = SolverOptions()
+    (options.timeLimit, options.workLimit) = (nil, 20_000_000)
+    options.methods.chain = false
+    options.methods.localSearch = false
+    options.debug.knownSolution = try Placement(
+      topology: topology, layers: problem.layers, experts: problem.experts,
+      assignment: optimum.labels)
+    let outcome = try Solver(options).solve(instance)
+    #expect(outcome.internalFault == nil, "\(random)")
+    if outcome.status == .optimal {
+      #expect(outcome.value == problem.total - optimum.kept, "\(random)")
+    }
+  }
+
+  @Test func aKnownSolutionMustFit() throws {
+    let counts = try TransitionCounts(layers: 2, experts: 4, weights: Array(1...16))
+    let instance = try Instance(counts: counts, topology: Topology(gpus: 2))
+    var options = SolverOptions()
+    options.debug.knownSolution = try Placement(
+      topology: Topology(gpus: 4), layers: 2, experts: 4, assignment: [0, 1, 2, 3, 0, 1, 2, 3])
+    #expect(throws: ModelError.self) { try Solver(options).solve(instance) }
+  }
+}
