@@ -51,6 +51,10 @@ let package = Package(
     .executableTarget(
       name: "SearchRates", dependencies: ["Colocate"], path: "Benchmarks/SearchRates",
       swiftSettings: strict),
+    // The whole solver on random cases against the true optimum, for as long as one likes.
+    .executableTarget(
+      name: "SolverFuzz", dependencies: ["Colocate", "TestSupport"], path: "Benchmarks/SolverFuzz",
+      swiftSettings: strict),
     .target(
       name: "TestSupport", dependencies: ["Colocate"], path: "Tests/TestSupport",
       swiftSettings: strict),
