@@ -42,7 +42,7 @@ package final class PositionedFile: Sendable {
       guard count > 0 else {
         throw FormatError(
           path,
-          "ends at byte \(range.lowerBound + done), but had \(size) bytes when it was opened; "
+          "ends before byte \(range.upperBound), but had \(size) bytes when it was opened; "
             + "expected that nobody changes it while it is in use")
       }
       done += count

@@ -26,19 +26,55 @@ enum MatrixProduct {
   /// Before the first product.
   ///
   /// OpenBLAS asks for its buffer again and again until it gets it, without a word. So whether there
-  /// is room for it is tried first.
-  /// - Throws: `EngineError` where there is none.
+  /// is room for it is tried first; and since its threads want buffers too and may take what was free
+  /// a moment ago, the first product is watched: it takes milliseconds.
+  /// - Throws: `EngineError` where there is no memory. A thread may go on asking for it then.
   static func prepare() throws(EngineError) {
-    guard !hasBuffer.load(ordering: .relaxed) else { return }
+    guard !hasBuffer.load(ordering: .acquiring) else { return }
+    guard hasRoom(), let thread = startFirstProduct() else { throw noMemory }
+    while !hasBuffer.load(ordering: .acquiring) {
+      usleep(500)
+      if processorSeconds(of: thread) > 2 { throw noMemory }
+    }
+    pthread_join(thread, nil)
+  }
+
+  private static var noMemory: EngineError {
+    EngineError(
+      "no memory for OpenBLAS: its buffer takes \(bufferBytes >> 20) MiB; expected a higher limit "
+        + "(ulimit -v) or fewer processes")
+  }
+
+  /// Whether the buffer could be had now.
+  private static func hasRoom() -> Bool {
     let size = bufferBytes + (1 << 20)
     let place = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-    guard let place, place != MAP_FAILED else {
-      throw EngineError(
-        "no memory for OpenBLAS: its buffer takes \(size >> 20) MiB; expected a higher limit "
-          + "(ulimit -v) or fewer processes")
-    }
+    guard let place, place != MAP_FAILED else { return false }
     munmap(place, size)
-    hasBuffer.store(isPrepared, ordering: .relaxed)
+    return true
+  }
+
+  /// Computes the first product on a thread of its own.
+  private static func startFirstProduct() -> pthread_t? {
+    var thread = pthread_t()
+    let failure = pthread_create(&thread, nil, firstProduct, nil)
+    return failure == 0 ? thread : nil
+  }
+
+  private static let firstProduct:
+    @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? =
+      { _ in
+        hasBuffer.store(isPrepared, ordering: .releasing)
+        return nil
+      }
+
+  /// Time that a thread has spent computing; 0 where it has ended.
+  private static func processorSeconds(of thread: pthread_t) -> Double {
+    var (clock, time) = (clockid_t(), timespec())
+    guard pthread_getcpuclockid(thread, &clock) == 0, clock_gettime(clock, &time) == 0 else {
+      return 0
+    }
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
   }
 
   /// The value means nothing; that it has been computed does.

@@ -25,7 +25,7 @@ struct ConfigTests {
   }
 
   @Test(arguments: [
-    Refusal(checkpoint: "random-mixtral", setting: "sliding_window", value: "4096"),
+    Refusal(checkpoint: "random-mixtral", setting: "sliding_window", value: "255"),
     Refusal(checkpoint: "random-qwen3-moe", setting: "use_sliding_window", value: "true"),
     Refusal(
       checkpoint: "random-qwen3-moe", setting: "shared_expert_intermediate_size", value: "64"),
@@ -154,6 +154,15 @@ struct ConfigTests {
       try Self.config(
         "random-mixtral", ["num_key_value_heads": NSNull(), "num_attention_heads": 16]
       ).keyValueHeads == 16)
+  }
+
+  @Test func aWindowBeyondThePositionsChangesNothing() throws {
+    #expect(
+      try Self.config("random-mixtral", ["sliding_window": 256])
+        == Self.config("random-mixtral", [:]))
+    #expect(
+      try Self.config("random-qwen3-moe", ["sliding_window": 2, "use_sliding_window": false])
+        == Self.config("random-qwen3-moe", [:]))
   }
 
   @Test func onlyOlmoeClips() throws {
