@@ -117,8 +117,9 @@ extension RankTests {
       }
     }
 
-    @Test func aWeightThatIsNotANumber() throws {
-      // The last number of the file, in a copy of a checkpoint: every run has the same wrong logits.
+    @Test func logitsThatAreNotNumbers() throws {
+      // The last number of the file, in a copy of a checkpoint, is the largest that there is: every
+      // run has the same infinite logits. (A weight that is no number is refused by the reader.)
       let scratch = try Scratch()
       let name = "random-mixtral-top1"
       for file in ["config.json", "model.safetensors"] {
@@ -126,7 +127,7 @@ extension RankTests {
           atPath: "\(Fixture.checkpoint(name))/\(file)", toPath: scratch.path(file))
       }
       var data = try Data(contentsOf: URL(fileURLWithPath: scratch.path("model.safetensors")))
-      data.replaceSubrange(data.count - 4..<data.count, with: [0, 0, 0xC0, 0x7F])
+      data.replaceSubrange(data.count - 4..<data.count, with: [0xFF, 0xFF, 0x7F, 0x7F])
       try data.write(to: URL(fileURLWithPath: scratch.path("model.safetensors")))
       let run = try Program.run(
         1,
