@@ -74,8 +74,8 @@ class Peers:
         runs = [self.colocate_once(model, ids, new, output) for _ in range(repeats)]
         return {
             part: [
-                [run[f"{part}Seconds"],
-                 run[f"{part}Seconds"] * run[f"{part}TokensPerSecond"] / run[f"{part}TokensPerComputingSecond"]]
+                [run[f"{part}_seconds"],
+                 run[f"{part}_seconds"] * run[f"{part}_tokens_per_second"] / run[f"{part}_tokens_per_computing_second"]]
                 for run in runs
             ]
             for part in ("prefill", "decode")

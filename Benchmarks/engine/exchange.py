@@ -55,8 +55,8 @@ def main():
                     if done.returncode != 0:
                         sys.exit(done.stderr[-2000:])
                     figures = json.loads(done.stdout)
-                    engine.append(figures["exchangeSeconds"] / figures["exchangeCalls"] * 1e6)
-                    bare.append(figures["bareExchangeSeconds"] / figures["exchangeCalls"] * 1e6)
+                    engine.append(figures["exchange_seconds"] / figures["exchange_calls"] * 1e6)
+                    bare.append(figures["bare_exchange_seconds"] / figures["exchange_calls"] * 1e6)
                 ratios = sorted(one / other for one, other in zip(engine, bare))
                 lines.append(
                     f"| {model} | {mode} | {batch} | {min(engine):.1f} | {min(bare):.1f} | {min(engine) / min(bare):.2f} | "

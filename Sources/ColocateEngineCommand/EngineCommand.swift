@@ -10,9 +10,19 @@ struct EngineCommand: ParsableCommand {
     abstract:
       "Run a Mixture-of-Experts checkpoint over MPI ranks under a placement of its experts.",
     discussion: """
-      One rank is one GPU of the plan: mpirun -n 4 colocate-engine … Without mpirun there is one rank. Matrix products are \
-      OpenBLAS's, on one thread per rank, in float32.
+      One rank is one GPU of the plan: mpirun -n 4 colocate-engine … Without mpirun there is one \
+      rank. Matrix products are OpenBLAS's, on one thread per rank, in float32.
+
+      As root mpirun needs --allow-run-as-root, and for more ranks than there are cores \
+      --oversubscribe.
+
+      EXIT CODES
+          0  done; of verify: everything agrees
+          1  internal error, a message that arrived damaged included
+          2  bad input or usage, no memory, or an output that cannot be written
+          5  verify: something does not agree or was not compared
       """,
+    version: "colocate-engine \(ToolVersion.current)",
     subcommands: [
       TraceCommand.self, LogitsCommand.self, GenerateCommand.self, VerifyCommand.self,
     ])
@@ -29,7 +39,11 @@ struct RunOptions: ParsableArguments {
   var window: Int?
   @Option(help: "Read the first sequences only.")
   var sequences: Int?
-  @Option(help: "Plan: on which GPU (rank) each expert lives. Contiguous without.")
+  @Option(
+    help: """
+      Plan of colocate solve, .json or .csv: on which GPU (rank) each expert lives. Contiguous \
+      without.
+      """)
   var plan: String?
   @Option(help: "Ranks that count as one node; without it MPI says which ranks share memory.")
   var ranksPerNode: Int?
@@ -42,69 +56,47 @@ struct RunOptions: ParsableArguments {
   }
 
   /// Opens everything, or fails on all ranks with one error.
-  /// - Parameter output: a file that will be written: checked now, not after the work.
-  func open(output: String?) throws -> (model: Model, tokens: Tokens, assignment: [Int]) {
+  /// - Parameters:
+  ///   - output: a file that will be written: checked now, not after the work.
+  ///   - new: tokens to be added to each sequence.
+  func open(
+    output: String?, new: Int = 0
+  ) throws -> (model: Model, tokens: Tokens, assignment: [Int]) {
     let communicator = try Communicator(ranksPerNode: ranksPerNode, process: process)
+    try communicator.together { () throws(EngineError) in
+      guard let output, communicator.isFirst else { return }
+      try OutputFile.check(output, inputs: [tokens] + (plan.map { [$0] } ?? []))
+    }
     let model = try Model(folder: self.model, communicator: communicator)
-    let (tokens, assignment) = try communicator.together { () throws(EngineError) in
-      if let output, communicator.isFirst { try checkWritable(output) }
-      var tokens = try Tokens(self.tokens, vocabulary: model.config.vocabulary, window: window)
-      if let sequences { tokens = tokens.first(sequences) }
-      return (tokens, try plan.map { path throws(EngineError) in try read(plan: path, for: model) })
+    let (read, placed) = try communicator.together { () throws(EngineError) in
+      (try readTokens(for: model), try readPlan(for: model))
     }
-    return (model, tokens, assignment ?? model.contiguous)
+    try model.checkLength(read, new: new)
+    if communicator.isFirst, let note = placed?.note { say(note) }
+    return (model, read, placed?.assignment ?? model.contiguous)
   }
 
-  /// The plan's `[L, E]`, checked against the model and the ranks.
-  private func read(plan path: String, for model: Model) throws(EngineError) -> [Int] {
-    let placement: Placement
-    do throws(FormatError) {
-      placement = try PlanFile.read(path).placement
-    } catch {
-      throw EngineError(error.description)
-    }
-    let (config, ranks) = (model.config, model.communicator.size)
-    guard placement.layers == config.layers, placement.experts == config.experts else {
-      throw EngineError(
-        "\(path): a plan for \(placement.layers) layers × \(placement.experts) experts; the model has "
-          + "\(config.layers) × \(config.experts)")
-    }
-    guard placement.topology.gpus == ranks else {
-      throw EngineError(
-        "\(path): a plan for \(placement.topology.gpus) GPUs; expected one for \(ranks), the number of ranks"
-      )
-    }
-    return placement.assignment
+  private func readTokens(for model: Model) throws(EngineError) -> Tokens {
+    let all = try Tokens(tokens, vocabulary: model.config.vocabulary, window: window)
+    return sequences.map { all.first($0) } ?? all
   }
 
-  private func checkWritable(_ path: String) throws(EngineError) {
-    var isFolder: ObjCBool = false
-    let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
-    guard !isFolder.boolValue else {
-      throw EngineError("\(path): a folder; expected a file to write")
-    }
-    let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
-    guard FileManager.default.isWritableFile(atPath: exists ? path : folder) else {
-      throw EngineError("\(path): cannot be written")
-    }
+  private func readPlan(for model: Model) throws(EngineError) -> EnginePlan? {
+    guard let plan else { return nil }
+    return try EnginePlan(plan, for: model, ranksPerNode: ranksPerNode)
   }
 }
 
 struct ModeOption: ParsableArguments {
   @Option(
     help: """
-      home: a token goes back to its sequence's rank after every layer. coherent: every rank has the context of all sequences, \
-      a token stays where its strongest expert is.
+      home: a token goes back to its sequence's rank after every layer. coherent: every rank has \
+      the context of all sequences, a token stays where its strongest expert is.
       """)
   var mode: Mode = .home
 }
 
 extension Mode: ExpressibleByArgument {}
-
-/// What people read goes to standard error, results to standard output or a file.
-func say(_ line: String) {
-  FileHandle.standardError.write(Data((line + "\n").utf8))
-}
 
 struct TraceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -122,10 +114,12 @@ struct TraceCommand: ParsableCommand {
     guard model.communicator.isFirst else { return }
     let config = model.config
     let shape = [tokens.sequences * tokens.positions, config.layers, config.expertsPerToken]
-    if config.experts <= 256 {
-      try Npy.write(output, type: "|u1", shape: shape, data: routes.map { UInt8($0) })
-    } else {
-      try Npy.write(output, type: "<u2", shape: shape, data: routes.map { UInt16($0) })
+    switch config.experts {
+    case ...(1 << 8):
+      try NpyWriter.write(routes.map { UInt8($0) }, type: "|u1", shape: shape, to: output)
+    case ...(1 << 16):
+      try NpyWriter.write(routes.map { UInt16($0) }, type: "<u2", shape: shape, to: output)
+    default: try NpyWriter.write(routes, type: "<i4", shape: shape, to: output)
     }
     say("\(output): \(shape[0]) tokens × \(shape[1]) layers × \(shape[2]) experts")
   }
@@ -143,10 +137,11 @@ struct LogitsCommand: ParsableCommand {
 
   func run() throws {
     let (model, tokens, assignment) = try options.open(output: output)
+    try model.checkMemory(forLogitsOf: tokens)
     let logits = try model.logits(tokens, assignment: assignment, mode: mode.mode)
     guard model.communicator.isFirst else { return }
     let shape = [tokens.sequences, tokens.positions, model.config.vocabulary]
-    try Npy.write(output, type: "<f4", shape: shape, data: logits)
+    try NpyWriter.write(logits, type: "<f4", shape: shape, to: output)
     say("\(output): \(shape[0]) sequences × \(shape[1]) positions × \(shape[2]) logits")
   }
 }
@@ -163,13 +158,17 @@ struct GenerateCommand: ParsableCommand {
   var timings = false
   @Flag(
     help:
-      "Compare the exchanges of the decode steps with bare MPI_Alltoallv of the same rows (slows the run)."
+      """
+      Compare the exchanges of the decode steps with bare MPI_Alltoallv of the same rows (slows \
+      the run).
+      """
   )
   var compareExchange = false
   @Flag(help: "Print the figures as JSON.")
   var json = false
   @Option(
-    name: [.short, .long], help: "The tokens: .npy, int32 [sequences, positions + new].")
+    name: [.short, .long],
+    help: "The tokens: .npy, int32 [sequences, positions + new]. Without, they are not kept.")
   var output: String?
 
   func validate() throws {
@@ -177,16 +176,17 @@ struct GenerateCommand: ParsableCommand {
   }
 
   func run() throws {
-    let (model, tokens, assignment) = try options.open(output: output)
+    let (model, tokens, assignment) = try options.open(output: output, new: new)
     let result = try model.generate(
       tokens, new: new, assignment: assignment, mode: mode.mode, times: timings,
       comparesExchange: compareExchange)
     guard model.communicator.isFirst else { return }
     if let output {
-      try Npy.write(
-        output, type: "<i4", shape: [tokens.sequences, tokens.positions + new], data: result.tokens)
+      try NpyWriter.write(
+        result.tokens, type: "<i4", shape: [tokens.sequences, tokens.positions + new], to: output)
     }
-    let figures = GenerationFigures(result, model, tokens, mode: mode.mode, timed: timings)
-    if json { print(try figures.json) } else { say(figures.text) }
+    let figures = GenerationFigures(
+      result, model, tokens, mode: mode.mode, timed: timings, output: output)
+    if json { try give(figures.json) } else { say(figures.text) }
   }
 }

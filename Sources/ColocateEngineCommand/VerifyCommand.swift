@@ -30,10 +30,10 @@ struct VerifyCommand: ParsableCommand {
   }
 
   func run() throws {
-    let (model, tokens, assignment) = try options.open(output: nil)
+    let (model, tokens, assignment) = try options.open(output: nil, new: new)
     let plan = options.plan.map { _ in (name: "plan", assignment: assignment) }
     let report = try model.verify(tokens, new: new, plan: plan)
-    if model.communicator.isFirst { print(json ? try JSONReport.text(report) : report.table) }
+    if model.communicator.isFirst { try give(json ? JSONReport.text(report) : report.table) }
     guard model.communicator.agree(report.agrees) else { throw Self.disagreement }
   }
 }

@@ -1,6 +1,7 @@
 import Colocate
 
-/// Writes `.npy` files, version 1.0, C order, little-endian, with the smallest unsigned type that holds every entry.
+/// Writes `.npy` files, version 1.0, C order, little-endian; integers with the smallest unsigned type
+/// that holds every entry, where no type is named.
 public enum NpyWriter {
   /// Writes `[tokens, layers]` (`choices == 1`) or `[tokens, layers, choices]` expert ids.
   /// - Throws: `FormatError` where the file cannot be written.
@@ -19,14 +20,31 @@ public enum NpyWriter {
       counts.weights, shape: [counts.boundaries, counts.experts, counts.experts], to: path)
   }
 
-  static func write<Integer: FixedWidthInteger>(
+  /// Writes numbers as they are in memory, as numpy's type `type` ("<f4", "<i4").
+  package static func write<Element: BitwiseCopyable>(
+    _ entries: [Element], type: String, shape: [Int], to path: String
+  ) throws {
+    precondition(entries.count == shape.reduce(1, *))
+    try AtomicFile.write(to: path) { file in
+      try file.put(header(type: type, shape: shape))
+      var first = 0
+      while first < entries.count {
+        let end = min(first + 1 << 16, entries.count)
+        try entries[first..<end].withUnsafeBytes { try file.put($0) }
+        first = end
+      }
+    }
+  }
+
+  /// Writes entries that are not negative, in the smallest unsigned type that holds them.
+  package static func write<Integer: FixedWidthInteger>(
     _ entries: [Integer], shape: [Int], to path: String
   ) throws {
     precondition(entries.count == shape.reduce(1, *))
     let largest = UInt64(entries.max() ?? 0)
     let size = largest <= 0xFF ? 1 : largest <= 0xFFFF ? 2 : largest <= 0xFFFF_FFFF ? 4 : 8
     try AtomicFile.write(to: path) { file in
-      try file.put(header(IntegerElement(size: size, isSigned: false), shape: shape))
+      try file.put(header(type: IntegerElement(size: size, isSigned: false).name, shape: shape))
       var block = [UInt8]()
       block.reserveCapacity(1 << 17)
       for entry in entries {
@@ -45,9 +63,9 @@ public enum NpyWriter {
   }
 
   /// Magic, version, length and text, padded with blanks so that the data start at a multiple of 64.
-  static func header(_ element: IntegerElement, shape: [Int]) -> [UInt8] {
+  static func header(type: String, shape: [Int]) -> [UInt8] {
     let text =
-      "{'descr': '\(element.name)', 'fortran_order': False, 'shape': \(NpyHeader.text(of: shape)), }"
+      "{'descr': '\(type)', 'fortran_order': False, 'shape': \(NpyHeader.text(of: shape)), }"
     let length = (10 + text.utf8.count + 1 + 63) / 64 * 64 - 10
     var bytes: [UInt8] = [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59, 1, 0]
     bytes += [UInt8(length & 0xFF), UInt8(length >> 8)]

@@ -1,6 +1,7 @@
 /// Causal attention with grouped queries over the cached context.
 ///
-///     q, k, v = RMSNorm(x) · [Wq Wk Wv];   q, k ← RoPE(norm(q)), RoPE(norm(k));   k, v → cache
+///     q, k, v = RMSNorm(x) · [Wq Wk Wv];   q, k ← norm(q), norm(k);   q, k, v ← clipped
+///     q, k ← RoPE(q), RoPE(k);   k, v → cache
 ///     x ← x + (softmax(q kᵀ / √hd) v) · Wo
 ///
 /// Rows are sorted by sequence and position, so the rows of one sequence are a block: with one row the `nq / nkv` heads that share keys
@@ -30,9 +31,9 @@ extension Engine {
     for row in 0..<rows {
       let q = work.queryKeyValue + row * width
       let k = q + nq
-      if let clip = config.clip { VectorMath.clip(q, to: clip, count: width) }
       normalise(q, layer.queryNorm, width: nq)
       normalise(k, layer.keyNorm, width: nkv)
+      if let clip = config.clip { VectorMath.clip(q, to: clip, count: width) }
       let id = work.rowIds[row]
       let position = step.position(id)
       let table = work.rotation + position * hd

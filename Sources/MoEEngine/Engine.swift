@@ -83,7 +83,7 @@ public final class Engine {
     config: ModelConfig, checkpoint: Checkpoint, assignment: [Int], mode: Mode,
     communicator: Communicator, capacity: Capacity, times: Bool
   ) throws(EngineError) {
-    _ = MatrixProduct.isPrepared
+    try MatrixProduct.prepare()
     guard capacity.positions <= config.maxPositions else {
       throw EngineError(
         "\(capacity.positions) positions: the model was made for at most \(config.maxPositions) (max_position_embeddings)"

@@ -1,4 +1,6 @@
 import COpenBLAS
+import Foundation
+import Synchronization
 
 /// Y = X · W by OpenBLAS, on one thread, for weights stored `[in, out]`.
 ///
@@ -17,12 +19,70 @@ enum MatrixProduct {
   /// Floats of W that each row of a few passes over before the next slab: 128 KiB.
   private static let slab = 1 << 15
 
-  /// Before the first product. The value means nothing; that it has been computed does.
+  /// Bytes of the buffer that OpenBLAS maps at its first product.
+  private static let bufferBytes = 128 << 20
+  private static let hasBuffer = Atomic(false)
+
+  /// Before the first product.
+  ///
+  /// OpenBLAS asks for its buffer again and again until it gets it, without a word. So whether there
+  /// is room for it is tried first; and since its threads want buffers too and may take what was free
+  /// a moment ago, the first product is watched: it takes milliseconds.
+  /// - Throws: `EngineError` where there is no memory. A thread may go on asking for it then.
+  static func prepare() throws(EngineError) {
+    guard !hasBuffer.load(ordering: .acquiring) else { return }
+    guard hasRoom(), let thread = startFirstProduct() else { throw noMemory }
+    while !hasBuffer.load(ordering: .acquiring) {
+      usleep(500)
+      if processorSeconds(of: thread) > 2 { throw noMemory }
+    }
+    pthread_join(thread, nil)
+  }
+
+  private static var noMemory: EngineError {
+    EngineError(
+      "no memory for OpenBLAS: its buffer takes \(bufferBytes >> 20) MiB; expected a higher limit "
+        + "(ulimit -v) or fewer processes")
+  }
+
+  /// Whether the buffer could be had now.
+  private static func hasRoom() -> Bool {
+    let size = bufferBytes + (1 << 20)
+    let place = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    guard let place, place != MAP_FAILED else { return false }
+    munmap(place, size)
+    return true
+  }
+
+  /// Computes the first product on a thread of its own.
+  private static func startFirstProduct() -> pthread_t? {
+    var thread = pthread_t()
+    let failure = pthread_create(&thread, nil, firstProduct, nil)
+    return failure == 0 ? thread : nil
+  }
+
+  private static let firstProduct:
+    @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? =
+      { _ in
+        hasBuffer.store(isPrepared, ordering: .releasing)
+        return nil
+      }
+
+  /// Time that a thread has spent computing; 0 where it has ended.
+  private static func processorSeconds(of thread: pthread_t) -> Double {
+    var (clock, time) = (clockid_t(), timespec())
+    guard pthread_getcpuclockid(thread, &clock) == 0, clock_gettime(clock, &time) == 0 else {
+      return 0
+    }
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+  }
+
+  /// The value means nothing; that it has been computed does.
   ///
   /// The kernels prefetch beyond the end of what is packed. In a buffer that has never been written to those pages do not exist yet, each
   /// prefetch walks the page table in vain, and products of 12 and more rows run at less than half their speed (13 instead of
   /// 29 GFLOP/s for 16 rows of 128 × 256) until some large product has touched the buffer: this one.
-  static let isPrepared: Bool = {
+  private static let isPrepared: Bool = {
     openblas_set_num_threads(1)
     let (rows, inputs, outputs) = (64, 512, 2048)
     let numbers = [Float](repeating: 0, count: rows * inputs + inputs * outputs)

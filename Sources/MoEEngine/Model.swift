@@ -1,3 +1,5 @@
+import ColocateFormats
+
 /// A checkpoint opened on every rank, ready to make engines under any plan.
 public struct Model {
   public let config: ModelConfig
@@ -25,14 +27,47 @@ public struct Model {
     return (0..<config.layers).flatMap { _ in (0..<config.experts).map { $0 / each } }
   }
 
+  /// An engine on every rank, after a look at whether its weights and buffers fit into memory.
   /// - Throws: the same `EngineError` on every rank.
   public func engine(
     assignment: [Int], mode: Mode, capacity: Capacity, times: Bool = false
   ) throws(EngineError) -> Engine {
+    let neighbours = communicator.nodeOf.count { $0 == communicator.nodeOf[communicator.rank] }
     try communicator.together { () throws(EngineError) in
+      // An expert's home is checked where the plan is read: each rank has as many of a layer.
+      let need =
+        Weights.bytes(config, expertsHere: config.experts / communicator.size)
+        + Workspace.leastBytes(config, capacity, mode: mode, ranks: communicator.size)
+      try Memory.check(need, processes: neighbours, for: "the weights and the context")
+    }
+    return try communicator.together { () throws(EngineError) in
       try Engine(
         config: config, checkpoint: checkpoint, assignment: assignment, mode: mode,
         communicator: communicator, capacity: capacity, times: times)
+    }
+  }
+}
+
+extension Model {
+  /// Whether this rank has room for the logits of every position, before they are computed.
+  /// - Throws: the same `EngineError` on every rank.
+  public func checkMemory(forLogitsOf tokens: Tokens) throws(EngineError) {
+    try communicator.together { () throws(EngineError) in
+      guard communicator.isFirst else { return }
+      let rows = Double(tokens.sequences) * Double(tokens.positions)
+      try Memory.check(rows * Double(config.vocabulary) * 4, for: "the logits of all positions")
+    }
+  }
+
+  /// Whether prompts with `new` tokens more are within the model's positions.
+  /// - Throws: `EngineError` with the most that there is room for.
+  public func checkLength(_ prompts: Tokens, new: Int) throws(EngineError) {
+    let room = config.maxPositions - prompts.positions
+    guard new <= room else {
+      throw EngineError(
+        "--new \(new): the model was made for at most \(config.maxPositions) positions "
+          + "(max_position_embeddings), of which the prompts take \(prompts.positions); "
+          + (room < 1 ? "expected shorter prompts" : "expected at most \(room)"), isShared: true)
     }
   }
 }
@@ -59,7 +94,7 @@ public struct Tokens: Sendable {
   ///   - path: `.npy` of whole numbers, `[sequences, positions]`, or `[tokens]`.
   ///   - window: what a one-dimensional file is cut into; nil takes it as one sequence.
   public init(_ path: String, vocabulary: Int, window: Int?) throws(EngineError) {
-    let array = try Npy.readIntegers(path)
+    let array = try EngineError.naming { () throws(FormatError) in try IntegerFile(path) }
     switch array.shape.count {
     case 1:
       let window = window ?? array.shape[0]

@@ -186,6 +186,20 @@ final class Workspace {
   }
 }
 
+extension Workspace {
+  /// Bytes that the largest buffers of a rank take, the context's cache and the logits: a lower bound
+  /// of what is allocated.
+  static func leastBytes(
+    _ config: ModelConfig, _ capacity: Capacity, mode: Mode, ranks: Int
+  ) -> Double {
+    let slots = mode == .coherent ? capacity.sequences : capacity.sequences / ranks
+    let context =
+      Double(config.layers * 2 * config.keyValueWidth) * Double(slots) * Double(capacity.positions)
+    let logitRows = capacity.allLogits ? capacity.rows : capacity.sequences
+    return 4 * (context + Double(logitRows) * Double(config.vocabulary))
+  }
+}
+
 /// The sizes of a run that its buffers are made for.
 public struct Capacity: Hashable, Sendable {
   /// `S`: most sequences of a batch.

@@ -213,7 +213,7 @@ import Testing
     #expect(counts.counts.weights == [1, 2, 3, 4] && counts.counts.loads == [9, 8, 7, 6])
     for (header, reason) in [
       (#"{"other":{"dtype":"U8","shape":[2,3],"data_offsets":[0,6]}}"#, "0 of the tensors"),
-      (#"{"trace":{"dtype":"F32","shape":[2,3],"data_offsets":[0,6]}}"#, "holds F32"),
+      (#"{"trace":{"dtype":"F16","shape":[3],"data_offsets":[0,6]}}"#, "holds F16"),
       (#"{"trace":{"dtype":"U8","shape":[2,3],"data_offsets":[0,7]}}"#, "outside"),
       (#"{"trace":{"dtype":"U8","shape":[2,4],"data_offsets":[0,6]}}"#, "expected 8 for shape"),
       (#"{"trace":{"dtype":"U8","shape":[2,3]}}"#, "data_offsets' is missing"),

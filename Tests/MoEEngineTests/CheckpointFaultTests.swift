@@ -177,6 +177,65 @@ struct CheckpointFaultTests {
     #expect(try copy.error().contains("q_proj.bias"))
   }
 
+  @Test func aTensorThatIsThereTwice() throws {
+    let copy = try Copy(Self.name)
+    let text = String(
+      decoding: try JSONSerialization.data(withJSONObject: copy.header), as: UTF8.self)
+    let entry = "\"\(Self.query)\":{\"dtype\":\"BF16\",\"shape\":[0],\"data_offsets\":[0,0]},"
+    let header = Data(("{" + entry + text.dropFirst()).utf8)
+    var bytes = withUnsafeBytes(of: UInt64(header.count).littleEndian) { Data($0) }
+    bytes.append(header)
+    bytes.append(copy.data)
+    try bytes.write(to: copy.file)
+    #expect(try copy.error().contains(Self.query))
+  }
+
+  @Test(arguments: [Self.query, gate, "model.norm.weight", "model.embed_tokens.weight"])
+  func aWeightThatIsNoNumber(tensor: String) throws {
+    var copy = try Copy(Self.name)
+    // The third number of the tensor; 0x7FC0 is NaN in bfloat16.
+    let at = copy.data.startIndex + copy.offsets(tensor)[0] + 4
+    copy.data.replaceSubrange(at..<(at + 2), with: [0xC0, 0x7F])
+    try copy.write()
+    let error = try copy.error()
+    #expect(error.contains(tensor) && error.contains("column 2"), "\(error)")
+  }
+
+  @Test func truncatedWhileItIsInUse() throws {
+    let copy = try Copy(Self.name)
+    defer { try? FileManager.default.removeItem(at: copy.folder) }
+    let communicator = try Communicator(ranksPerNode: nil, process: MPIProcess())
+    let model = try Model(folder: copy.folder.path, communicator: communicator)
+    let handle = try FileHandle(forWritingTo: copy.file)
+    try handle.truncate(atOffset: 100_000)
+    try handle.close()
+    let error = try #require(throws: EngineError.self) {
+      _ = try model.trace(
+        Tokens(sequences: 1, positions: 2, ids: [1, 2]), assignment: model.contiguous, mode: .home)
+    }
+    #expect(error.description.contains("model.safetensors: ends before byte"), "\(error)")
+  }
+
+  /// Which of the two counts, versions of transformers do not agree on.
+  @Test func aTiedHeadThatDiffersIsRefusedAndAnEqualOneAccepted() throws {
+    var copy = try Copy("random-qwen3-moe-tied")
+    let embedding = copy.offsets("model.embed_tokens.weight")
+    let (start, size) = (copy.data.startIndex, copy.data.count)
+    let numbers = Data(copy.data[(start + embedding[0])..<(start + embedding[1])])
+    var entry = copy.header["model.embed_tokens.weight"] as! [String: Any]
+    entry["data_offsets"] = [size, size + numbers.count]
+    copy.header["lm_head.weight"] = entry
+    copy.data.append(numbers)
+    try copy.write()
+    let communicator = try Communicator(ranksPerNode: nil, process: MPIProcess())
+    let tokens = Tokens(sequences: 1, positions: 2, ids: [1, 2])
+    let equal = try Model(folder: copy.folder.path, communicator: communicator)
+    _ = try equal.trace(tokens, assignment: equal.contiguous, mode: .home)
+    copy.data[copy.data.index(before: copy.data.endIndex)] ^= 0x80
+    try copy.write()
+    #expect(try copy.error().contains("lm_head.weight"))
+  }
+
   struct Contradiction: Sendable, CustomTestStringConvertible {
     let setting: String
     let value: Int

@@ -33,6 +33,14 @@ enum Program {
     try start(ranks, arguments, exports: exports).finish()
   }
 
+  /// A line of shell; `$0`, `$1`, … are the arguments.
+  static func shell(_ line: String, _ arguments: String...) throws -> Result {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/bin/bash")
+    process.arguments = ["-c", line] + arguments
+    return try Job(process).finish()
+  }
+
   static func start(
     _ ranks: Int, _ arguments: [String], exports: [String: String] = [:]
   ) throws -> Job {

@@ -1,4 +1,5 @@
 import Colocate
+import ColocateFormats
 import Foundation
 import MoEEngine
 import Testing
@@ -26,7 +27,7 @@ struct RankTests {
           "48", "--mode", mode, "--plan", plan, "-o", output,
         ])
       try #require(run.code == 0, "\(run.errors)")
-      #expect(try Npy.readIntegers(output).values == expected, "\(mode)")
+      #expect(try IntegerFile(output).values == expected, "\(mode)")
     }
   }
 
@@ -111,7 +112,7 @@ struct RankTests {
           "coherent", "-o", output,
         ])
       try #require(run.code == 0, "\(run.errors)")
-      #expect(try Npy.readIntegers(output).values == Fixture.integers(name, "trace.npy"))
+      #expect(try IntegerFile(output).values == Fixture.integers(name, "trace.npy"))
     }
   }
 
@@ -179,7 +180,8 @@ struct RankTests {
     // Long enough that the kill comes in the middle; the job would run for minutes.
     let tokens = try Scratch()
     let path = tokens.path("ids.npy")
-    try Npy.write(path, type: "<i4", shape: [64, 8], data: [Int32](repeating: 3, count: 512))
+    try NpyWriter.write(
+      [Int32](repeating: 3, count: 512), type: "<i4", shape: [64, 8], to: path)
     let job = try Program.start(
       2,
       [

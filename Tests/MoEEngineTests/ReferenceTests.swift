@@ -1,3 +1,4 @@
+import ColocateFormats
 import Foundation
 import MoEEngine
 import Testing
@@ -75,7 +76,7 @@ enum Fixture {
   }
 
   static func integers(_ name: String, _ file: String) throws -> [Int] {
-    try Npy.readIntegers("\(folder)/\(name)/\(file)").values
+    try IntegerFile("\(folder)/\(name)/\(file)").values
   }
 
   static func floats(_ name: String, _ file: String) throws -> [Float] {
