@@ -109,7 +109,7 @@ def prompts(model, sequences, positions, work):
     """Windows of the bundled texts as prompts [sequences, positions]."""
     source = "tiny-olmoe-16x8" if model == "wide-olmoe" else model
     folder = ROOT / "instances" / "models" / source
-    text = np.concatenate([np.load(folder / f"tokens.{name}.npy").ravel() for name in ("prose", "code", "kjv")])
+    text = np.concatenate([np.load(folder / f"tokens.{name}.npy").ravel() for name in ("code", "kjv")])
     # Spread over the texts, overlapping if need be.
     starts = np.linspace(0, len(text) - positions, sequences).astype(int)
     path = work / f"ids-{source}-{sequences}x{positions}.npy"

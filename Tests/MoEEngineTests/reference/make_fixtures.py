@@ -120,8 +120,8 @@ def main():
     for name in ("tiny-olmoe-16x8", "tiny-olmoe-32x12"):
         folder = FIXTURES / name
         reference = Reference(MODELS / name)
-        windows = np.load(MODELS / name / "tokens.prose.npy")
-        candidates = np.concatenate([windows[:, :24], windows[:, 48:72], windows[:, 96:120]])
+        windows = np.load(MODELS / name / "tokens.code.npy")
+        candidates = np.concatenate([windows[:, i : i + 24] for i in (0, 48, 96, 24, 72)])
         ids, tokens, lead, _ = decisive(reference, candidates, 3)
         logits, experts, margins = reference(ids)
         positions = np.array([0, 11, 23], dtype=np.int32)
@@ -131,9 +131,9 @@ def main():
         save(folder / "greedy.npy", tokens)
         rows.append((name, ids.shape, np.abs(logits).max(), lead, margins.min()))
         print(*rows[-1], flush=True)
-        for domain in ("prose", "kjv"):
+        for domain in ("code", "kjv"):
             windows = np.load(MODELS / name / f"tokens.{domain}.npy")
-            windows = windows if domain == "prose" else windows[:8]
+            windows = windows if domain == "code" else windows[:8]
             _, experts, margins = reference(windows)
             margins = margins.reshape(windows.shape).min(1)
             decided = margins >= TRACE_MARGIN
