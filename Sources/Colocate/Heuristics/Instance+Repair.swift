@@ -17,7 +17,9 @@ extension Instance {
     unchecked placement: Placement, control: SearchControl = SearchControl()
   ) -> Placement? {
     var labels = placement.assignment
-    guard LoadRepair.repair(&labels, problem: reduced.gpuProblem, control: control) else { return nil }
+    guard LoadRepair.repair(&labels, problem: reduced.gpuProblem, control: control) else {
+      return nil
+    }
     return Placement(unchecked: topology, placement.layers, placement.experts, labels)
   }
 }

@@ -176,7 +176,7 @@ extension FuzzRun {
       return
     }
     do {
-      _ = try certificate.check(counts: counts, control: control)
+      _ = try certificate.check(counts: counts, effort: CertificateEffort())
       report.certificates += 1
     } catch {
       return fail("certificate: refused, \(error)")
@@ -218,7 +218,7 @@ extension FuzzRun {
     _ forged: Certificate, _ counts: TransitionCounts, _ what: String
   ) {
     report.forgeries += 1
-    if (try? forged.check(counts: counts, control: SearchControl())) != nil {
+    if (try? forged.check(counts: counts, effort: CertificateEffort())) != nil {
       fail("forgery: accepted, \(what)")
     }
   }
