@@ -274,8 +274,9 @@ import Testing
   func changesNoStage(objective: Objective) throws {
     var options = SolverOptions()
     options.timeLimit = nil
-    options.workLimit = 500_000
-    options.methods.chain = false
+    options.workLimit = 2_000_000
+    // Chains for the steps, search for all GPUs at once.
+    options.methods.chainPartitions = 1000
     options.methods.colocationIterations = 20
     var answers = [[Int]]()
     for unit in [1, 1_000_000] {
@@ -289,7 +290,7 @@ import Testing
       }
       #expect(lines.allSatisfy { $0 % unit == 0 })
       let values =
-        [outcome.value!, outcome.bound] + outcome.stages.flatMap { [$0.value, $0.bound] }
+        [try #require(outcome.value), outcome.bound] + outcome.stages.flatMap { [$0.value, $0.bound] }
         + (outcome.joint.map { [$0.value, $0.bound] } ?? [])
       #expect(values.allSatisfy { $0 % unit == 0 })
       answers.append(values.map { $0 / unit })

@@ -18,6 +18,9 @@ package struct BalancedPacking: Sendable {
   /// Steps of exchanges and of the exact search that were made.
   package private(set) var steps = 0
 
+  /// Steps of exchanges: what they have not found by then the exact search finds or excludes.
+  private static let exchangeSteps = 60_000
+
   /// Groups up to which the exact search, which goes one level deeper for each, is tried.
   private static let mostGroups = 512
 
@@ -101,7 +104,7 @@ package struct BalancedPacking: Sendable {
     let groups = packing.sums.count
     let exchange = PackingExchange(loads: sorted, groups: groups)
     steps += exchange.improve(
-      &packing, target: max(lowerBound, goal), stepLimit: stepLimit / 4)
+      &packing, target: max(lowerBound, goal), stepLimit: min(stepLimit / 4, Self.exchangeSteps))
     maximum = packing.sums.max()!
     guard groups <= Self.mostGroups else { return }
     // Below `open` everything is impossible or was given up.
