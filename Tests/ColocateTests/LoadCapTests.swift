@@ -35,7 +35,7 @@ import Testing
   /// Even packings that are known to exist are found, or what is said leaves room for them; and a plan that meets the cap is taken.
   @Test(arguments: [(8, 8, 1000), (16, 3, 1000), (16, 3, 30), (4, 16, 100_000), (8, 8, 1 << 30)])
   func plantedPackings(groups: Int, size: Int, largest: Int) throws {
-    for seed in 0..<4 {
+    for seed in 0..<2 {
       let (loads, groupOf) = Self.planted(
         seed: UInt64(seed), groups: groups, size: size, largest: largest)
       let mean = loads.reduce(0, +) / groups
@@ -122,7 +122,7 @@ import Testing
   }
 
   /// What is printed of the least cap, at any number of digits, is met when it is typed in; below "at least" nothing is.
-  @Test(arguments: 0..<40) func whatIsPrintedWorks(seed: Int) throws {
+  @Test(arguments: 0..<15) func whatIsPrintedWorks(seed: Int) throws {
     var random = SeededGenerator(seed: UInt64(seed) + 77)
     let (experts, gpus) = [(6, 2), (6, 3), (8, 4), (8, 2), (9, 3)][seed % 5]
     let largest = [9, 1000, 1 << 40][seed % 3]
@@ -136,7 +136,7 @@ import Testing
       guard let cap = try? LoadCap(decimal: text) else { return false }
       return (try? Instance(counts: counts, topology: topology, loadCap: cap)) != nil
     }
-    for digits in 1...9 {
+    for digits in [1, 2, 4, 9] {
       let up = least.upper.decimal(digits: digits, up: true)
       let down = least.lower.decimal(digits: digits, up: false)
       #expect(works(up), "seed \(seed): \(up)")
