@@ -192,7 +192,7 @@ import Testing
     lopsided[1] = 3
     #expect(bound(lopsided, []) == nil)
     var huge = zeros
-    huge[0] = 1 << 51
+    huge[0] = ColocationMultipliers.limit
     #expect(bound(huge, []) == nil)
     func cut(_ shape: ColocationCut.Shape, _ multiplier: Int = 1, at boundary: Int = 0)
       -> ColocationCut
