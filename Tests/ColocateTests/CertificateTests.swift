@@ -15,8 +15,7 @@ import Testing
       loads: problem.loads, coactivation: problem.coactivation)
     let cap = problem.caps == nil ? nil : try LoadCap(1.25, relaxedToFeasible: true)
     let instance = try Instance(
-      counts: counts, topology: Topology(gpus: problem.groups), loadCap: cap
-    ).reduced
+      counts: counts, topology: Topology(gpus: problem.groups), loadCap: cap)
     guard let optimum = instance.gpuProblem.bruteForce() else { return nil }
     return (
       instance,
