@@ -25,6 +25,11 @@ final class Interrupt: Sendable {
 
   init() {
     let numbers = Signals.endings.filter { $0 == SIGINT || !Signals.isIgnored($0) }
+    guard ThreadProbe.canMake(ThreadProbe.reserve) else {
+      sources = []
+      numbers.forEach(PlainSignals.note)
+      return
+    }
     sources = numbers.map { number in
       signal(number, SIG_IGN)
       return DispatchSource.makeSignalSource(
@@ -62,8 +67,11 @@ final class Interrupt: Sendable {
   func searchIsOver() { isOver.store(true, ordering: .relaxed) }
 
   /// Whether somebody asked.
-  var isRequested: Bool { first.load(ordering: .relaxed) > 0 }
+  var isRequested: Bool { first.load(ordering: .relaxed) > 0 || PlainSignals.number > 0 }
 
   /// The exit code of a run that was asked to end.
-  var status: ExitStatus { .signal(number.load(ordering: .relaxed)) }
+  var status: ExitStatus {
+    let plain = PlainSignals.number
+    return .signal(plain > 0 ? plain : number.load(ordering: .relaxed))
+  }
 }

@@ -6,7 +6,7 @@ import Foundation
 enum ThreadProbe {
   /// Dispatch's own: the search beside the caller's thread, one that waits for signals and one that
   /// serves them.
-  private static let reserve = 3
+  static let reserve = 3
 
   /// `wanted`, or 1 (the calling thread, and no other) where so many cannot be had.
   static func threads(_ wanted: Int) -> Int {

@@ -34,11 +34,8 @@ enum FirstPlacement {
   /// Each layer packed by its loads: what says that a load cap can be met.
   private static func packed(_ problem: GroupingProblem) -> [Int] {
     (0..<problem.layers).flatMap { l in
-      let loads = Array(problem.loads[(l * problem.experts)..<((l + 1) * problem.experts)])
-      let quick = BalancedPacking(loads: loads, groups: problem.groups, stepLimit: 0)
-      let isEnough = quick.maximum <= problem.caps?[l] ?? .max
-      return isEnough
-        ? quick.groupOf : BalancedPacking(loads: loads, groups: problem.groups).groupOf
+      let quick = problem.packed(layer: l, stepLimit: 0)
+      return problem.meetsCap(layer: l, quick) ? quick : problem.packed(layer: l)
     }
   }
 }
