@@ -8,7 +8,7 @@ struct ExportCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "export",
     abstract: "Write the placement problem as an integer program (free MPS or LP).",
-    usage: "colocate export <trace-or-counts> ... --gpus <P> --output <FILE> [<options>]",
+    usage: "colocate export <trace-or-counts> ... --gpus <P> -o <FILE> [<options>]",
     discussion: """
       The aggregated program: one binary for each layer, expert and GPU, one variable for each \
       pair of experts that tokens use in a row. Its optimum is the number \

@@ -7,7 +7,7 @@ struct GenerateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "generate",
     abstract: "Make a synthetic trace: tokens with a slowly moving hidden state, balanced gates.",
-    usage: "colocate generate --layers <L> --experts <E> --output <FILE.npy> [<options>]",
+    usage: "colocate generate --layers <L> --experts <E> -o <FILE.npy> [<options>]",
     discussion: """
       Each token has a unit vector that drifts from layer to layer; a layer's gate picks the \
       experts whose random directions fit it best, with biases that make \

@@ -7,6 +7,7 @@ enum Signals {
   /// with an error instead of killing the run; what asks the program to end removes hidden files
   /// first.
   static func prepare() {
+    unblock(endings + crashes)
     // What handlers read exists before the first of them is called.
     AtomicFile.removeUnfinished()
     for number in [SIGPIPE, SIGXFSZ] { signal(number, SIG_IGN) }
@@ -22,6 +23,18 @@ enum Signals {
   /// The signals that ask a program to end.
   static let endings = [SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM]
 
+  /// What a trap, a bad address or `abort` raises.
+  private static let crashes = [SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGABRT]
+
+  /// Whoever starts a program hands down which signals are blocked, and threads of Dispatch that
+  /// start one block nearly all.
+  private static func unblock(_ numbers: [Int32]) {
+    var set = sigset_t()
+    sigemptyset(&set)
+    for number in numbers { sigaddset(&set, number) }
+    pthread_sigmask(SIG_UNBLOCK, &set, nil)
+  }
+
   /// Whether whoever started the program has it ignore a signal, as `nohup` does with SIGHUP.
   static func isIgnored(_ number: Int32) -> Bool {
     var action = sigaction()
@@ -36,7 +49,7 @@ enum Signals {
   /// An internal error (a trap, a bad address) does not lose the best plan that is known: it is
   /// written, and the program ends with exit code 1.
   static func rescuePlanOnInternalError() {
-    for number in [SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGABRT] {
+    for number in crashes {
       signal(number) { _ in
         // The first thread that gets here writes; others wait for the end.
         guard PlanRescue.claim() else { while true { pause() } }

@@ -162,7 +162,9 @@ import Testing
   @Test(arguments: [SIGILL, SIGTRAP, SIGABRT, SIGSEGV, SIGBUS])
   func internalErrorsWriteTheIncumbent(_ number: Int32) throws {
     let environment = ["COLOCATE_TEST_FAULT": "\(number)"]
-    let solve = ["solve", long, "--gpus", "8", "--nodes", "2", "--max-load", "1.5"]
+    let solve = [
+      "solve", long, "--gpus", "8", "--nodes", "2", "--max-load", "1.5", "--time-limit", "20",
+    ]
     let counts = try TraceFile(long).counts
     for objective in number == SIGILL ? ["flat", "staged", "joint"] : ["flat"] {
       let result = try runner.run(
@@ -178,10 +180,12 @@ import Testing
     }
     // ExFlow's table, and standard output.
     let table = try runner.run(
-      ["solve", long, "--gpus", "8", "-o", "plan.csv"], environment: environment)
+      ["solve", long, "--gpus", "8", "--time-limit", "20", "-o", "plan.csv"],
+      environment: environment)
     #expect(table.code == 1)
     _ = try ExFlowCSV.read(runner.file("plan.csv"), layers: 24, experts: 64)
-    let printed = try runner.run(["solve", long, "--gpus", "8"], environment: environment)
+    let printed = try runner.run(
+      ["solve", long, "--gpus", "8", "--time-limit", "20"], environment: environment)
     #expect(printed.code == 1)
     #expect(try printed.json()["stop_reason"] as? String == "internal_error")
   }
