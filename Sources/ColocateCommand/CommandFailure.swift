@@ -18,8 +18,9 @@ struct CommandFailure: Error {
     do throws(ModelError) {
       return try body()
     } catch {
-      let text = error.description
-      throw CommandFailure(FormatError(files.joined(separator: " + "), text).description)
+      let text = FormatError(files.joined(separator: " + "), error.description).description
+      if case .infeasible = error { throw CommandFailure(text, .infeasible) }
+      throw CommandFailure(text)
     }
   }
 }

@@ -38,7 +38,7 @@ import Testing
     try runner.refuses(["solve", good, "--gpus", "2", "--max-load", "0.5"], "a load cap of 0.5")
     try runner.refuses(
       ["solve", good, "--gpus", "2", "--max-load", "1"],
-      "good.npy: no placement on 2 GPUs meets a load cap of 1.0: layer")
+      "good.npy: no placement on 2 GPUs meets a load cap of 1.0: layer", code: 3)
     try runner.refuses(["solve", good, "--gpus", "2", "--relax-max-load"], "--max-load")
     try runner.refuses(
       ["solve", good, "--gpus", "2", "--experts", "3"],

@@ -16,8 +16,9 @@ public struct Instance: Hashable, Sendable {
   /// - Parameter known: a placement that is known, to start from for instance. Whether a cap close to the least possible one can be met is
   ///   a packing problem; where the search for a packing finds none, this one counts.
   /// - Throws: `ModelError.sizes` where the experts do not spread evenly over the GPUs or the weights of a joint objective are out of
-  ///   order or too large for the counts; `ModelError.cap` where no placement is known that meets the cap in some layer, with what is known
-  ///   of the smallest cap that can be met.
+  ///   order or too large for the counts; `ModelError.infeasible` where
+  ///   no placement meets the cap in some layer, `ModelError.cap` where none was found that does, with
+  ///   what is known of the smallest cap that can be met.
   public init(
     counts: TransitionCounts, topology: Topology, objective: Objective = .flat,
     loadCap: LoadCap? = nil, known: Placement? = nil

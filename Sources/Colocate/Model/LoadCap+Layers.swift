@@ -14,8 +14,8 @@ extension LoadCap {
   ///
   /// - Parameter known: a placement, `[L, E]`, that may meet the cap where a search for one would fail. Not looked at with
   ///   `relaxedToFeasible`, whose caps must come out the same for whoever checks an answer.
-  /// - Throws: `ModelError.cap` where a layer cannot meet the cap, or where nothing was found that does (unless `relaxedToFeasible`), with
-  ///   what is known of the smallest cap.
+  /// - Throws: `ModelError.infeasible` where a layer cannot meet the cap, `ModelError.cap` where
+  ///   nothing was found that does (unless `relaxedToFeasible`), with what is known of the least cap.
   package func perLayer(
     counts: TransitionCounts, gpus: Int, known: [Int]? = nil
   ) throws(ModelError) -> LayerCaps {
@@ -52,7 +52,8 @@ extension LoadCap {
       failure = failure.map { found.isWorse(than: $0) ? found : $0 } ?? found
     }
     if let failure, !relaxedToFeasible {
-      throw .cap(message(failure, counts: counts, gpus: gpus, works: upper))
+      let text = message(failure, counts: counts, gpus: gpus, works: upper)
+      throw failure.isImpossible ? .infeasible(text) : .cap(text)
     }
     return answer
   }

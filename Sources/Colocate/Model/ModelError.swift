@@ -9,15 +9,17 @@ public enum ModelError: Error, Hashable, Sendable, CustomStringConvertible {
   case counts(String)
   /// A placement that is not one.
   case placement(String)
-  /// A load cap below what any placement needs.
+  /// A load cap that is none, or that no placement was found to meet.
   case cap(String)
+  /// A load cap that no placement meets: proved.
+  case infeasible(String)
   /// An option of the solver that is out of its range.
   case option(String)
 
   public var description: String {
     switch self {
     case .sizes(let text), .counts(let text), .placement(let text), .cap(let text),
-      .option(let text):
+      .infeasible(let text), .option(let text):
       return text
     }
   }

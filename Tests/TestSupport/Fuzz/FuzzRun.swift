@@ -39,7 +39,7 @@ package struct FuzzRun {
     let instance: Instance
     do {
       instance = try fuzz.instance()
-    } catch .cap(let text) {
+    } catch .cap(let text), .infeasible(let text) {
       if truth.isFeasible { fail("infeasible: the cap can be met, but \(text)") }
       report.isInfeasible = true
       return
