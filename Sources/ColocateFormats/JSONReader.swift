@@ -61,8 +61,10 @@ package struct JSONReader {
         let start = at
         let key = try string()
         guard keys.insert(key).inserted else {
+          let end = at
           at = start
-          throw problem("each key of an object once")
+          // The whole key, if it is one that people write.
+          throw problem("each key of an object once", showing: min(end - start, 64))
         }
         try expect(":")
         members.append((key, try value(depth: depth + 1)))
@@ -210,13 +212,14 @@ package struct JSONReader {
     guard take(symbol) else { throw problem("'\(symbol)'") }
   }
 
-  private func problem(_ expected: String) -> JSONProblem {
+  private func problem(_ expected: String, showing length: Int = 12) -> JSONProblem {
     let before = bytes[..<min(at, bytes.count)]
     let line = before.count { $0 == 0x0A } + 1
     let column = at - (before.lastIndex(of: 0x0A) ?? -1)
     let found =
       at < bytes.count
-      ? "'\(String(decoding: bytes[at..<min(at + 12, bytes.count)], as: UTF8.self))'" : "the end"
+      ? "'\(String(decoding: bytes[at..<min(at + length, bytes.count)], as: UTF8.self))'"
+      : "the end"
     return JSONProblem(
       message: "line \(line), column \(column): found \(found), expected \(expected)")
   }

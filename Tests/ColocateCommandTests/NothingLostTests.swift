@@ -191,12 +191,12 @@ import Testing
   }
 
   @Test func secondInterruptWritesAtOnce() throws {
-    // A search that does not listen to the first.
+    // A search that does not listen to the first. A signal before the program listens is lost.
     let result = try runner.shell(
       """
       export COLOCATE_TEST_FAULT=deaf
       colocate solve \(long) --gpus 8 --time-limit 100000 -o plan.json &
-      sleep 0.8; kill -INT $!; sleep 1.2; kill -INT $!; wait $!
+      for i in $(seq 50); do sleep 0.6; kill -INT $! 2>/dev/null || break; done; wait $!
       """)
     #expect(result.code == 130, "\(result.errors)")
     let plan = try PlanFile.read(runner.file("plan.json"))

@@ -253,7 +253,8 @@ extension FuzzCase {
     }
     if random.nextUnit() < 0.1 { warmStart = random.next() >> 40 }
     repeats = options.timeLimit == nil && !cancels && random.nextUnit() < 0.1
-    repeatThreads = 1 + random.next(below: 3)
+    let threads = 1 + random.next(below: 3)
+    if repeats { repeatThreads = threads }
   }
 
   /// Which of the methods is to end the run: the first that is left on. Dolls and tree come where

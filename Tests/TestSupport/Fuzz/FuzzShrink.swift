@@ -29,6 +29,16 @@ extension FuzzCase {
     return smallest
   }
 
+  /// The experts with the least weight, in all layers together: a fault seldom needs them.
+  private func lightest(_ count: Int) -> [Int] {
+    var weight = [Int](repeating: 0, count: experts)
+    for (index, value) in weights.enumerated() {
+      weight[index / experts % experts] += value
+      weight[index % experts] += value
+    }
+    return Array((0..<experts).sorted { (weight[$0], $0) < (weight[$1], $1) }.prefix(count))
+  }
+
   /// Cases that are a little smaller, the largest steps first.
   private func reductions() -> [FuzzCase] {
     var smaller = [FuzzCase]()
@@ -41,11 +51,11 @@ extension FuzzCase {
     let size = experts / gpus
     if nodes == 1, gpus > 1 {
       add {
-        $0 = withoutExperts(Array((experts - size)..<experts))
+        $0 = withoutExperts(lightest(size))
         $0.gpusPerNode -= 1
       }
     }
-    if size > 1 { smaller.append(withoutExperts((0..<gpus).map { $0 * size })) }
+    if size > 1 { smaller.append(withoutExperts(lightest(gpus))) }
     if nodes > 1, objective == .flat { add { ($0.nodes, $0.gpusPerNode) = (1, gpus) } }
     add {
       $0.objective = .flat
