@@ -195,8 +195,9 @@ import Testing
     let result = try runner.shell(
       """
       export COLOCATE_TEST_FAULT=deaf
-      colocate solve \(long) --gpus 8 --time-limit 100000 -o plan.json &
-      for i in $(seq 50); do sleep 0.6; kill -INT $! 2>/dev/null || break; done; wait $!
+      '\(CommandRunner.program.path)' solve \(long) --gpus 8 --time-limit 100000 -o plan.json &
+      for i in $(seq 50); do sleep 0.6; kill -INT $! 2>/dev/null || break; done
+      kill -KILL $! 2>/dev/null; wait $!
       """)
     #expect(result.code == 130, "\(result.errors)")
     let plan = try PlanFile.read(runner.file("plan.json"))
