@@ -3,7 +3,7 @@ import Foundation
 
 /// A certificate as JSON.
 ///
-///     { "format": "colocate-certificate", "version": 1, "tool": "colocate 0.1.0",
+///     { "format": "colocate-certificate", "version": 1, "tool": "colocate 0.2.0",
 ///       "layers": L, "experts": E, "nodes": N, "gpus_per_node": G,
 ///       "objective": { "name": "flat" }, or staged, or joint with inter_node and intra_node
 ///       "load_cap": { "numerator": …, "denominator": …, "relaxed_to_feasible": … } or null,
