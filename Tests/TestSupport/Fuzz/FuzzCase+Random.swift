@@ -4,7 +4,7 @@ extension FuzzCase {
   /// What is drawn.
   package struct Kind: Sendable {
     /// Counts add up to less than two to this power.
-    package var bits = 14
+    package var bits = 51
     /// States of a layer that the reference may list.
     package var states = 320
     package init() {}
@@ -95,7 +95,7 @@ extension FuzzCase {
     case 0, 1: drawTokens(&random)
     case 2, 3: drawHiddenPlacement(&random)
     default:
-      let largest = [1, 2, 5, 50, 1000, 4000][random.next(below: 6)]
+      let largest = [1, 2, 5, 50, 1000, 100_000][random.next(below: 6)]
       let density = [0.2, 0.5, 1.0, 1.0][random.next(below: 4)]
       for index in weights.indices where random.nextUnit() < density {
         weights[index] = 1 + random.next(below: largest)
@@ -261,21 +261,21 @@ extension FuzzCase {
   /// little was done for the prices before them.
   private mutating func drawProfile(_ random: inout SeededGenerator) {
     options.methods.localSearch = random.nextUnit() < 0.25
-    let profile = random.next(below: 20)
+    let profile = random.next(below: 40)
     guard profile >= 1 else { return }
     options.methods.chain = false
     if random.nextUnit() < 0.5 { options.methods.assignment = false }
     switch profile {
-    case 1..<6: break
-    case 6..<7:
+    case 1..<12: break
+    case 12..<13:
       options.methods.pathEvaluations = [0, 0, 1, 2, 4][random.next(below: 5)]
       options.methods.pathCutRounds = 0
       options.methods.pathDeletion = random.nextUnit() < 0.5
-    case 7..<15:
+    case 13..<32:
       options.methods.pathEvaluations = 0
       options.methods.pathCutRounds = random.next(below: 2)
       options.methods.pathDeletion = random.nextUnit() < 0.3
-      if random.nextUnit() < 0.6 {
+      if random.nextUnit() < 0.92 {
         options.methods.dolls = false
         options.nodesLimit = 120
       } else {

@@ -162,10 +162,10 @@ extension FuzzRun {
 
   // MARK: Certificates
 
-  /// The certificate of the run is accepted, and refused with a bound one better, or for a worse
-  /// placement with a bound that a placement is known to break.
+  /// The certificate of the run is accepted, and refused with a bound that a placement is known to
+  /// break, or with figures that are not the placement's.
   mutating func checkCertificate(
-    _ outcome: Outcome, _ instance: Instance, _ counts: TransitionCounts
+    _ outcome: Outcome, _ instance: Instance, _ counts: TransitionCounts, _ truth: Truth
   ) {
     let control = SearchControl()
     guard let certificate = Certificate(of: outcome, instance: instance, control: control) else {
@@ -183,33 +183,40 @@ extension FuzzRun {
     }
     for index in certificate.stages.indices {
       var forged = certificate
-      forged.stages[index].keptBound -= 1
-      expectRefusal(forged, counts, "one better than proved")
+      // An open bound may be one worse than what its evidence proves: then one better is true.
+      if forged.stages[index].keptBound == forged.stages[index].kept {
+        forged.stages[index].keptBound -= 1
+        expectRefusal(forged, counts, "a bound below the value")
+      }
       forged.stages[index].kept += 1
       expectRefusal(forged, counts, "one more kept")
     }
-    forgeWorsePlacement(certificate, instance, counts)
+    forgeFalseBound(certificate, outcome, instance, counts, truth)
   }
 
-  /// The evidence for a good placement offered for a worse one: the good one breaks the bound.
-  private mutating func forgeWorsePlacement(
-    _ certificate: Certificate, _ instance: Instance, _ counts: TransitionCounts
+  /// The evidence offered for a placement below the optimum, with a bound one below the optimum: false
+  /// by one, and nothing but the evidence says so.
+  private mutating func forgeFalseBound(
+    _ certificate: Certificate, _ outcome: Outcome, _ instance: Instance,
+    _ counts: TransitionCounts, _ truth: Truth
   ) {
-    guard fuzz.objective == .flat, certificate.stages.count == 1 else { return }
+    guard fuzz.objective == .flat, certificate.stages.count == 1, let value = outcome.value,
+      let best = truth.best
+    else { return }
     let problem = instance.gpuProblem
-    let kept = problem.kept(certificate.placement.assignment)
+    let optimum = certificate.stages[0].kept + value - best
     for a in 0..<fuzz.experts {
-      for b in 0..<a {
+      for b in 0...a {
         var labels = certificate.placement.assignment
         labels.swapAt(a, b)
         let worse = problem.kept(labels)
-        guard worse < kept, problem.isFeasible(labels) else { continue }
+        guard worse < optimum, problem.isFeasible(labels) else { continue }
         var forged = certificate
         forged.placement = Placement(
           unchecked: instance.topology, fuzz.layers, fuzz.experts, labels)
         forged.stages[0].kept = worse
-        forged.stages[0].keptBound = worse
-        return expectRefusal(forged, counts, "a worse placement called optimal")
+        forged.stages[0].keptBound = optimum - 1
+        return expectRefusal(forged, counts, "one better than the optimum")
       }
     }
   }

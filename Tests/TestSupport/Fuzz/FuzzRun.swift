@@ -67,7 +67,7 @@ package struct FuzzRun {
     if let warmValue, let value = outcome.value, value > warmValue, fuzz.objective != .staged {
       fail("warm start: \(value), from a placement of \(warmValue)")
     }
-    if options.keepsCertificate { checkCertificate(outcome, instance, counts) }
+    if options.keepsCertificate { checkCertificate(outcome, instance, counts, truth) }
     if fuzz.repeats { repeatRun(outcome, instance, options) }
   }
 
