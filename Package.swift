@@ -20,8 +20,15 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
   ],
   targets: [
-    .target(name: "Colocate", swiftSettings: strict),
-    .target(name: "ColocateFormats", dependencies: ["Colocate"], swiftSettings: strict),
+    .target(name: "ColocateModel", swiftSettings: strict),
+    // Sees the model and nothing else: that a check trusts no solver code is a fact of the compiler.
+    .target(name: "ColocateCertificate", dependencies: ["ColocateModel"], swiftSettings: strict),
+    .target(
+      name: "Colocate", dependencies: ["ColocateModel", "ColocateCertificate"],
+      swiftSettings: strict),
+    .target(
+      name: "ColocateFormats", dependencies: ["Colocate", "ColocateCertificate"],
+      swiftSettings: strict),
     // The product is called `colocate`; the module is not, because a module that differs from
     // `Colocate` only by case breaks on file systems that ignore case.
     .executableTarget(

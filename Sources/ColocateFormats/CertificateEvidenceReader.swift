@@ -1,4 +1,5 @@
-import Colocate
+import ColocateModel
+import ColocateCertificate
 
 /// Evidence from JSON, by kind. A key that a kind does not have is refused.
 enum CertificateEvidenceReader {

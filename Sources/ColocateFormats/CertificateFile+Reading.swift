@@ -1,4 +1,5 @@
-import Colocate
+import ColocateModel
+import ColocateCertificate
 
 extension CertificateFile {
   /// The largest file that is read: 128 MiB.

@@ -1,4 +1,5 @@
-import Colocate
+import ColocateModel
+import ColocateCertificate
 
 extension CertificateFile {
   /// The document.

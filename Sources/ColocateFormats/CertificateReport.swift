@@ -1,4 +1,5 @@
-import Colocate
+import ColocateModel
+import ColocateCertificate
 
 /// What a check found to be true: everything that the proof is about, so that nobody takes it for
 /// the proof of something else.

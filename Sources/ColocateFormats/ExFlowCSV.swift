@@ -1,4 +1,4 @@
-import Colocate
+import ColocateModel
 import Foundation
 
 /// ExFlow's placement table (YJHMITWEB/ExFlow, solve_affinity.py): header `Expert,Node`, one line for each expert of the model,

@@ -1,4 +1,4 @@
-import Colocate
+import ColocateModel
 
 /// What transition counts say about themselves: whether tokens pass every boundary, and in which
 /// direction they flow.

@@ -1,4 +1,4 @@
-import Colocate
+import ColocateModel
 
 /// Whether loads `[L, E]` that stand beside counts `[L-1, E, E]` can be of the same tokens.
 ///

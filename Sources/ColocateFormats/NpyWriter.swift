@@ -1,4 +1,4 @@
-import Colocate
+import ColocateModel
 
 /// Writes `.npy` files, version 1.0, C order, little-endian; integers with the smallest unsigned type
 /// that holds every entry, where no type is named.

@@ -1,4 +1,4 @@
-import Colocate
+import ColocateModel
 
 /// A trace's ids in blocks of whole tokens, in one form whatever the file's: `Int32`, row-major
 /// `[tokens, L, k]`, -1 where a token has no expert.

@@ -1,4 +1,4 @@
-import Colocate
+import ColocateModel
 
 /// A trace, counted: surveyed in a first pass, its transitions added up in a second.
 struct TraceCount {

@@ -1,4 +1,4 @@
-import Colocate
+import ColocateModel
 import Foundation
 
 /// Traces and transition counts from files: `.npy`, and `safetensors` with a tensor `trace` or

@@ -1,4 +1,4 @@
-import Colocate
+import ColocateModel
 import Foundation
 
 /// What a survey says about a trace: which ids stand for "no expert", which layers are no MoE layers,

@@ -1,4 +1,4 @@
-import Colocate
+import ColocateModel
 import Foundation
 
 /// Looks whether an array that is read as a trace, `[T, L]` or `[T, L, k]`, is more likely something

@@ -1,4 +1,4 @@
-import Colocate
+import ColocateModel
 
 /// What the ids of a trace look like before any of them is counted: which layers route nothing, how
 /// absent experts are written, which expert every token uses.

@@ -1,4 +1,5 @@
 import Colocate
+import ColocateCertificate
 import ColocateFormats
 import Foundation
 import Testing

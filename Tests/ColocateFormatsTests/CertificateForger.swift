@@ -1,4 +1,5 @@
 import Colocate
+import ColocateCertificate
 import ColocateFormats
 
 /// Edits certificates as somebody would who wants a false one accepted, or who just breaks things:

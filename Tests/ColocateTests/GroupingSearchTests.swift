@@ -1,4 +1,5 @@
 import Colocate
+import ColocateCertificate
 import TestSupport
 import Testing
 

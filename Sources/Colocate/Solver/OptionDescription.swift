@@ -1,3 +1,5 @@
+import ColocateModel
+
 /// One option of the solver: its name, its range, where it is kept, and what it means.
 ///
 /// The table of all of them (`OptionDescription.table`) is what `SolverOptions.validate`, the command's `--help` and the

@@ -1,3 +1,5 @@
+import ColocateModel
+
 /// Means to find faults of the solver itself; none changes an answer.
 public struct SolverDebug: Hashable, Sendable {
   /// A placement that is known to be good, for the same model and machines and within the load cap. Whenever a step of

@@ -1,3 +1,5 @@
+import ColocateModel
+
 /// Which methods may run, and where one gives way to the next.
 ///
 /// The defaults are what an ordinary run wants. Switching a method off never makes an answer wrong, it only leaves more to

@@ -1,3 +1,5 @@
+import ColocateModel
+
 extension OptionDescription {
   /// All options with a range, in the order in which `--help` shows them.
   public static let table: [OptionDescription] = spending + methods

@@ -1,4 +1,5 @@
 import Colocate
+import ColocateCertificate
 
 extension FuzzRun {
   /// Everything that must hold of an answer.

@@ -1,0 +1,172 @@
+import ColocateModel
+
+/// What local search maximises, on one level or two.
+///
+///     value(π) = Σ_l Σ_ij W_l[i,j] · s(π_l(i), π_{l+1}(j)) + Σ_l Σ_{i<i'} V_l[i,i'] · s(π_l(i), π_l(i'))
+///     s(g,h) = wGroup · [g = h] + wNode · [node(g) = node(h)]
+///
+/// Flat: `wGroup = 1`, `wNode = 0`, and the value is `GroupingProblem.kept`. Joint: a transition inside a node costs `w_intra`
+/// less than one between nodes costs `w_inter`, so `wGroup = w_intra` and `wNode = w_inter − w_intra`, and
+/// `w_inter · total − value` is the joint objective.
+package struct SavedWeights: Sendable, Equatable {
+  /// `G`: groups `n·G ..< (n+1)·G` are in node `n`.
+  package var groupsPerNode: Int
+  /// Saved by sharing a group.
+  package var group: Int
+  /// Saved by sharing a node, on top.
+  package var node: Int
+
+  package init(groupsPerNode: Int, group: Int, node: Int) {
+    (self.groupsPerNode, self.group, self.node) = (groupsPerNode, group, node)
+  }
+
+  /// `s(g, h)`.
+  @inline(__always)
+  package func saved(_ g: Int, _ h: Int) -> Int {
+    (g == h ? group : 0) + (node != 0 && g / groupsPerNode == h / groupsPerNode ? node : 0)
+  }
+
+  /// One level: `P` groups.
+  package static func flat(groups: Int) -> SavedWeights {
+    SavedWeights(groupsPerNode: groups, group: 1, node: 0)
+  }
+
+  /// Two levels with the weights of `Objective.joint`, or one where they are equal.
+  package static func joint(
+    topology: Topology, interNode: Int, intraNode: Int
+  ) -> SavedWeights {
+    interNode == intraNode || topology.nodes == 1
+      ? SavedWeights(groupsPerNode: topology.gpus, group: intraNode, node: 0)
+      : SavedWeights(
+        groupsPerNode: topology.gpusPerNode, group: intraNode, node: interNode - intraNode)
+  }
+
+  /// The value of `labels` (`[L, E]`) by definition. O(L · E²).
+  package func value(_ problem: GroupingProblem, _ labels: [Int]) -> Int {
+    let experts = problem.experts
+    // Divided once for each expert, not for each pair.
+    let nodes = labels.map { $0 / groupsPerNode }
+    var (sameGroup, sameNode) = (0, 0)
+    for l in 0..<(problem.layers - 1) {
+      for i in 0..<experts {
+        let (g, n) = (labels[l * experts + i], nodes[l * experts + i])
+        for j in 0..<experts where nodes[(l + 1) * experts + j] == n {
+          let weight = problem.weights[(l * experts + i) * experts + j]
+          sameNode += weight
+          if labels[(l + 1) * experts + j] == g { sameGroup += weight }
+        }
+      }
+    }
+    var value = group * sameGroup + node * sameNode
+    guard !problem.coactivation.isEmpty else { return value }
+    for l in 0..<problem.layers {
+      for i in 0..<experts {
+        for j in 0..<i {
+          value +=
+            problem.coactivation[(l * experts + i) * experts + j]
+            * saved(labels[l * experts + i], labels[l * experts + j])
+        }
+      }
+    }
+    return value
+  }
+}
+
+/// The numbers of a problem laid out for the hot loops: rows padded to whole vectors, and every boundary in both directions so
+/// that the neighbours of an expert are a contiguous row on either side. Immutable after `init`, shared by all streams.
+package final class SearchModel<Gain: FixedWidthInteger & SignedInteger & SIMDScalar & Sendable>:
+  @unchecked Sendable
+{
+  package let problem: GroupingProblem
+  package let saved: SavedWeights
+  let layers: Int
+  let experts: Int
+  let groups: Int
+  let size: Int
+  /// `E` rounded up to a multiple of 8.
+  let pitch: Int
+  /// `[L-1, E, pitch]`: `W_l[i, j]`.
+  let forward: UnsafeMutablePointer<Gain>
+  /// `[L-1, E, pitch]`: `W_l[i, j]` at row `j`, column `i`.
+  let backward: UnsafeMutablePointer<Gain>
+  /// `[L, E, pitch]`, or nil.
+  let together: UnsafeMutablePointer<Gain>?
+  /// `[L, E]`.
+  let loads: UnsafeMutablePointer<Int>
+  /// `[L]`; `Int.max` without a cap.
+  let caps: UnsafeMutablePointer<Int>
+  let isCapped: Bool
+  let isFlat: Bool
+  /// Whether nobody stopped its making.
+  let isWhole: Bool
+  /// Mean entry of `W`, the unit of temperatures.
+  let meanEntry: Double
+
+  /// - Parameter control: looked at while rows are laid out; where it says stop the model is not whole,
+  ///   and must not be used.
+  /// - Precondition: `fits(problem, saved)`.
+  package init(problem: GroupingProblem, saved: SavedWeights, control: SearchControl? = nil) {
+    precondition(Self.fits(problem, saved), "gains beyond \(Gain.self)")
+    self.problem = problem
+    self.saved = saved
+    layers = problem.layers
+    experts = problem.experts
+    groups = problem.groups
+    size = problem.groupSize
+    pitch = (experts + 7) / 8 * 8
+    isFlat = saved.node == 0 && saved.group == 1
+    let square = experts * pitch
+    forward = .allocate(capacity: (layers - 1) * square)
+    backward = .allocate(capacity: (layers - 1) * square)
+    forward.initialize(repeating: 0, count: (layers - 1) * square)
+    backward.initialize(repeating: 0, count: (layers - 1) * square)
+    var sum = 0
+    for l in 0..<(layers - 1) {
+      for i in 0..<experts {
+        if i & 31 == 0, control?.shouldStop ?? false { break }
+        for j in 0..<experts {
+          let weight = problem.weights[(l * experts + i) * experts + j]
+          forward[(l * experts + i) * pitch + j] = Gain(weight)
+          backward[(l * experts + j) * pitch + i] = Gain(weight)
+          sum += weight
+        }
+      }
+    }
+    meanEntry = max(Double(sum) / Double((layers - 1) * experts * experts), 1e-3)
+    if problem.coactivation.isEmpty {
+      together = nil
+    } else {
+      let rows = UnsafeMutablePointer<Gain>.allocate(capacity: layers * square)
+      rows.initialize(repeating: 0, count: layers * square)
+      for row in 0..<(layers * experts) {
+        if row & 31 == 0, control?.shouldStop ?? false { break }
+        for j in 0..<experts {
+          rows[row * pitch + j] = Gain(problem.coactivation[row * experts + j])
+        }
+      }
+      together = rows
+    }
+    loads = .allocate(capacity: layers * experts)
+    for index in 0..<(layers * experts) { (loads + index).initialize(to: problem.loads[index]) }
+    caps = .allocate(capacity: layers)
+    for l in 0..<layers { (caps + l).initialize(to: problem.caps?[l] ?? .max) }
+    isCapped = problem.caps != nil
+    isWhole = !(control?.shouldStop ?? false)
+  }
+
+  deinit {
+    forward.deallocate()
+    backward.deallocate()
+    together?.deallocate()
+    loads.deallocate()
+    caps.deallocate()
+  }
+
+  /// Whether every gain of the problem fits into `Gain`: attractions are at most the total times the largest `s`, and a gain
+  /// adds up four of them and twice a co-activation. The weights themselves have to fit too, where `s` is 0 everywhere.
+  package static func fits(_ problem: GroupingProblem, _ saved: SavedWeights) -> Bool {
+    let (product, overflow) = problem.total.multipliedReportingOverflow(
+      by: max(1, saved.group + saved.node))
+    return !overflow && product <= Int(clamping: Gain.max) / 8
+  }
+}

@@ -1,0 +1,147 @@
+import ColocateModel
+import Synchronization
+
+/// The states of one layer of the layered search: partitions into groups, each with its least loss so far and where that came from.
+///
+/// A state is the ascending list of its groups' subset numbers. Equal states merge in hash tables; the hash chooses one of a fixed number of
+/// shards, each with a lock of its own, so that several workers insert at the same time.
+final class PartitionTable: Sendable {
+  static let shardCount = 64
+  let groups: Int
+  private let shards: [Shard]
+
+  init(groups: Int) {
+    self.groups = groups
+    shards = (0..<Self.shardCount).map { _ in Shard(groups: groups) }
+  }
+
+  /// States of all shards; exact while nobody inserts.
+  var count: Int { shards.reduce(0) { $0 + $1.count } }
+
+  /// Bytes held.
+  var bytes: Int { shards.reduce(0) { $0 + $1.bytes } }
+
+  /// Adds a state or lowers its loss. `state` is ascending.
+  /// - Returns: whether the state is new.
+  @inline(__always)
+  func insert(_ state: UnsafePointer<UInt16>, loss: Int32, parent: Int64) -> Bool {
+    let hash = Self.hash(state, groups)
+    let shard = shards[Int(truncatingIfNeeded: hash &>> 58)]
+    return shard.lock.withLock { _ in
+      shard.insert(state, hash: hash, loss: loss, parent: parent)
+    }
+  }
+
+  @inline(__always)
+  private static func hash(_ state: UnsafePointer<UInt16>, _ groups: Int) -> UInt64 {
+    var hash: UInt64 = 0x9E37_79B9_7F4A_7C15
+    for index in 0..<groups {
+      hash = (hash ^ UInt64(state[index])) &* 0xFF51_AFD7_ED55_8CCD
+      hash ^= hash &>> 29
+    }
+    return hash
+  }
+
+  /// Number of states in a shard, and its memory: `[count, groups]`, `[count]`, `[count]`. Only while nobody inserts.
+  func contents(ofShard index: Int) -> (
+    count: Int, states: UnsafePointer<UInt16>, loss: UnsafePointer<Int32>,
+    parent: UnsafePointer<Int64>
+  ) {
+    let shard = shards[index]
+    return (
+      shard.count, UnsafePointer(shard.states.base), UnsafePointer(shard.losses.base),
+      UnsafePointer(shard.parents.base)
+    )
+  }
+
+  /// A state's number in its layer: shard and position.
+  @inline(__always)
+  static func number(shard: Int, position: Int) -> Int64 {
+    Int64(shard) << 40 | Int64(position)
+  }
+
+  /// The groups of a state, and its parent's number.
+  func state(_ number: Int64) -> (groups: [Int], parent: Int64) {
+    let shard = shards[Int(number >> 40)]
+    let position = Int(number & 0xFF_FFFF_FFFF)
+    let states = shard.states.base + position * groups
+    return ((0..<groups).map { Int(states[$0]) }, shard.parents.base[position])
+  }
+
+  private final class Shard: @unchecked Sendable {
+    let groups: Int
+    let lock = Mutex(())
+    var states = GrowingList<UInt16>(capacity: 64)
+    var losses = GrowingList<Int32>(capacity: 16)
+    var parents = GrowingList<Int64>(capacity: 16)
+    /// Open addressing: position + 1 of a state, 0 for none; the upper bits of the hash beside it spare most comparisons.
+    var slots: UnsafeMutablePointer<UInt64>
+    var slotMask: Int
+
+    init(groups: Int) {
+      self.groups = groups
+      slotMask = 63
+      slots = .allocate(capacity: 64)
+      slots.initialize(repeating: 0, count: 64)
+    }
+
+    deinit {
+      states.deallocate()
+      losses.deallocate()
+      parents.deallocate()
+      slots.deallocate()
+    }
+
+    var count: Int { losses.count }
+    var bytes: Int { count * (2 * groups + 12) + (slotMask + 1) * 8 }
+
+    func insert(_ state: UnsafePointer<UInt16>, hash: UInt64, loss: Int32, parent: Int64) -> Bool {
+      let tag = hash & 0xFFFF_FFFF
+      var slot = Int(truncatingIfNeeded: hash &>> 8) & slotMask
+      while slots[slot] != 0 {
+        if slots[slot] & 0xFFFF_FFFF == tag {
+          let position = Int(slots[slot] >> 32) - 1
+          let other = states.base + position * groups
+          var equal = true
+          for index in 0..<groups where other[index] != state[index] {
+            equal = false
+            break
+          }
+          if equal {
+            if loss < losses.base[position] {
+              losses.base[position] = loss
+              parents.base[position] = parent
+            }
+            return false
+          }
+        }
+        slot = (slot + 1) & slotMask
+      }
+      let position = losses.count
+      slots[slot] = UInt64(position + 1) << 32 | tag
+      for index in 0..<groups { states.append(state[index]) }
+      losses.append(loss)
+      parents.append(parent)
+      if (position + 1) * 2 > slotMask { grow() }
+      return true
+    }
+
+    private func grow() {
+      let size = (slotMask + 1) * 2
+      let larger = UnsafeMutablePointer<UInt64>.allocate(capacity: size)
+      larger.initialize(repeating: 0, count: size)
+      let newMask = size - 1
+      for old in 0...slotMask where slots[old] != 0 {
+        let position = Int(slots[old] >> 32) - 1
+        // The hash again, from the state: its low bits alone are stored.
+        let hash = PartitionTable.hash(states.base + position * groups, groups)
+        var slot = Int(truncatingIfNeeded: hash &>> 8) & newMask
+        while larger[slot] != 0 { slot = (slot + 1) & newMask }
+        larger[slot] = slots[old]
+      }
+      slots.deallocate()
+      slots = larger
+      slotMask = newMask
+    }
+  }
+}

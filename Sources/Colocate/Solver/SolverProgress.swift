@@ -1,0 +1,34 @@
+import ColocateModel
+
+/// A line of a running solve.
+public struct SolverProgress: Sendable {
+  /// Which stage: "gpus", "nodes", "node 0" …
+  public let stage: String
+  /// Letter of who found a new incumbent with this line, or a space. `SolverProgress.key` explains
+  /// the letters.
+  public let source: Character
+  public let nodes: Int
+  public let openNodes: Int
+  /// Crossings of the stage: the best found (nil before the first) and the bound (nil before the
+  /// first).
+  public let value: Int?
+  public let bound: Int?
+  /// On lines with a new incumbent, the best placement of the whole instance so far: valid, and
+  /// within the load cap. While a staged answer is put together it is the incumbent's nodes with
+  /// their GPUs filled in, or an earlier placement that is better. Whoever keeps the last one has a
+  /// plan whatever happens to the run.
+  public let placement: Placement?
+  public let seconds: Double
+
+  /// `(value - bound) / value`, 0 where `value` is 0; nil before there are both.
+  public var gap: Double? { Outcome.gap(value: value, bound: bound) }
+
+  public static let key =
+    "B baseline  W warm start  L local search  P partition pool  X exact method  T tree"
+}
+
+/// What a progress callback answers.
+public enum ProgressAction: Sendable {
+  case proceed
+  case stop
+}
