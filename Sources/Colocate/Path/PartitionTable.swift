@@ -10,9 +10,10 @@ final class PartitionTable: Sendable {
   let groups: Int
   private let shards: [Shard]
 
-  init(groups: Int) {
+  /// - Parameter previous: the states that parents are numbers of; nil where nobody follows them.
+  init(groups: Int, previous: PartitionTable? = nil) {
     self.groups = groups
-    shards = (0..<Self.shardCount).map { _ in Shard(groups: groups) }
+    shards = (0..<Self.shardCount).map { _ in Shard(groups: groups, previous: previous) }
   }
 
   /// States of all shards; exact while nobody inserts.
@@ -64,12 +65,26 @@ final class PartitionTable: Sendable {
   func state(_ number: Int64) -> (groups: [Int], parent: Int64) {
     let shard = shards[Int(number >> 40)]
     let position = Int(number & 0xFF_FFFF_FFFF)
-    let states = shard.states.base + position * groups
+    let states = groups(of: number)
     return ((0..<groups).map { Int(states[$0]) }, shard.parents.base[position])
+  }
+
+  private func groups(of number: Int64) -> UnsafePointer<UInt16> {
+    let states = shards[Int(number >> 40)].states.base
+    return UnsafePointer(states + Int(number & 0xFF_FFFF_FFFF) * groups)
+  }
+
+  /// Whether a state comes before another by its groups. Numbers depend on which worker came first;
+  /// this order does not, so that ties are broken alike for any number of workers.
+  func precedes(_ number: Int64, _ other: Int64) -> Bool {
+    let (a, b) = (groups(of: number), groups(of: other))
+    for index in 0..<groups where a[index] != b[index] { return a[index] < b[index] }
+    return false
   }
 
   private final class Shard: @unchecked Sendable {
     let groups: Int
+    let previous: PartitionTable?
     let lock = Mutex(())
     var states = GrowingList<UInt16>(capacity: 64)
     var losses = GrowingList<Int32>(capacity: 16)
@@ -78,8 +93,9 @@ final class PartitionTable: Sendable {
     var slots: UnsafeMutablePointer<UInt64>
     var slotMask: Int
 
-    init(groups: Int) {
+    init(groups: Int, previous: PartitionTable?) {
       self.groups = groups
+      self.previous = previous
       slotMask = 63
       slots = .allocate(capacity: 64)
       slots.initialize(repeating: 0, count: 64)
@@ -110,6 +126,10 @@ final class PartitionTable: Sendable {
           if equal {
             if loss < losses.base[position] {
               losses.base[position] = loss
+              parents.base[position] = parent
+            } else if loss == losses.base[position], let previous,
+              previous.precedes(parent, parents.base[position])
+            {
               parents.base[position] = parent
             }
             return false

@@ -198,7 +198,8 @@ package final class RussianDolls {
     tables.append(table)
     for l in k..<(layers - 1) {
       if table.count == 0 { return (.failed, [], largest) }
-      let next = PartitionTable(groups: groups)
+      // Parents are followed from the first layer's doll alone.
+      let next = PartitionTable(groups: groups, previous: k == 0 ? table : nil)
       expand(layer: l, from: table, into: next, limit: limit, shared: state)
       if let end = state.end { return (end, [], max(largest, next.count)) }
       expanded += table.count
@@ -219,8 +220,11 @@ package final class RussianDolls {
         for g in 0..<groups {
           loss += Int(penalties[layers - 1][Int(content.states[position * groups + g])])
         }
-        if loss < best?.loss ?? .max {
-          best = (loss, PartitionTable.number(shard: shard, position: position))
+        let number = PartitionTable.number(shard: shard, position: position)
+        if best == nil || loss < best!.loss
+          || loss == best!.loss && table.precedes(number, best!.number)
+        {
+          best = (loss, number)
         }
       }
     }
