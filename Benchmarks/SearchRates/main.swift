@@ -72,7 +72,7 @@ func proof(_ problem: GroupingProblem, threads: Int, states: Int) -> (
   let time = seconds {
     let result = GroupingSearch(problem: problem, options: options).run(
       incumbent: incumbent, control: control)!
-    nodes = result.nodes
+    nodes = result.treeNodes
     guard case .proved = result.stop else { fatalError("not proved: \(result.stop)") }
   }
   return (time, nodes, incumbent.kept)

@@ -7,7 +7,7 @@ struct ComparisonRow {
   var placement: Placement?
   var seconds = 0.0
   /// Of the solver's own rows.
-  var outcome: Outcome?
+  var outcome: SolverOutcome?
   var objective = Objective.flat
   /// Why there is no placement.
   var reason: String?
@@ -94,7 +94,7 @@ struct Comparison {
     return lines.map { Show.wrapped($0, indent: 2) }
   }
 
-  private func jointCost(_ row: ComparisonRow, _ outcome: Outcome) -> String? {
+  private func jointCost(_ row: ComparisonRow, _ outcome: SolverOutcome) -> String? {
     var (inter, intra) = (0, 0)
     var (value, bound) = (outcome.value, outcome.bound)
     var gap = outcome.gap

@@ -60,7 +60,7 @@ extension SolverArguments {
   /// One line for each option that a run without proofs does not look at.
   var warnings: [String] {
     guard noProof else { return [] }
-    let idle = [("--gap", gap > 0), ("--nodes-limit", nodesLimit != nil)].filter(\.1)
+    let idle = [("--gap", gap > 0), ("--tree-nodes", treeNodeLimit != nil)].filter(\.1)
     return idle.map { "colocate: warning: \($0.0) has no effect with --no-proof" }
   }
 }

@@ -24,7 +24,7 @@ struct PlanDraft {
   }
 
   /// The plan of an answer.
-  func plan(of placement: Placement, outcome: Outcome) throws -> PlanFile {
+  func plan(of placement: Placement, outcome: SolverOutcome) throws -> PlanFile {
     var plan = try plan(of: placement, stopReason: outcome.stopReason)
     plan.status = outcome.status
     plan.bound = outcome.bound

@@ -50,7 +50,7 @@ final class ProgressLog {
     let incumbent = progress.value.map(String.init) ?? "-"
     let gap = progress.gap.map { fixed(100 * $0, 3) + "%" } ?? "-"
     var line = "\(progress.source) " + left(progress.stage, 10)
-    line += right("\(progress.nodes)", 9) + right("\(progress.openNodes)", 8)
+    line += right("\(progress.treeNodes)", 9) + right("\(progress.openTreeNodes)", 8)
     line += right(bound, 15) + right(incumbent, 15) + right(gap, 9)
     return line
   }

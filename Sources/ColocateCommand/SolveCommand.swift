@@ -163,7 +163,7 @@ struct SolveCommand: ParsableCommand {
     let seed = Int(exactly: options.seed)
     return [
       ("time_limit", JSONText(options.timeLimit)), ("gap", .number(options.gapLimit)),
-      ("nodes_limit", JSONText(options.nodesLimit)), ("work_limit", JSONText(options.workLimit)),
+      ("tree_nodes", JSONText(options.treeNodeLimit)), ("work_limit", JSONText(options.workLimit)),
       ("threads", .integer(options.threads)),
       ("seed", seed.map { .integer($0) } ?? .string("\(options.seed)")),
       ("proof", .bool(options.proves)),
@@ -175,7 +175,7 @@ struct SolveCommand: ParsableCommand {
 
   private func search(
     _ instance: Instance, _ options: SolverOptions, draft: PlanDraft, interrupt: Interrupt
-  ) throws -> Outcome {
+  ) throws -> SolverOutcome {
     let log = printing.progressLog()
     let incumbents = IncumbentPlans { placement, reason in
       let plan = try draft.plan(of: placement, stopReason: reason)
@@ -197,7 +197,7 @@ struct SolveCommand: ParsableCommand {
   }
 
   private func failure(
-    _ outcome: Outcome, _ input: TraceInput, _ interrupt: Interrupt
+    _ outcome: SolverOutcome, _ input: TraceInput, _ interrupt: Interrupt
   ) -> CommandFailure {
     let files = input.paths.joined(separator: " + ")
     if outcome.status == .infeasible {
@@ -232,7 +232,7 @@ struct SolveCommand: ParsableCommand {
   }
 
   private func writeCertificate(
-    _ outcome: Outcome, _ instance: Instance, threads: Int
+    _ outcome: SolverOutcome, _ instance: Instance, threads: Int
   ) throws {
     guard let certificate else { return }
     guard let proof = CertificateFile(of: outcome, instance: instance, threads: threads) else {
@@ -244,10 +244,10 @@ struct SolveCommand: ParsableCommand {
     try proof.write(to: certificate, tool: PlanDraft.tool)
   }
 
-  static func exitStatus(_ outcome: Outcome, _ interrupt: Interrupt) -> ExitStatus {
+  static func exitStatus(_ outcome: SolverOutcome, _ interrupt: Interrupt) -> ExitStatus {
     switch outcome.stopReason {
     case .proved, .gap, .finished: return .done
-    case .time, .nodes, .work: return .limit
+    case .time, .treeNodes, .work: return .limit
     case .cancelled: return interrupt.status
     case .internalError: return .internalError
     }

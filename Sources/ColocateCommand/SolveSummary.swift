@@ -7,7 +7,7 @@ import ColocateFormats
 /// joint cost for joint. A staged answer minimises two numbers one after the other; of it is said
 /// what is proved of each step, and what any placement's joint cost is at least.
 enum SolveSummary {
-  static func lines(_ plan: PlanFile, _ outcome: Outcome) -> [String] {
+  static func lines(_ plan: PlanFile, _ outcome: SolverOutcome) -> [String] {
     guard let crossings = plan.crossings, let imbalance = plan.loadImbalance else { return [] }
     var lines = [head(outcome)]
     lines.append(row("GPU crossings", share(crossings.gpu, crossings, crossings.gpuShare)))
@@ -42,11 +42,11 @@ enum SolveSummary {
   }
 
   /// Whether the answer came about in two steps.
-  static func isStaged(_ outcome: Outcome) -> Bool {
+  static func isStaged(_ outcome: SolverOutcome) -> Bool {
     outcome.stages.contains { $0.name == "nodes" } && outcome.stages.first?.name != "joint"
   }
 
-  private static func head(_ outcome: Outcome) -> String {
+  private static func head(_ outcome: SolverOutcome) -> String {
     let isProved = outcome.status == .optimal
     let what =
       isStaged(outcome) && isProved

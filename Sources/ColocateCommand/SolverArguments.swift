@@ -11,8 +11,8 @@ struct SolverArguments: ParsableArguments {
   @Option(help: help("gap", value: "G"))
   var gap = SolverOptions().gapLimit
 
-  @Option(help: help("nodes-limit", value: "K"))
-  var nodesLimit: Int?
+  @Option(name: .customLong("tree-nodes"), help: help("tree-nodes", value: "K"))
+  var treeNodeLimit: Int?
 
   @Option(help: help("work-limit", value: "W"))
   var workLimit: Int?
@@ -50,7 +50,7 @@ struct SolverArguments: ParsableArguments {
     var options = SolverOptions()
     options.timeLimit = timeLimit ?? (workLimit == nil ? defaultTime : nil)
     options.gapLimit = gap
-    options.nodesLimit = nodesLimit
+    options.treeNodeLimit = treeNodeLimit
     options.workLimit = workLimit
     options.threads = ThreadProbe.threads(
       threads ?? min(1024, ProcessInfo.processInfo.activeProcessorCount))

@@ -53,7 +53,7 @@ public struct CertificateFile: Sendable {
   }
 
   /// The certificate of an answer whose run kept its evidence; nil where it has none.
-  public init?(of outcome: Outcome, instance: Instance, threads: Int = 1) {
+  public init?(of outcome: SolverOutcome, instance: Instance, threads: Int = 1) {
     guard
       let certificate = Certificate(
         of: outcome, instance: instance, control: SearchControl(threads: threads))

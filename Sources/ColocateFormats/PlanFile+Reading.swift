@@ -108,7 +108,7 @@ extension PlanFile {
           numerator: numerator, denominator: denominator, relaxedToFeasible: relaxed)
       }
     }
-    plan.status = try document.optional("status")?.oneOf(Status.allCases)
+    plan.status = try document.optional("status")?.oneOf(SolverStatus.allCases)
     plan.stopReason = try document.optional("stop_reason")?.oneOf(StopReason.allCases)
     plan.value = try crossings("value", of: document)
     plan.bound = try crossings("bound", of: document)

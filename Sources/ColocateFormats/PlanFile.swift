@@ -46,7 +46,7 @@ public struct PlanFile: Sendable {
   /// What was minimised; nil where the file does not say.
   public var objective: Objective?
   public var loadCap: LoadCap?
-  public var status: Status?
+  public var status: SolverStatus?
   public var stopReason: StopReason?
   /// `Objective.value(of:)` and its bound.
   public var value: Int?
@@ -183,7 +183,7 @@ public struct PlanFile: Sendable {
       ("stop_reason", .string(stage.stopReason.rawValue)), ("value", JSONText(stage.value)),
       ("bound", JSONText(stage.bound)), ("gap", JSONText(stage.gap)),
       ("bound_method", stage.boundMethod.map { .string($0.rawValue) } ?? nil),
-      ("nodes", .integer(stage.nodes)),
+      ("tree_nodes", .integer(stage.treeNodes)),
       ("seconds", .number((stage.seconds * 1000).rounded() / 1000)),
     ])
   }

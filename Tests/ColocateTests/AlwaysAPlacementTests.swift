@@ -86,7 +86,7 @@ import Testing
     }
   }
 
-  private static func check(_ outcome: Outcome, _ instance: Instance, _ what: String) throws {
+  private static func check(_ outcome: SolverOutcome, _ instance: Instance, _ what: String) throws {
     let placement = try #require(outcome.placement, "\(what): \(outcome.status)")
     #expect(outcome.internalFault == nil, "\(what)")
     #expect(instance.gpuProblem.isFeasible(placement.assignment), "\(what)")

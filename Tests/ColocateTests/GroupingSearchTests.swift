@@ -219,7 +219,7 @@ import Testing
         incumbent: incumbent, control: SearchControl(threads: threads))!
       #expect(result.keptBound == incumbent.kept)
       found.insert(incumbent.kept)
-      options.nodesLimit = 3
+      options.treeNodeLimit = 3
       let short = GroupingSearch(problem: problem, options: options).run(
         incumbent: Incumbent(), control: SearchControl(threads: threads))!
       #expect(short.keptBound >= incumbent.kept)

@@ -44,7 +44,7 @@ import Testing
       guard witness.isOfUse else { continue }
       var options = GroupingSearch.Options()
       // A search after a loss may have no end: what is called optimal cannot be reached.
-      options.nodesLimit = 20
+      options.treeNodeLimit = 20
       change(&options)
       options.known = witness.known
       let incumbent = Incumbent()

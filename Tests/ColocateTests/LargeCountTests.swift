@@ -44,7 +44,7 @@ import Testing
       let optimum = problem.bruteForce()!
       options.known = watched(problem, optimum.labels)
       options.keepsProof = true
-      options.nodesLimit = 12
+      options.treeNodeLimit = 12
       let incumbent = Incumbent()
       incumbent.offer(optimum.labels, kept: kept, source: .warmStart)
       let result = GroupingSearch(problem: problem, options: options).run(
@@ -244,7 +244,7 @@ import Testing
     options.methods.chain = gpus == 2
     options.methods.colocationIterations = 40
     options.keepsCertificate = true
-    var answers = [(unit: Int, outcome: Outcome)]()
+    var answers = [(unit: Int, outcome: SolverOutcome)]()
     for unit in [1, 1000, 1_000_003, 1 << 36] {
       let counts = try counts(unit, seed: 11, coactivation: coactivation)
       #expect(counts.unit == unit)

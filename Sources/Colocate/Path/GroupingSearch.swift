@@ -11,7 +11,7 @@ package struct GroupingSearch: Sendable {
   package struct Options: Sendable {
     /// Stop when bound − incumbent is at most this many tokens; 0 asks for a proof.
     package var gapLimit = 0
-    package var nodesLimit: Int?
+    package var treeNodeLimit: Int?
     /// Keep the tree.
     package var keepsProof = false
     /// Subsets per layer up to which prices are optimised over all of them, and up to which a restricted master is tried.
@@ -44,30 +44,11 @@ package struct GroupingSearch: Sendable {
     }
   }
 
-  /// Why a search ended.
-  package enum Stop: Sendable {
-    case proved
-    case gap
-    case nodes
-    case time
-    case work
-    case cancelled
-    /// A node's lists outgrew their limits and nothing was left to branch on.
-    case finished
-  }
-
-  /// How far a search is; posted by whatever worker has news.
-  package struct Progress: Sendable {
-    package let bound: Int
-    package let nodes: Int
-    package let openNodes: Int
-  }
-
   package struct Result: Sendable {
     /// No placement keeps more. At least the incumbent.
     package let keptBound: Int
-    package let stop: Stop
-    package let nodes: Int
+    package let stop: StopReason
+    package let treeNodes: Int
     /// The root's bound, before any tree.
     package let rootBound: Int
     /// `path`: the root's bound closed it; `dolls`: layered search at the root; `tree`.
@@ -104,7 +85,7 @@ package struct GroupingSearch: Sendable {
   /// - Returns: nil where the relaxation does not apply: too many subsets, counts too large, or one group.
   package func run(
     incumbent: Incumbent, control: SearchControl,
-    progress: @escaping @Sendable (Progress) -> Void = { _ in }
+    progress: @escaping @Sendable (TreeProgress) -> Void = { _ in }
   ) -> Result? {
     guard problem.groups >= 2, problem.experts <= 64 else { return nil }
     let stored = PathRelaxation(
@@ -122,21 +103,21 @@ package struct GroupingSearch: Sendable {
     let share = incumbent.kept > 0 ? Double(incumbent.kept) / Double(max(total, 1)) : 0.5
     let start = root.startPrices(share: share)
     var proof = ProofBuilder()
-    func result(_ bound: Int, _ stop: Stop, nodes: Int, method: BoundMethod) -> Result {
+    func result(_ bound: Int, _ stop: StopReason, treeNodes: Int, method: BoundMethod) -> Result {
       Result(
-        keptBound: max(min(bound, total), incumbent.kept), stop: stop, nodes: nodes,
+        keptBound: max(min(bound, total), incumbent.kept), stop: stop, treeNodes: treeNodes,
         rootBound: max(min(root.bound, total), incumbent.kept), method: method,
         rootPrices: root.boundPrices,
         proof: options.keepsProof && stop == .proved ? proof.tree() : nil)
     }
-    func stopReason() -> Stop? {
+    func stopReason() -> StopReason? {
       if control.isCancelled { return .cancelled }
       if control.isTimeOver { return .time }
       return control.workSpent >= control.workLimit ? .work : nil
     }
     let best = { incumbent.kept }
     let report = { (root: PathRelaxation) in
-      progress(Progress(bound: max(root.bound, incumbent.kept), nodes: 0, openNodes: 1))
+      progress(TreeProgress(bound: max(root.bound, incumbent.kept), treeNodes: 0, openTreeNodes: 1))
     }
     var effort = options.effort
     if stored == nil, let partitions = options.partitions {
@@ -144,7 +125,7 @@ package struct GroupingSearch: Sendable {
         from: start, partitions: (0..<problem.layers).map(partitions), incumbent: best,
         generation: options.generation, control: control, progress: report)
       if root.bound > incumbent.kept, root.meanCount > options.generation.enough {
-        return result(root.bound, stopReason() ?? .finished, nodes: 1, method: .path)
+        return result(root.bound, stopReason() ?? .finished, treeNodes: 1, method: .path)
       }
       effort.firstShare /= 8
     } else {
@@ -155,15 +136,15 @@ package struct GroupingSearch: Sendable {
     }
     if root.bound <= incumbent.kept {
       proof.close(0, .bounded(deletions: root.deletions, prices: root.boundPrices))
-      return result(root.bound, .proved, nodes: 1, method: .path)
+      return result(root.bound, .proved, treeNodes: 1, method: .path)
     }
     // Stopped before the first evaluation there is no bound to measure a gap with.
-    if let stop = stopReason() { return result(root.bound, stop, nodes: 1, method: .path) }
+    if let stop = stopReason() { return result(root.bound, stop, treeNodes: 1, method: .path) }
     if min(root.bound, total) - incumbent.kept <= options.gapLimit {
-      return result(root.bound, .gap, nodes: 1, method: .path)
+      return result(root.bound, .gap, treeNodes: 1, method: .path)
     }
     guard root.evaluate(root.boundPrices) else {
-      return result(root.bound, stopReason() ?? .time, nodes: 1, method: .path)
+      return result(root.bound, stopReason() ?? .time, treeNodes: 1, method: .path)
     }
     var limits = RussianDolls.Limits()
     limits.states = options.rootStates
@@ -173,7 +154,7 @@ package struct GroupingSearch: Sendable {
       !options.usesDolls
       ? .overflow
       : dolls.run { dolls in
-        progress(Progress(bound: max(dolls.bound, incumbent.kept), nodes: 1, openNodes: 1))
+        progress(TreeProgress(bound: max(dolls.bound, incumbent.kept), treeNodes: 1, openTreeNodes: 1))
       }
     var rootBound = min(root.bound, dolls.bound)
     switch outcome {
@@ -182,28 +163,28 @@ package struct GroupingSearch: Sendable {
         incumbent.offer(labels, kept: kept, source: .exact)
         if incumbent.kept < kept {
           // The best placement fails a condition that the relaxation does not know.
-          return result(kept, .finished, nodes: 1, method: .dolls)
+          return result(kept, .finished, treeNodes: 1, method: .dolls)
         }
       }
       proof.close(
         0,
         .exhausted(deletions: root.deletions, prices: root.prices, dolls: dolls.dolls))
-      return result(incumbent.kept, .proved, nodes: 1, method: .dolls)
+      return result(incumbent.kept, .proved, treeNodes: 1, method: .dolls)
     case .stopped:
-      return result(rootBound, stopReason() ?? .time, nodes: 1, method: .dolls)
+      return result(rootBound, stopReason() ?? .time, treeNodes: 1, method: .dolls)
     case .overflow: break
     }
     rootBound = max(rootBound, incumbent.kept)
     if rootBound - incumbent.kept <= options.gapLimit {
-      return result(rootBound, .gap, nodes: 1, method: .dolls)
+      return result(rootBound, .gap, treeNodes: 1, method: .dolls)
     }
-    guard options.branches else { return result(rootBound, .finished, nodes: 1, method: .dolls) }
+    guard options.branches else { return result(rootBound, .finished, treeNodes: 1, method: .dolls) }
     let tree = SearchTree(
       root: root.shared, rootBound: rootBound, options: options, incumbent: incumbent,
       control: control, proof: proof, progress: progress)
     let end = tree.run(from: root)
     proof = end.proof
     return result(
-      end.bound, end.stop ?? stopReason() ?? .finished, nodes: end.nodes, method: .tree)
+      end.bound, end.stop ?? stopReason() ?? .finished, treeNodes: end.treeNodes, method: .tree)
   }
 }

@@ -27,15 +27,15 @@ final class SearchTree: Sendable {
     var inWork: [Int: Int] = [:]
     /// The largest bound of a node that was given up.
     var givenUp = Int.min
-    var nodes = 1
+    var treeNodes = 1
     var waiting = 0
-    var stop: GroupingSearch.Stop?
+    var stop: StopReason?
     var proof: ProofBuilder
   }
 
   /// What a worker is to do next.
   private enum Step {
-    case process(Node, GroupingSearch.Progress)
+    case process(Node, TreeProgress)
     /// Others have all open nodes in hand.
     case wait
     case done
@@ -46,8 +46,8 @@ final class SearchTree: Sendable {
     /// No placement keeps more.
     let bound: Int
     /// Why; nil for a limit of the control.
-    let stop: GroupingSearch.Stop?
-    let nodes: Int
+    let stop: StopReason?
+    let treeNodes: Int
     let proof: ProofBuilder
   }
 
@@ -57,14 +57,14 @@ final class SearchTree: Sendable {
   private let options: GroupingSearch.Options
   private let incumbent: Incumbent
   private let control: SearchControl
-  private let progress: @Sendable (GroupingSearch.Progress) -> Void
+  private let progress: @Sendable (TreeProgress) -> Void
   private let state: Mutex<State>
   private let wake = DispatchSemaphore(value: 0)
 
   init(
     root: PathRelaxation.Shared, rootBound: Int, options: GroupingSearch.Options,
     incumbent: Incumbent, control: SearchControl, proof: ProofBuilder,
-    progress: @escaping @Sendable (GroupingSearch.Progress) -> Void
+    progress: @escaping @Sendable (TreeProgress) -> Void
   ) {
     self.root = root
     self.rootBound = rootBound
@@ -80,7 +80,7 @@ final class SearchTree: Sendable {
     guard branch(relaxation, from: nil) else {
       // Nothing to branch on, nothing proved below the root: its bound stands.
       return state.withLock { state in
-        End(bound: rootBound, stop: .finished, nodes: state.nodes, proof: state.proof)
+        End(bound: rootBound, stop: .finished, treeNodes: state.treeNodes, proof: state.proof)
       }
     }
     concurrentFor(control.threads, threads: control.threads) { _, _ in work() }
@@ -90,7 +90,7 @@ final class SearchTree: Sendable {
       return End(
         bound: bound(state),
         stop: state.stop ?? (isClosed ? (isProved ? .proved : .finished) : nil),
-        nodes: state.nodes, proof: state.proof)
+        treeNodes: state.treeNodes, proof: state.proof)
     }
   }
 
@@ -146,8 +146,8 @@ final class SearchTree: Sendable {
       state.stop = .gap
       return .done
     }
-    if let limit = options.nodesLimit, state.nodes >= limit {
-      state.stop = .nodes
+    if let limit = options.treeNodeLimit, state.treeNodes >= limit {
+      state.stop = .treeNodes
       return .done
     }
     // The highest bound first; the deepest while there is no incumbent to prune with.
@@ -160,12 +160,12 @@ final class SearchTree: Sendable {
     }!
     let node = state.open.remove(at: index)
     state.inWork[node.number] = node.bound
-    state.nodes += 1
+    state.treeNodes += 1
     return .process(
       node,
-      GroupingSearch.Progress(
-        bound: bound(state), nodes: state.nodes,
-        openNodes: state.open.count + state.inWork.count))
+      TreeProgress(
+        bound: bound(state), treeNodes: state.treeNodes,
+        openTreeNodes: state.open.count + state.inWork.count))
   }
 
   /// Closes a node, or puts its children into the pool.

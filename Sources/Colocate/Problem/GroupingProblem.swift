@@ -52,6 +52,36 @@ package struct GroupingProblem: Sendable {
     total = weights.reduce(0, +) + coactivation.reduce(0, +) / 2
   }
 
+  // MARK: Typed access
+
+  /// `W_l[i, j]`: tokens that go from expert `i` of layer `l` to expert `j` of the next.
+  @inline(__always)
+  package func weight(_ l: Int, _ i: Int, _ j: Int) -> Int {
+    weights[(l * experts + i) * experts + j]
+  }
+
+  /// `V_l[i, j]`; 0 where the problem has no co-activation.
+  @inline(__always)
+  package func coactivation(_ l: Int, _ i: Int, _ j: Int) -> Int {
+    coactivation.isEmpty ? 0 : coactivation[(l * experts + i) * experts + j]
+  }
+
+  /// `W_l[i, ·]`, `[E]`.
+  @inline(__always)
+  package func weightRow(_ l: Int, _ i: Int) -> ArraySlice<Int> {
+    let first = (l * experts + i) * experts
+    return weights[first..<(first + experts)]
+  }
+
+  /// Load of expert `e` of layer `l`.
+  @inline(__always)
+  package func load(_ l: Int, _ e: Int) -> Int { loads[l * experts + e] }
+
+  /// Loads of layer `l`, `[E]`.
+  package func loads(layer l: Int) -> [Int] { Array(loads[(l * experts)..<((l + 1) * experts)]) }
+
+  // MARK: Placements
+
   /// Groups of layer `l` within its cap: those that are known, or the best that are found.
   /// - Parameter stepLimit: of the search; 0 for the greedy packing, where the answer may break the cap.
   package func packed(layer l: Int, stepLimit: Int = 1_000_000) -> [Int] {

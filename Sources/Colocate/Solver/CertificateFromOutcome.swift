@@ -8,7 +8,7 @@ extension Certificate {
   ///
   /// Labels of an answer are brought into canonical order after the search, so a stage finds its
   /// evidence by its problem, not by its number.
-  package init?(of outcome: Outcome, instance: Instance, control: SearchControl) {
+  package init?(of outcome: SolverOutcome, instance: Instance, control: SearchControl) {
     guard let placement = outcome.placement else { return nil }
     let topology = instance.topology
     var levels = [Level.gpus]

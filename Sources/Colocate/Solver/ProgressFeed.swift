@@ -11,8 +11,8 @@ package final class ProgressFeed: Sendable {
     var total = 0
     var value: Int?
     var bound: Int?
-    var nodes = 0
-    var openNodes = 0
+    var treeNodes = 0
+    var openTreeNodes = 0
     var events: [SolverProgress] = []
   }
 
@@ -54,8 +54,8 @@ package final class ProgressFeed: Sendable {
   /// How far the tree has grown.
   package func tree(nodes: Int, open: Int) {
     state.withLock { state in
-      state.nodes = nodes
-      state.openNodes = open
+      state.treeNodes = nodes
+      state.openTreeNodes = open
     }
   }
 
@@ -71,7 +71,7 @@ package final class ProgressFeed: Sendable {
     _ state: State, source: Character, placement: Placement? = nil
   ) -> SolverProgress {
     SolverProgress(
-      stage: state.stage, source: source, nodes: state.nodes, openNodes: state.openNodes,
+      stage: state.stage, source: source, treeNodes: state.treeNodes, openTreeNodes: state.openTreeNodes,
       value: state.value.map { $0 * unit }, bound: state.bound.map { $0 * unit },
       placement: placement, seconds: control.elapsed)
   }

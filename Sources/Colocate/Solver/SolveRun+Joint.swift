@@ -9,7 +9,7 @@ import ColocateModel
 /// which is the bound reported, from two single-level problems. The placements that those find are
 /// tried by the joint objective too.
 extension SolveRun {
-  func joint(inter: Int, intra: Int) -> Outcome {
+  func joint(inter: Int, intra: Int) -> SolverOutcome {
     let saved = SavedWeights(
       groupsPerNode: topology.gpusPerNode, group: intra, node: inter - intra)
     let share = control.remaining.isFinite ? control.remaining * (options.proves ? 0.4 : 1) : 20
@@ -38,7 +38,7 @@ extension SolveRun {
         parts.stages.append(answer.outcome)
         parts.fault = parts.fault ?? answer.internalFault
         parts.isInfeasible = parts.isInfeasible || answer.isInfeasible
-        if [.time, .work, .nodes].contains(answer.stopReason) {
+        if [StopReason.time, .work, .treeNodes].contains(answer.stopReason) {
           limit = limit ?? answer.stopReason
         }
         return answer.outcome.bound
@@ -76,7 +76,7 @@ extension SolveRun {
       status: parts.isInfeasible
         ? .infeasible : isProved ? .optimal : value == nil ? .unknown : .feasible,
       stopReason: parts.stopReason, value: value, bound: parts.bound,
-      boundMethod: parts.bound == nil ? nil : .gpusAndNodes, nodes: 0,
+      boundMethod: parts.bound == nil ? nil : .gpusAndNodes, treeNodes: 0,
       seconds: control.elapsed - begun)
     parts.stages.insert(stage, at: 0)
     parts.isProved = isProved
@@ -84,7 +84,7 @@ extension SolveRun {
   }
 
   private func isGapMet(value: Int?, bound: Int?) -> Bool {
-    guard let gap = Outcome.gap(value: value, bound: bound) else { return false }
+    guard let gap = SolverOutcome.gap(value: value, bound: bound) else { return false }
     return options.gapLimit > 0 && gap <= options.gapLimit
   }
 

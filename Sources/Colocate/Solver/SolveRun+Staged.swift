@@ -7,7 +7,7 @@ import ColocateModel
 /// (`FirstPlacement`, then a search on both levels at once with the node's weight above all), and
 /// takes no incumbent that is not known to split.
 extension SolveRun {
-  func staged() -> Outcome {
+  func staged() -> SolverOutcome {
     let (start, source) = stagedStart()
     // A part of the time is for the bound of the joint objective.
     let reserve = options.proves && control.remaining.isFinite ? control.remaining * 0.2 : 0

@@ -26,7 +26,7 @@ struct SolveRun: Sendable {
   var topology: Topology { instance.topology }
   var counts: TransitionCounts { instance.counts }
 
-  func run() -> Outcome {
+  func run() -> SolverOutcome {
     switch instance.objective {
     case .flat: return flat()
     case .staged: return topology.nodes == 1 || topology.gpusPerNode == 1 ? flat() : staged()
@@ -40,7 +40,7 @@ struct SolveRun: Sendable {
 
   // MARK: - One level
 
-  private func flat(scale: Int = 1) -> Outcome {
+  private func flat(scale: Int = 1) -> SolverOutcome {
     let solver = StageSolver(
       name: "gpus", problem: instance.gpuProblem, options: options, control: control, feed: feed,
       known: known("gpus", instance.gpuProblem))
@@ -74,7 +74,7 @@ struct SolveRun: Sendable {
     Placement(unchecked: topology, counts.layers, counts.experts, labels)
   }
 
-  func outcome(_ parts: Parts) -> Outcome {
+  func outcome(_ parts: Parts) -> SolverOutcome {
     let placement = parts.labels.map { self.placement($0).canonical() }
     // A placement of these counts by construction: nothing to throw.
     let crossings = placement.flatMap { try? counts.crossings(of: $0) }
@@ -86,15 +86,15 @@ struct SolveRun: Sendable {
     let proves = parts.isProved ?? parts.stages.allSatisfy { $0.status == .optimal }
     fault = fault ?? contradiction(value: value, bound: bound, isOptimal: proves)
     if fault != nil { bound = nil }
-    var statistics = Outcome.Statistics()
-    statistics.nodes = parts.stages.reduce(0) { $0 + $1.nodes }
+    var statistics = SolverOutcome.Statistics()
+    statistics.treeNodes = parts.stages.reduce(0) { $0 + $1.treeNodes }
     statistics.work = control.workSpent
     statistics.seconds = control.elapsed
     let isInfeasible =
       placement == nil && (parts.isInfeasible || parts.stages.first?.status == .infeasible)
     let isOptimal =
       fault == nil && value != nil && proves
-    return Outcome(
+    return SolverOutcome(
       status: isInfeasible
         ? .infeasible : isOptimal ? .optimal : value == nil ? .unknown : .feasible,
       stopReason: control.isCancelled && !isOptimal && !isInfeasible

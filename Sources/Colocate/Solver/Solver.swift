@@ -19,12 +19,12 @@ public struct Solver: Sendable {
   /// - Parameter onProgress: called on the calling thread, with each new incumbent and otherwise about ten times a second;
   ///   answering `.stop` ends the run with what it has.
   /// - Returns: the best placement found. There always is one, from the first moment on and whatever
-  ///   the limits: at the least a baseline that meets the load cap. (`Outcome.placement` says when not.)
+  ///   the limits: at the least a baseline that meets the load cap. (`SolverOutcome.placement` says when not.)
   /// - Throws: `ModelError.placement` where the warm start is for another model or machine, or breaks the load cap; what
   ///   `SolverOptions.validate` throws.
   public func solve(
     _ instance: Instance, onProgress: (SolverProgress) -> ProgressAction = { _ in .proceed }
-  ) throws(ModelError) -> Outcome {
+  ) throws(ModelError) -> SolverOutcome {
     try options.validate()
     try options.jointWeights.check(instance.counts)
     if let warmStart = options.warmStart {
@@ -53,7 +53,7 @@ public struct Solver: Sendable {
   /// Everything on the calling thread: no other is made.
   private func onThisThread(
     _ instance: Instance, _ onProgress: (SolverProgress) -> ProgressAction
-  ) -> Outcome {
+  ) -> SolverOutcome {
     withoutActuallyEscaping(onProgress) { onProgress in
       let pulse = ProgressPulse(onProgress)
       defer { pulse.end() }
@@ -73,7 +73,7 @@ public struct Solver: Sendable {
   /// The search on Dispatch's threads, the caller's for progress.
   private func onOthers(
     _ instance: Instance, _ onProgress: (SolverProgress) -> ProgressAction
-  ) -> Outcome {
+  ) -> SolverOutcome {
     let control = SearchControl(
       timeLimit: options.timeLimit, workLimit: options.workLimit, threads: options.threads)
     let feed = ProgressFeed(control: control, unit: instance.counts.unit)
@@ -94,8 +94,8 @@ public struct Solver: Sendable {
 
   /// Where the worker leaves the outcome.
   private final class Answer: Sendable {
-    private let outcome = Mutex<Outcome?>(nil)
-    func store(_ value: Outcome) { outcome.withLock { $0 = value } }
-    func take() -> Outcome { outcome.withLock { $0! } }
+    private let outcome = Mutex<SolverOutcome?>(nil)
+    func store(_ value: SolverOutcome) { outcome.withLock { $0 = value } }
+    func take() -> SolverOutcome { outcome.withLock { $0! } }
   }
 }

@@ -11,7 +11,7 @@ extension OptionDescription {
       "gap", .number(\.gapLimit, 0...1),
       "Stop once (incumbent - bound) / incumbent is at most this; 0 asks for a proof."),
     basic(
-      "nodes-limit", .limit(\.nodesLimit, 1...Int.max),
+      "tree-nodes", .limit(\.treeNodeLimit, 1...Int.max),
       "Stop after this many nodes of the search tree."),
     basic(
       "work-limit", .limit(\.workLimit, 1...Int.max),

@@ -4,10 +4,10 @@ import ColocateModel
 public struct SolverOptions: Hashable, Sendable {
   /// Seconds of wall time; nil for no limit.
   public var timeLimit: Double? = 60
-  /// Stop once `gap ≤ gapLimit` (see `Outcome.gap`); 0 asks for a proof.
+  /// Stop once `gap ≤ gapLimit` (see `SolverOutcome.gap`); 0 asks for a proof.
   public var gapLimit: Double = 0
   /// Nodes of the search tree; nil for no limit.
-  public var nodesLimit: Int?
+  public var treeNodeLimit: Int?
   /// Work in units that do not depend on the machine, each about one proposal of local search; nil for no limit. With a work limit and
   /// no time limit nothing depends on the clock, and the result is the same for any number of threads; except that where a tree is
   /// searched by several threads, what an unfinished tree has found when the work is used up may differ.

@@ -7,8 +7,8 @@ public struct SolverProgress: Sendable {
   /// Letter of who found a new incumbent with this line, or a space. `SolverProgress.key` explains
   /// the letters.
   public let source: Character
-  public let nodes: Int
-  public let openNodes: Int
+  public let treeNodes: Int
+  public let openTreeNodes: Int
   /// Crossings of the stage: the best found (nil before the first) and the bound (nil before the
   /// first).
   public let value: Int?
@@ -21,7 +21,7 @@ public struct SolverProgress: Sendable {
   public let seconds: Double
 
   /// `(value - bound) / value`, 0 where `value` is 0; nil before there are both.
-  public var gap: Double? { Outcome.gap(value: value, bound: bound) }
+  public var gap: Double? { SolverOutcome.gap(value: value, bound: bound) }
 
   public static let key =
     "B baseline  W warm start  L local search  P partition pool  X exact method  T tree"

@@ -49,7 +49,7 @@ extension StageSolver {
     guard options.methods.path else { return }
     var search = GroupingSearch.Options(methods: options.methods)
     search.gapLimit = Int(options.gapLimit * Double(problem.total - incumbent.kept))
-    search.nodesLimit = options.nodesLimit
+    search.treeNodeLimit = options.treeNodeLimit
     search.keepsProof = options.keepsCertificate
     search.known = bound.known
     search.partitions = { [pool] in pool.partitions(layer: $0) }
@@ -60,13 +60,13 @@ extension StageSolver {
     ) { [bound, feed] progress in
       // After deletions the search's bound holds for placements better than the incumbent.
       bound.offer(max(progress.bound, incumbent.kept), .path)
-      feed.tree(nodes: progress.nodes, open: progress.openNodes)
+      feed.tree(nodes: progress.treeNodes, open: progress.openTreeNodes)
     }
     guard let result else { return }
-    nodes = result.nodes
+    treeNodes = result.treeNodes
     bound.offer(result.keptBound, result.method)
     bound.rename(.path, result.method)
-    if result.stop == .nodes { stopReason = .nodes }
+    if result.stop == .treeNodes { stopReason = .treeNodes }
     guard options.keepsCertificate else { return }
     if let tree = result.proof {
       proof = .tree(tree)

@@ -42,7 +42,7 @@ final class StageSolver {
   var complete: (@Sendable ([Int]) -> Placement?)?
 
   let bound: KeptBound
-  var nodes = 0
+  var treeNodes = 0
   var proof: StageProof.Kind?
   private(set) lazy var pool = PartitionPool(problem: problem)
   var stopReason: StopReason?
@@ -108,7 +108,7 @@ final class StageSolver {
         : isGapMet(incumbent) && options.gapLimit > 0
           ? .gap
           : stopReason ?? (control.isTimeOver ? .time : control.isWorkOver ? .work : .finished)
-    let status: Status =
+    let status: SolverStatus =
       ruledOut ? .infeasible : isOptimal ? .optimal : found == nil ? .unknown : .feasible
     return Answer(
       problem: problem, labels: found?.labels, keptBound: known.method == nil ? nil : known.kept,
@@ -117,7 +117,7 @@ final class StageSolver {
         name: name, status: status, stopReason: reason,
         value: found.map { problem.total - $0.kept },
         bound: known.method == nil || ruledOut ? nil : problem.total - known.kept,
-        boundMethod: ruledOut ? nil : known.method, nodes: nodes,
+        boundMethod: ruledOut ? nil : known.method, treeNodes: treeNodes,
         seconds: control.elapsed - begun),
       internalFault: fault,
       proof: found.flatMap { found in

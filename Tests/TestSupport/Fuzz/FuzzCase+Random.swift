@@ -245,7 +245,7 @@ extension FuzzCase {
     case 0: options.workLimit = 1 << random.next(below: 22)
     case 1: options.timeLimit = random.nextUnit() * 0.004
     case 2: options.gapLimit = random.nextUnit() * 0.2
-    case 3: options.nodesLimit = 1 + random.next(below: 8)
+    case 3: options.treeNodeLimit = 1 + random.next(below: 8)
     case 4: options.proves = random.nextUnit() < 0.5
     case 5: cancels = random.nextUnit() < 0.3
     case 6, 7: options.threads = 1 + random.next(below: 4)
@@ -277,7 +277,7 @@ extension FuzzCase {
       options.methods.pathDeletion = random.nextUnit() < 0.3
       if random.nextUnit() < 0.92 {
         options.methods.dolls = false
-        options.nodesLimit = 120
+        options.treeNodeLimit = 120
       } else {
         options.methods.dollStates = random.next(below: 3)
         options.methods.treeStates = random.next(below: 40)

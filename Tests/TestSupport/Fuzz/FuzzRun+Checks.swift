@@ -3,7 +3,7 @@ import ColocateCertificate
 
 extension FuzzRun {
   /// Everything that must hold of an answer.
-  mutating func check(_ outcome: Outcome, _ instance: Instance, _ truth: Truth) {
+  mutating func check(_ outcome: SolverOutcome, _ instance: Instance, _ truth: Truth) {
     if let fault = outcome.internalFault { fail("internal: \(fault)") }
     if outcome.status == .infeasible { return fail("infeasible: a placement exists") }
     count(outcome)
@@ -33,7 +33,7 @@ extension FuzzRun {
     checkEnd(outcome)
   }
 
-  private mutating func count(_ outcome: Outcome) {
+  private mutating func count(_ outcome: SolverOutcome) {
     for stage in outcome.stages where stage.name != "joint" {
       if stage.status == .optimal {
         report.proofs.append(stage.boundMethod?.rawValue ?? "none")
@@ -67,7 +67,7 @@ extension FuzzRun {
   }
 
   /// The reason of the end against the status, the gap and the limits.
-  private mutating func checkEnd(_ outcome: Outcome) {
+  private mutating func checkEnd(_ outcome: SolverOutcome) {
     let isProved = outcome.status == .optimal
     if isProved != (outcome.stopReason == .proved) {
       fail("end: \(outcome.status) because of \(outcome.stopReason)")
@@ -81,14 +81,14 @@ extension FuzzRun {
     }
     if outcome.stopReason == .work, fuzz.options.workLimit == nil { fail("end: no work limit") }
     if outcome.stopReason == .time, fuzz.options.timeLimit == nil { fail("end: no time limit") }
-    if outcome.stopReason == .nodes, fuzz.options.nodesLimit == nil { fail("end: no node limit") }
+    if outcome.stopReason == .treeNodes, fuzz.options.treeNodeLimit == nil { fail("end: no limit on tree nodes") }
     if outcome.stopReason == .cancelled, !fuzz.cancels { fail("end: nobody cancelled") }
   }
 
   /// A staged answer: its first step against the optimum for nodes, the others against the optimum of
   /// each node's inside, and what it is worth jointly.
   private mutating func checkStages(
-    _ outcome: Outcome, _ labels: [Int], _ truth: Truth, node: Int, inside: Int
+    _ outcome: SolverOutcome, _ labels: [Int], _ truth: Truth, node: Int, inside: Int
   ) {
     guard let first = outcome.stages.first, let best = truth.best else {
       return fail("stages: none")
@@ -166,7 +166,7 @@ extension FuzzRun {
   /// The certificate of the run is accepted, and refused with a bound that a placement is known to
   /// break, or with figures that are not the placement's.
   mutating func checkCertificate(
-    _ outcome: Outcome, _ instance: Instance, _ counts: TransitionCounts, _ truth: Truth
+    _ outcome: SolverOutcome, _ instance: Instance, _ counts: TransitionCounts, _ truth: Truth
   ) {
     let control = SearchControl()
     guard let certificate = Certificate(of: outcome, instance: instance, control: control) else {
@@ -198,7 +198,7 @@ extension FuzzRun {
   /// The evidence offered for a placement below the optimum, with a bound one below the optimum: false
   /// by one, and nothing but the evidence says so.
   private mutating func forgeFalseBound(
-    _ certificate: Certificate, _ outcome: Outcome, _ instance: Instance,
+    _ certificate: Certificate, _ outcome: SolverOutcome, _ instance: Instance,
     _ counts: TransitionCounts, _ truth: Truth
   ) {
     guard fuzz.objective == .flat, certificate.stages.count == 1, let value = outcome.value,

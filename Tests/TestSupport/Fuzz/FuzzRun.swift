@@ -71,7 +71,7 @@ package struct FuzzRun {
     if fuzz.repeats { repeatRun(outcome, instance, options) }
   }
 
-  private mutating func solve(_ instance: Instance, _ options: SolverOptions) -> Outcome? {
+  private mutating func solve(_ instance: Instance, _ options: SolverOptions) -> SolverOutcome? {
     do throws(ModelError) {
       let start = ContinuousClock.now
       let outcome = try Solver(options).solve(instance) { _ in fuzz.cancels ? .stop : .proceed }
@@ -87,10 +87,10 @@ package struct FuzzRun {
   /// Nothing depends on the clock where work alone ends a run, and on the number of threads only
   /// where a tree was searched.
   private mutating func repeatRun(
-    _ outcome: Outcome, _ instance: Instance, _ options: SolverOptions
+    _ outcome: SolverOutcome, _ instance: Instance, _ options: SolverOptions
   ) {
     var options = options
-    if outcome.statistics.nodes <= 1 {
+    if outcome.statistics.treeNodes <= 1 {
       options.threads = fuzz.repeatThreads
     } else if options.threads > 1 {
       return
@@ -104,7 +104,7 @@ package struct FuzzRun {
     }
   }
 
-  private static func text(_ outcome: Outcome) -> String {
+  private static func text(_ outcome: SolverOutcome) -> String {
     "\(outcome.status) value \(outcome.value ?? -1) bound \(outcome.bound ?? -1)"
   }
 }

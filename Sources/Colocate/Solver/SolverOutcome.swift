@@ -1,7 +1,7 @@
 import ColocateModel
 
 /// How good an answer is.
-public enum Status: String, Hashable, Sendable, Codable, CaseIterable {
+public enum SolverStatus: String, Hashable, Sendable, Codable, CaseIterable {
   /// Proved: no placement is better.
   case optimal
   /// A valid placement; how far from the best it can be is in the gap.
@@ -12,34 +12,12 @@ public enum Status: String, Hashable, Sendable, Codable, CaseIterable {
   case unknown
 }
 
-/// Why the run ended.
-public enum StopReason: String, Hashable, Sendable, Codable, CaseIterable {
-  /// Nothing better exists.
-  case proved
-  /// The gap asked for is met.
-  case gap
-  /// The time limit.
-  case time
-  /// The limit on tree nodes.
-  case nodes
-  /// The work limit.
-  case work
-  /// Somebody cancelled.
-  case cancelled
-  /// Everything that was to be tried has been, without a proof (`proves == false`, or a proof is
-  /// out of reach).
-  case finished
-  /// A fault of the program. `Solver` never answers this: a plan says it that was written when the
-  /// program crashed.
-  case internalError = "internal_error"
-}
-
 /// What one stage, or one node's sub-problem, of an answer is worth. All values are crossings, to
 /// be minimised.
 public struct StageOutcome: Hashable, Sendable {
   /// "gpus", "nodes", "node 0", "joint" …
   public let name: String
-  public let status: Status
+  public let status: SolverStatus
   public let stopReason: StopReason
   /// What the placement costs in this stage; nil where there is none.
   public let value: Int?
@@ -48,16 +26,16 @@ public struct StageOutcome: Hashable, Sendable {
   /// Who proved the bound; nil where nothing is known.
   public let boundMethod: BoundMethod?
   /// Tree nodes looked at.
-  public let nodes: Int
+  public let treeNodes: Int
   public let seconds: Double
 
   /// `(value - bound) / value`, 0 where `value` is 0; nil where the bound is.
-  public var gap: Double? { Outcome.gap(value: value, bound: bound) }
+  public var gap: Double? { SolverOutcome.gap(value: value, bound: bound) }
 }
 
 /// The answer of a run.
-public struct Outcome: Sendable {
-  public let status: Status
+public struct SolverOutcome: Sendable {
+  public let status: SolverStatus
   public let stopReason: StopReason
   /// The best placement found; nil only where `status` is `infeasible` or `unknown`.
   public let placement: Placement?
@@ -93,7 +71,7 @@ public struct Outcome: Sendable {
   }
 
   public struct Statistics: Hashable, Sendable {
-    public var nodes = 0
+    public var treeNodes = 0
     public var work = 0
     public var seconds = 0.0
     public init() {}
@@ -113,5 +91,5 @@ public struct JointComparison: Hashable, Sendable {
   public let bound: Int?
 
   /// `(value - bound) / value`, 0 where `value` is 0; nil where the bound is.
-  public var gap: Double? { Outcome.gap(value: value, bound: bound) }
+  public var gap: Double? { SolverOutcome.gap(value: value, bound: bound) }
 }
