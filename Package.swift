@@ -13,7 +13,8 @@ let package = Package(
     .library(name: "ColocateFormats", targets: ["ColocateFormats"]),
     // The command line. Builds without MPI and BLAS.
     .executable(name: "colocate", targets: ["ColocateCommand"]),
-    // Runs a checkpoint over MPI ranks under a plan. Needs Open MPI and OpenBLAS; nothing above does.
+    // Runs a checkpoint over MPI ranks under a plan. Needs Open MPI and OpenBLAS; nothing above
+    // does.
     .executable(name: "colocate-engine", targets: ["ColocateEngineCommand"]),
   ],
   dependencies: [
@@ -21,7 +22,8 @@ let package = Package(
   ],
   targets: [
     .target(name: "ColocateModel", swiftSettings: strict),
-    // Sees the model and nothing else: that a check trusts no solver code is a fact of the compiler.
+    // Sees the model and nothing else: that a check trusts no solver code is a fact of the
+    // compiler.
     .target(name: "ColocateCertificate", dependencies: ["ColocateModel"], swiftSettings: strict),
     .target(
       name: "Colocate", dependencies: ["ColocateModel", "ColocateCertificate"],
@@ -54,7 +56,8 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
-    // Rates and speed-ups of what is not public: Benchmarks/ is a package of its own and cannot see it.
+    // Rates and speed-ups of what is not public: Benchmarks/ is a package of its own and cannot see
+    // it.
     .executableTarget(
       name: "SearchRates", dependencies: ["Colocate"], path: "Benchmarks/SearchRates",
       swiftSettings: strict),

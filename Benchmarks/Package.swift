@@ -1,7 +1,8 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-/// Speed and memory of the solver; a package of its own so that nobody who embeds Colocate builds a benchmark tool.
+/// Speed and memory of the solver; a package of its own so that nobody who embeds Colocate builds a
+/// benchmark tool.
 ///
 ///     swift package --package-path Benchmarks benchmark
 let package = Package(

@@ -2,9 +2,11 @@
 //
 //     swift run -c release SearchRates [arcs] [dolls] [tree]
 //
-// * State arcs per second of an exact evaluation at C(16, 4), against reading a gigabyte of memory. With its arcs stored, as 8-byte weights, an evaluation could
-//   not be faster than the memory; here an arc's weight is the sum of two table entries that stay in the cache.
-// * Proofs with two threads over one: by Russian dolls, and by a tree (the dolls are given too little room, so that nodes have to be branched).
+// * State arcs per second of an exact evaluation at C(16, 4), against reading a gigabyte of memory.
+//   With its arcs stored, as 8-byte weights, an evaluation could not be faster than the memory;
+//   here an arc's weight is the sum of two table entries that stay in the cache.
+// * Proofs with two threads over one: by Russian dolls, and by a tree (the dolls are given too
+//   little room, so that nodes have to be branched).
 import Colocate
 import Foundation
 

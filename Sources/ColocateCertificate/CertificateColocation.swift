@@ -2,9 +2,9 @@ import ColocateModel
 
 /// Multipliers of the co-location relaxation as a certificate has them.
 ///
-/// Write m_ij = 1 where experts i and j share a group, Z_l for the matrix of a layer and Y_l for that
-/// between layers l and l+1. At boundary l the E + E experts are *vertices*: 0 ..< E of layer l and
-/// E ..< 2E of layer l+1. With s_g the indicator vectors of the P groups,
+/// Write m_ij = 1 where experts i and j share a group, Z_l for the matrix of a layer and Y_l for
+/// that between layers l and l+1. At boundary l the E + E experts are *vertices*: 0 ..< E of layer
+/// l and E ..< 2E of layer l+1. With s_g the indicator vectors of the P groups,
 ///
 ///     M_l = [[Z_l, Y_l], [Y_lᵀ, Z_{l+1}]] = Σ_g s_g s_gᵀ,
 ///
@@ -16,9 +16,9 @@ import ColocateModel
 ///     ⟨U, M_l⟩ = ⟨U, J⟩/P + ⟨Q U Q, R⟩
 ///              ≤ (Σ U)/P + 2c · (sum of the P-1 largest eigenvalues of Q U Q on the range of Q) .
 ///
-/// (R/2c has eigenvalues in [0, 1] that add up to P-1: Ky Fan's principle.) M_l's diagonal is 1. Each
-/// cut is an inequality a·m ≤ b that all placements satisfy; with λ ≥ 0, adding Σ λ·(b - a·m) ≥ 0 and
-/// what U adds and takes away,
+/// (R/2c has eigenvalues in [0, 1] that add up to P-1: Ky Fan's principle.) M_l's diagonal is 1.
+/// Each cut is an inequality a·m ≤ b that all placements satisfy; with λ ≥ 0, adding Σ λ·(b - a·m)
+/// ≥ 0 and what U adds and takes away,
 ///
 ///     kept ≤ Σ_l [2c·(…) + (Σ U_l)/P - tr U_l] + Σ λ·b + Σ_x max(0, C_x),
 ///
@@ -145,8 +145,8 @@ package struct CertificateColocation: Sendable {
   ///
   /// E² times an entry of Q U Q is the integer E²·u_ij - E·(row sum) - E·(column sum) + (sum of the
   /// block). Outside the range of Q, which the two halves' vectors of ones span, Q U Q is 0; taking
-  /// σ ≥ 0 off every entry of the diagonal blocks changes it only there, to -σE, and the largest sum
-  /// on a part of the space is not larger than that on the whole.
+  /// σ ≥ 0 off every entry of the diagonal blocks changes it only there, to -σE, and the largest
+  /// sum on a part of the space is not larger than that on the whole.
   private func spectrum(boundary l: Int, problem: CertifiedProblem) -> (Double, Double) {
     let experts = problem.experts
     let size = 2 * experts

@@ -71,12 +71,12 @@ package struct CertificateColocationCut: Hashable, Sendable {
       && Set(vertices).count == vertices.count
   }
 
-  /// Grötschel and Wakabayashi's 2-partition inequality (Math. Programming 47, 1990): for disjoint S
-  /// and T  Σ_{S×T} m - Σ_{pairs of S} m - Σ_{pairs of T} m ≤ min(|S|, |T|).
+  /// Grötschel and Wakabayashi's 2-partition inequality (Math. Programming 47, 1990): for disjoint
+  /// S and T Σ_{S×T} m - Σ_{pairs of S} m - Σ_{pairs of T} m ≤ min(|S|, |T|).
   ///
-  /// A group with s of S and t of T adds s·t - s(s-1)/2 - t(t-1)/2 = (s + t - (s - t)²)/2 to the left
-  /// side. If s ≠ t, (s - t)² ≥ |s - t|, and it is at most min(s, t); so it is if s = t. The minima of
-  /// the groups add up to at most min(|S|, |T|).
+  /// A group with s of S and t of T adds s·t - s(s-1)/2 - t(t-1)/2 = (s + t - (s - t)²)/2 to the
+  /// left side. If s ≠ t, (s - t)² ≥ |s - t|, and it is at most min(s, t); so it is if s = t. The
+  /// minima of the groups add up to at most min(|S|, |T|).
   private func partition(_ problem: CertifiedProblem, _ first: [Int], _ second: [Int]) -> Row? {
     guard !first.isEmpty, !second.isEmpty, first.count + second.count <= Self.mostVertices,
       areDistinct(first + second, problem)
@@ -177,11 +177,11 @@ package struct CertificateColocationCut: Hashable, Sendable {
   /// between extremes over vectors within the caps.
   ///
   /// Such x are convex combinations of permutations of the most unequal one x⁺: as many groups as
-  /// possible at the cap, the others at `low` but for one (`ColocationLoads.extreme` majorises every
-  /// such vector; Rado, J. London Math. Soc. 27, 1952). A bilinear function takes its extremes at
-  /// extreme points, and of permutations of two vectors the like sorted have the largest product and
-  /// the unlike sorted the least (Hardy, Littlewood, Pólya, theorem 368). Of one layer the least of
-  /// Σ x_g² is T²/P, at even loads.
+  /// possible at the cap, the others at `low` but for one (`ColocationLoads.extreme` majorises
+  /// every such vector; Rado, J. London Math. Soc. 27, 1952). A bilinear function takes its
+  /// extremes at extreme points, and of permutations of two vectors the like sorted have the
+  /// largest product and the unlike sorted the least (Hardy, Littlewood, Pólya, theorem 368). Of
+  /// one layer the least of Σ x_g² is T²/P, at even loads.
   private func loadProduct(
     _ problem: CertifiedProblem, _ loads: ColocationLoads, _ first: Int, _ second: Int,
     _ atMost: Bool
@@ -242,8 +242,8 @@ struct ColocationLoads {
     return rest == 0 ? loads : nil
   }
 
-  /// Places (l·E + i)·E + j, i < j, of the pairs that exceed the cap together with the c - 2 smallest
-  /// others.
+  /// Places (l·E + i)·E + j, i < j, of the pairs that exceed the cap together with the c - 2
+  /// smallest others.
   func pairsApart() -> [Int] {
     guard let caps = problem.caps, problem.groupSize >= 2 else { return [] }
     let (experts, company) = (problem.experts, problem.groupSize - 2)

@@ -3,27 +3,30 @@ import ColocateModel
 /// The checker's own bound on sums of eigenvalues: all of them computed in doubles, with a margin
 /// that what was computed proves about itself.
 ///
-/// Let A be symmetric of order n, V and D = diag(d) what some computation takes for its eigenvectors
-/// and eigenvalues, R = A V - V D and F = VᵀV - I with ‖F‖ < 1. By the polar decomposition V = Q H
-/// with Q orthogonal and H = (VᵀV)^½, ‖H - I‖ ≤ ‖F‖, ‖H⁻¹‖ ≤ (1 - ‖F‖)^-½. Then
+/// Let A be symmetric of order n, V and D = diag(d) what some computation takes for its
+/// eigenvectors and eigenvalues, R = A V - V D and F = VᵀV - I with ‖F‖ < 1. By the polar
+/// decomposition V = Q H with Q orthogonal and H = (VᵀV)^½, ‖H - I‖ ≤ ‖F‖, ‖H⁻¹‖ ≤ (1 - ‖F‖)^-½.
+/// Then
 ///
 ///     Qᵀ A Q - D = (H D - D H) H⁻¹ + Qᵀ R H⁻¹,   so
 ///     ‖QᵀAQ - D‖_F ≤ ε = (‖R‖_F + 2·max|d|·‖F‖_F) / √(1 - ‖F‖_F) .
 ///
-/// The sum of the k largest eigenvalues is a convex function of the matrix that grows by at most the
-/// sum of the k largest of the difference (Ky Fan), which is at most √k times its Frobenius norm:
+/// The sum of the k largest eigenvalues is a convex function of the matrix that grows by at most
+/// the sum of the k largest of the difference (Ky Fan), which is at most √k times its Frobenius
+/// norm:
 ///
 ///     λ_1(A) + … + λ_k(A) ≤ d_(1) + … + d_(k) + √k · ε .
 ///
-/// In floating point with u = 2^-53 a sum of n products is off by at most γ_n times the sum of their
-/// absolute values, γ_m = m·u/(1 - m·u), whatever the order (Higham, Accuracy and Stability, §3.1).
-/// With v = ‖V‖_F this moves R by at most γ_{n+2}·(‖A‖_F + max|d|)·v and F by γ_{n+1}·v². Each norm
-/// is itself off by a factor of at most 1 + γ_{n²+2}. Doubling u covers what is not named here.
+/// In floating point with u = 2^-53 a sum of n products is off by at most γ_n times the sum of
+/// their absolute values, γ_m = m·u/(1 - m·u), whatever the order (Higham, Accuracy and Stability,
+/// §3.1). With v = ‖V‖_F this moves R by at most γ_{n+2}·(‖A‖_F + max|d|)·v and F by γ_{n+1}·v².
+/// Each norm is itself off by a factor of at most 1 + γ_{n²+2}. Doubling u covers what is not named
+/// here.
 enum CertificateSpectrum {
   /// An upper bound on the sum of the `count` largest eigenvalues of the symmetric matrix that
   /// `matrix` (`[n, n]`) stands for: entry by entry the two differ by at most `relative` times the
-  /// magnitude of the one given. With it how much of it is margin for rounding, which depends on the
-  /// matrix and hardly on who computes. Infinite where nothing can be said.
+  /// magnitude of the one given. With it how much of it is margin for rounding, which depends on
+  /// the matrix and hardly on who computes. Infinite where nothing can be said.
   static func upperBound(
     _ matrix: [Double], order n: Int, count: Int, relative: Double
   ) -> (value: Double, margin: Double) {

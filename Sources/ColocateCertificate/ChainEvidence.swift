@@ -2,10 +2,11 @@ import ColocateModel
 
 /// A value function of the chain of partitions. A placement is a sequence Π_0, …, Π_{L-1} of
 /// partitions whose groups are matched at every boundary; it keeps inside(Π_l) in each layer and at
-/// most the best match θ_l(Π_l, Π_{l+1}) at each boundary. By induction f_l(Π_l) is at least what it
-/// keeps up to layer l, so nothing keeps more than max f_{L-1}.
+/// most the best match θ_l(Π_l, Π_{l+1}) at each boundary. By induction f_l(Π_l) is at least what
+/// it keeps up to layer l, so nothing keeps more than max f_{L-1}.
 extension Certificate {
-  /// max f_{L-1}, once the inequalities of `Evidence.chain` are checked for all pairs of partitions.
+  /// max f_{L-1}, once the inequalities of `Evidence.chain` are checked for all pairs of
+  /// partitions.
   static func chainBound(
     _ problem: CertifiedProblem, values: [[Int]], effort: CertificateEffort
   ) throws(CertificateError) -> Int {

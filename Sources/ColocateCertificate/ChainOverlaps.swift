@@ -66,13 +66,13 @@ struct GroupOverlaps: Sendable {
   }
 }
 
-/// θ between partitions into two groups. With S and T one group of each, R and C the whole weight of
-/// S's rows and T's columns:
+/// θ between partitions into two groups. With S and T one group of each, R and C the whole weight
+/// of S's rows and T's columns:
 ///
 ///     θ = max( w(S,T) + (all − R − C + w(S,T)),  (R − w(S,T)) + (C − w(S,T)) )
 ///
-/// so one overlap is enough. It is a sum over the members of S, taken from tables of the sums of eight
-/// experts at a time.
+/// so one overlap is enough. It is a sum over the members of S, taken from tables of the sums of
+/// eight experts at a time.
 struct TwoGroupOverlaps: Sendable {
   let experts: Int
   /// `[E, E]`.

@@ -1,8 +1,8 @@
 import ColocateModel
 
-/// All eigenvalues and eigenvectors of a symmetric matrix, approximately: Householder reflections to
-/// a tridiagonal matrix, then implicit QL steps with Wilkinson's shift (Golub and Van Loan, Matrix
-/// Computations, §8.3). Nothing relies on its accuracy: `CertificateSpectrum` measures it.
+/// All eigenvalues and eigenvectors of a symmetric matrix, approximately: Householder reflections
+/// to a tridiagonal matrix, then implicit QL steps with Wilkinson's shift (Golub and Van Loan,
+/// Matrix Computations, §8.3). Nothing relies on its accuracy: `CertificateSpectrum` measures it.
 enum SymmetricEigenvectors {
   /// - Parameter matrix: `[n, n]`, symmetric, entries of about 1.
   /// - Returns: eigenvectors as rows, `[n, n]`, and eigenvalues, `[n]`, in no order.

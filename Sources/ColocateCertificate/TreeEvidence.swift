@@ -7,10 +7,10 @@ extension CertificatePaths {
 
   /// Checks that no placement keeps more than `incumbent`.
   ///
-  /// What placements keep are multiples of `step`, so a better one keeps at least the next multiple:
-  /// that is the target. A placement that reaches it loses at most B - target against B at any
-  /// prices. It loses at least pen(S) for each subset it uses, so where pen(S) > B - target no such
-  /// placement uses S.
+  /// What placements keep are multiples of `step`, so a better one keeps at least the next
+  /// multiple: that is the target. A placement that reaches it loses at most B - target against B
+  /// at any prices. It loses at least pen(S) for each subset it uses, so where pen(S) > B - target
+  /// no such placement uses S.
   func check(_ tree: CertificateTree, incumbent: Int) throws(CertificateError) {
     try checkShape(tree)
     // incumbent ≤ total ≤ 2^56.

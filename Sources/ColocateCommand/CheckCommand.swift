@@ -2,7 +2,8 @@ import ArgumentParser
 import Colocate
 import ColocateFormats
 
-/// `colocate check`: verifies a certificate against the trace it is about, without trusting the search.
+/// `colocate check`: verifies a certificate against the trace it is about, without trusting the
+/// search.
 struct CheckCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "check",

@@ -183,7 +183,8 @@ struct Affinity {
         nullShares.append(0)
         continue
       }
-      // The same margins: each side's experts in a list as often as they occur, one of the lists shuffled.
+      // The same margins: each side's experts in a list as often as they occur, one of the lists
+      // shuffled.
       func list(_ margin: [Int]) -> [Int32] {
         var list = [Int32]()
         list.reserveCapacity(draws)

@@ -1,8 +1,8 @@
 import Foundation
 import Synchronization
 
-/// Signals where no thread can be had to serve them: a handler that notes the first one, for whoever
-/// asks, and lets the next one end the program.
+/// Signals where no thread can be had to serve them: a handler that notes the first one, for
+/// whoever asks, and lets the next one end the program.
 enum PlainSignals {
   private static let noted = Atomic<Int32>(0)
 

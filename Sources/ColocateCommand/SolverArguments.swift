@@ -2,8 +2,8 @@ import ArgumentParser
 import Colocate
 import Foundation
 
-/// When the solver stops and how it works; shared by `solve` and `compare`. Meanings, ranges and defaults are those of
-/// `OptionDescription.table`.
+/// When the solver stops and how it works; shared by `solve` and `compare`. Meanings, ranges and
+/// defaults are those of `OptionDescription.table`.
 struct SolverArguments: ParsableArguments {
   @Option(help: help("time-limit", value: "S"))
   var timeLimit: Double?

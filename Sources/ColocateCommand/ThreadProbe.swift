@@ -1,8 +1,8 @@
 import Dispatch
 import Foundation
 
-/// Whether the process may make further threads: a container's limit on processes or RLIMIT_NPROC can
-/// forbid it, and Dispatch, asked for a thread that it cannot have, waits for ever.
+/// Whether the process may make further threads: a container's limit on processes or RLIMIT_NPROC
+/// can forbid it, and Dispatch, asked for a thread that it cannot have, waits for ever.
 enum ThreadProbe {
   /// Dispatch's own: the search beside the caller's thread, one that waits for signals and one that
   /// serves them.

@@ -13,8 +13,8 @@ struct GenerationFigures {
   let prefillTokensPerSecond: Double?
   let decodeSeconds: Double
   let decodeTokensPerSecond: Double?
-  /// On the processor's clock of rank 0, which other programs on the machine hardly disturb; only of
-  /// interest with one rank.
+  /// On the processor's clock of rank 0, which other programs on the machine hardly disturb; only
+  /// of interest with one rank.
   let decodeTokensPerComputingSecond: Double?
   let prefillTokensPerComputingSecond: Double?
   /// Per decode step and token row: bytes that left their rank.

@@ -6,9 +6,9 @@ import Foundation
 /// Two facts tell them apart.
 /// * Counts of complete tokens conserve flow: who enters an expert leaves it, so the column sums of
 ///   a boundary are the row sums of the next. A trace's ids do nothing of the kind.
-/// * A trace's rows hold k different ids (or -1, or one id throughout where nothing was routed). Rows
-///   of counts do so by chance only: of values in 0..<R with probability `p = Π_{i<B} (1 - i / R)` a
-///   row, `p^(A·B)` all.
+/// * A trace's rows hold k different ids (or -1, or one id throughout where nothing was routed).
+///   Rows of counts do so by chance only: of values in 0..<R with probability
+///   `p = Π_{i<B} (1 - i / R)` a row, `p^(A·B)` all.
 struct ArrayMeaning {
   enum Answer {
     case trace

@@ -14,9 +14,10 @@ import Foundation
 ///       "stages": [ { "name": "gpus", "kept": …, "kept_bound": …, "unit": 1, "load_unit": 1,
 ///                     "evidence": { "kind": …, … } }, … ] }
 ///
-/// All numbers are integers. `caps` may be absent where the cap is not relaxed. A stage's evidence is
-/// about the counts divided by `unit` and the loads divided by `load_unit` (1 where absent), which
-/// divide all of them; caps are divided and rounded down. `kept` and `kept_bound` are in counts. Evidence by kind (what it proves: `Certificate.Evidence`):
+/// All numbers are integers. `caps` may be absent where the cap is not relaxed. A stage's evidence
+/// is about the counts divided by `unit` and the loads divided by `load_unit` (1 where absent),
+/// which divide all of them; caps are divided and rounded down. `kept` and `kept_bound` are in
+/// counts. Evidence by kind (what it proves: `Certificate.Evidence`):
 ///
 ///     one-group
 ///     assignment    rows, columns: [L-1][E]
@@ -36,9 +37,9 @@ import Foundation
 ///                   children: [together, apart] (places in the list)
 ///
 /// What a checker takes on: files of 128 MiB; chains of 60,000 partitions a layer; paths of 64
-/// experts and 60,000 subsets a layer, counts and prices that add up to 2^60/64; layered searches of
-/// 16 groups, 8,000,000 partitions a layer and 80,000,000 arcs; co-location of 512 experts and 2^20
-/// cuts; and the time it is given. What is beyond is refused.
+/// experts and 60,000 subsets a layer, counts and prices that add up to 2^60/64; layered searches
+/// of 16 groups, 8,000,000 partitions a layer and 80,000,000 arcs; co-location of 512 experts and
+/// 2^20 cuts; and the time it is given. What is beyond is refused.
 public struct CertificateFile: Sendable {
   public static let formatName = "colocate-certificate"
   public static let formatVersion = 1

@@ -1,8 +1,8 @@
 import ColocateModel
 import Foundation
 
-/// ExFlow's placement table (YJHMITWEB/ExFlow, solve_affinity.py): header `Expert,Node`, one line for each expert of the model,
-/// `layer · E + expert` and its GPU.
+/// ExFlow's placement table (YJHMITWEB/ExFlow, solve_affinity.py): header `Expert,Node`, one line
+/// for each expert of the model, `layer · E + expert` and its GPU.
 public enum ExFlowCSV {
   /// The table's first line.
   public static let header = "Expert,Node"

@@ -18,9 +18,9 @@ enum FlowCheck {
 
   /// A warning where the counts of all boundaries stand with rows and columns exchanged.
   ///
-  /// Complete tokens that enter an expert leave it: the column sums of a boundary are the row sums of
-  /// the next. Where instead the row sums of each are the column sums of the next, rows are where
-  /// tokens go to.
+  /// Complete tokens that enter an expert leave it: the column sums of a boundary are the row sums
+  /// of the next. Where instead the row sums of each are the column sums of the next, rows are
+  /// where tokens go to.
   static func exchangedAxes(_ counts: TransitionCounts) -> [Remark] {
     let experts = counts.experts
     guard counts.boundaries > 1 else { return [] }

@@ -1,4 +1,5 @@
-/// A file that is not what it should be. Prints as one line: the file, where, what was found, what was expected.
+/// A file that is not what it should be. Prints as one line: the file, where, what was found, what
+/// was expected.
 public struct FormatError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The file as the user named it.
   public let file: String

@@ -54,7 +54,8 @@ public struct IntegerArray: Sendable {
 
   /// Copies rows `range` of the first axis to `to`, row-major, as integers of this machine.
   ///
-  /// In Fortran order an entry's place is `Σ_a index_a · Π_{b<a} shape_b`: each of the inner places is a run of the first axis.
+  /// In Fortran order an entry's place is `Σ_a index_a · Π_{b<a} shape_b`: each of the inner places
+  /// is a run of the first axis.
   func copyRows<Integer: FixedWidthInteger>(
     _ range: Range<Int>, to: UnsafeMutablePointer<Integer>
   ) {
@@ -67,7 +68,8 @@ public struct IntegerArray: Sendable {
         return swapped ? Integer(bigEndian: raw) : Integer(littleEndian: raw)
       }
       if isFortranOrder {
-        // Place `p` of the inner axes in row-major order and where it is in the file, in runs of shape[0].
+        // Place `p` of the inner axes in row-major order and where it is in the file, in runs of
+        // shape[0].
         let axes = shape.dropFirst()
         for place in 0..<inner {
           var (rest, step, run) = (place, 1, 0)
@@ -101,7 +103,8 @@ public struct IntegerArray: Sendable {
     try integers(rows: rows, wrapping: false)
   }
 
-  /// - Parameter wrapping: whether an entry beyond `Int` becomes a negative number instead of an error.
+  /// - Parameter wrapping: whether an entry beyond `Int` becomes a negative number instead of an
+  ///   error.
   func integers(rows: Range<Int>?, wrapping: Bool) throws(FormatError) -> [Int] {
     let rows = rows ?? 0..<(shape.first ?? 1)
     func convert<Integer: FixedWidthInteger>(_: Integer.Type) throws(FormatError) -> [Int] {

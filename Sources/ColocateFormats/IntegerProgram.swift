@@ -1,9 +1,11 @@
 import Colocate
 
-/// The placement problem as an integer linear program, for any solver to check: free MPS and LP files.
+/// The placement problem as an integer linear program, for any solver to check: free MPS and LP
+/// files.
 ///
-/// ExFlow's program has one binary for each token and boundary. Tokens with the same pair of experts behave alike, so the aggregated
-/// one below has the same optimum with at most `E² (L-1)` pair variables, one for each `W_l[i,j] > 0`:
+/// ExFlow's program has one binary for each token and boundary. Tokens with the same pair of
+/// experts behave alike, so the aggregated one below has the same optimum with at most `E² (L-1)`
+/// pair variables, one for each `W_l[i,j] > 0`:
 ///
 ///     minimise   Σ_l Σ_ij W_l[i,j] · y_{l,i,j}
 ///     one_l_e:   Σ_g x_{l,e,g} = 1                           every expert has one GPU
@@ -12,12 +14,15 @@ import Colocate
 ///     y_l_i_j_g: y_{l,i,j} ≥ x_{l,i,g} - x_{l+1,j,g}         for every g
 ///     x binary, 0 ≤ y ≤ 1
 ///
-/// With binary `x`, the least `y_{l,i,j}` is 1 where `i` and `j` are on different GPUs (the row of i's GPU) and 0 where they share one: the
-/// optimum is the crossings. `y` need not be declared integer. The joint objective has pair variables `n` between nodes with rows over
-/// `Σ_{g of node} x`, and weights `w_intra` on `y` and `w_inter - w_intra` on `n`. Co-activation has pair variables `v` inside a layer.
+/// With binary `x`, the least `y_{l,i,j}` is 1 where `i` and `j` are on different GPUs (the row of
+/// i's GPU) and 0 where they share one: the optimum is the crossings. `y` need not be declared
+/// integer. The joint objective has pair variables `n` between nodes with rows over
+/// `Σ_{g of node} x`, and weights `w_intra` on `y` and `w_inter - w_intra` on `n`. Co-activation
+/// has pair variables `v` inside a layer.
 ///
-/// **Symmetry.** GPUs are interchangeable; nodes are, and the GPUs of one. The option orders them by their smallest expert in layer 0
-/// (`Placement.canonical()`), which keeps one of each class of equal placements: GPU g takes expert e only if GPU g - 1 has a smaller one,
+/// **Symmetry.** GPUs are interchangeable; nodes are, and the GPUs of one. The option orders them
+/// by their smallest expert in layer 0 (`Placement.canonical()`), which keeps one of each class of
+/// equal placements: GPU g takes expert e only if GPU g - 1 has a smaller one,
 ///
 ///     order_e_g:  x_{0,e,g} ≤ Σ_{f<e} x_{0,f,g-1}
 ///
@@ -41,7 +46,8 @@ public struct IntegerProgram {
     let isCoactivation: Bool
   }
 
-  /// - Throws: `ModelError.sizes` for the staged objective, which is several programs, and for one of too many rows.
+  /// - Throws: `ModelError.sizes` for the staged objective, which is several programs, and for one
+  ///   of too many rows.
   public init(_ instance: Instance, breaksSymmetry: Bool = false) throws(ModelError) {
     self.instance = instance
     self.breaksSymmetry = breaksSymmetry
@@ -88,7 +94,8 @@ public struct IntegerProgram {
   private var experts: Int { instance.counts.experts }
   private var gpus: Int { instance.topology.gpus }
 
-  /// Weight of the pair `(i, j)` of kind `kind` at `l`: a boundary, or a layer for co-activation (`i > j` there).
+  /// Weight of the pair `(i, j)` of kind `kind` at `l`: a boundary, or a layer for co-activation
+  /// (`i > j` there).
   private func count(_ kind: PairKind, _ l: Int, _ i: Int, _ j: Int) -> Int {
     kind.isCoactivation
       ? instance.counts.coactivation[(l * experts + i) * experts + j] : instance.counts[l, i, j]
@@ -198,7 +205,8 @@ public struct IntegerProgram {
     try file.put(index % 16 == 15 ? term + "\n " : term)
   }
 
-  /// Writes the program in free MPS format. Columns come by variable, so the rows of a variable are worked out from its name.
+  /// Writes the program in free MPS format. Columns come by variable, so the rows of a variable are
+  /// worked out from its name.
   /// - Throws: `FormatError` where the file cannot be written.
   public func writeMPS(to path: String) throws {
     let counts = instance.counts

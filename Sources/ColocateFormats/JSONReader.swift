@@ -5,12 +5,12 @@ package struct JSONProblem: Error {
   package let message: String
 }
 
-/// A strict JSON reader (RFC 8259) that says line and column of what it cannot read. Time and memory
-/// are linear in the document; a hostile one costs no more.
+/// A strict JSON reader (RFC 8259) that says line and column of what it cannot read. Time and
+/// memory are linear in the document; a hostile one costs no more.
 ///
-/// Stricter than the standard where leniency would hide something: a key may occur once in an object,
-/// an integer must fit into 64 bits instead of becoming the nearest double, a fraction or exponent
-/// must be a finite double, and nesting ends at `mostDepth`.
+/// Stricter than the standard where leniency would hide something: a key may occur once in an
+/// object, an integer must fit into 64 bits instead of becoming the nearest double, a fraction or
+/// exponent must be a finite double, and nesting ends at `mostDepth`.
 package struct JSONReader {
   /// Nesting that no document of ours comes near.
   package static let mostDepth = 64

@@ -1,5 +1,5 @@
-/// JSON, read or to be written: keys stay in the order given, and arrays of numbers stay on one line,
-/// so that a plan is fit for people too.
+/// JSON, read or to be written: keys stay in the order given, and arrays of numbers stay on one
+/// line, so that a plan is fit for people too.
 public enum JSONText: Hashable, Sendable, ExpressibleByStringLiteral, ExpressibleByIntegerLiteral,
   ExpressibleByBooleanLiteral, ExpressibleByNilLiteral
 {

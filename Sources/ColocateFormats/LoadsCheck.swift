@@ -7,8 +7,9 @@ import ColocateModel
 ///
 ///     Σ_j W_l[i, j] = Σ_j W_{l-1}[j, i] = k · load_l[i]        for one k, all l and i,
 ///
-/// and their counts conserve flow. Tokens with padding have fewer transitions, never more than `E` a
-/// visit. A cap on loads that the transitions contradict would bind nothing, or the wrong experts.
+/// and their counts conserve flow. Tokens with padding have fewer transitions, never more than `E`
+/// a visit. A cap on loads that the transitions contradict would bind nothing, or the wrong
+/// experts.
 struct LoadsCheck {
   private let counts: TransitionCounts
   /// Transitions into and out of each expert, `[L, E]`; nil where the layer has no such boundary.
@@ -64,8 +65,8 @@ struct LoadsCheck {
 
   private func touching(_ index: Int) -> Int { max(entering[index] ?? 0, leaving[index] ?? 0) }
 
-  /// Counts of tokens with padding: with the smallest k that no expert's transitions exceed, does an
-  /// expert lack more than a third of the transitions that its load stands for?
+  /// Counts of tokens with padding: with the smallest k that no expert's transitions exceed, does
+  /// an expert lack more than a third of the transitions that its load stands for?
   private func misfit() -> [Remark] {
     let loads = counts.loads
     let used = loads.indices.filter { loads[$0] > 0 }

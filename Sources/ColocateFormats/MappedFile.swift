@@ -1,6 +1,7 @@
 import Foundation
 
-/// A regular file's bytes, mapped into memory: pages come in as they are read, so a trace of any size needs no copy of itself.
+/// A regular file's bytes, mapped into memory: pages come in as they are read, so a trace of any
+/// size needs no copy of itself.
 struct MappedFile {
   let path: String
   let bytes: Data

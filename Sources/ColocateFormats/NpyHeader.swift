@@ -1,8 +1,9 @@
-/// The header of a `.npy` file, versions 1 to 3 (numpy/lib/format.py): magic, version, the length of the text, and the text, a Python
-/// dictionary with exactly `descr`, `fortran_order` and `shape`.
+/// The header of a `.npy` file, versions 1 to 3 (numpy/lib/format.py): magic, version, the length
+/// of the text, and the text, a Python dictionary with exactly `descr`, `fortran_order` and
+/// `shape`.
 ///
-/// Everything is checked against the file's size before anything is believed: a header may be truncated, lie about its length, or name a
-/// shape whose product overflows.
+/// Everything is checked against the file's size before anything is believed: a header may be
+/// truncated, lie about its length, or name a shape whose product overflows.
 struct NpyHeader: Hashable {
   /// Size, sign and byte order of one element.
   let element: IntegerElement

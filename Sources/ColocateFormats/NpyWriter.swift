@@ -1,7 +1,7 @@
 import ColocateModel
 
-/// Writes `.npy` files, version 1.0, C order, little-endian; integers with the smallest unsigned type
-/// that holds every entry, where no type is named.
+/// Writes `.npy` files, version 1.0, C order, little-endian; integers with the smallest unsigned
+/// type that holds every entry, where no type is named.
 public enum NpyWriter {
   /// Writes `[tokens, layers]` (`choices == 1`) or `[tokens, layers, choices]` expert ids.
   /// - Throws: `FormatError` where the file cannot be written.
@@ -62,7 +62,8 @@ public enum NpyWriter {
     }
   }
 
-  /// Magic, version, length and text, padded with blanks so that the data start at a multiple of 64.
+  /// Magic, version, length and text, padded with blanks so that the data start at a multiple of
+  /// 64.
   static func header(type: String, shape: [Int]) -> [UInt8] {
     let text =
       "{'descr': '\(type)', 'fortran_order': False, 'shape': \(NpyHeader.text(of: shape)), }"

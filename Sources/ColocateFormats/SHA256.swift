@@ -1,13 +1,13 @@
 /// SHA-256 (FIPS 180-4), fed in pieces of any length.
 ///
 /// The message, padded with a one bit, zeros and its length in bits (§5.1.1), is cut into blocks of
-/// 64 bytes. Each block is expanded to 64 words W_t (§6.2.2 step 1) and stirred into the eight words
-/// of state by 64 rounds (step 3). The constants are the first 32 bits of the fractional parts of
-/// the square roots of the first 8 primes (initial state, §5.3.3) and of the cube roots of the first
-/// 64 primes (K_t, §4.2.2).
+/// 64 bytes. Each block is expanded to 64 words W_t (§6.2.2 step 1) and stirred into the eight
+/// words of state by 64 rounds (step 3). The constants are the first 32 bits of the fractional
+/// parts of the square roots of the first 8 primes (initial state, §5.3.3) and of the cube roots of
+/// the first 64 primes (K_t, §4.2.2).
 ///
-/// One digest of one file does not justify a cryptography package: the only use here is to say which
-/// traces a plan was made from.
+/// One digest of one file does not justify a cryptography package: the only use here is to say
+/// which traces a plan was made from.
 ///
 /// ```swift
 /// var hash = SHA256()

@@ -43,7 +43,8 @@ struct TraceBlocks {
   /// - Parameters:
   ///   - advance: gets the bytes of the file that a block took.
   ///   - body: gets the block, its first token, and how many of its ids are -1 without a sign.
-  /// - Throws: `ModelError.counts` for an id that no expert has, with its place; what `body` throws.
+  /// - Throws: `ModelError.counts` for an id that no expert has, with its place; what `body`
+  ///   throws.
   func stream(
     _ advance: (Int) -> Void = { _ in },
     _ body: (UnsafeBufferPointer<Int32>, Int, Int) throws(ModelError) -> Void

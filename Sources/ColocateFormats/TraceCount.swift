@@ -81,7 +81,8 @@ struct TraceCount {
     return (counts, remarks)
   }
 
-  /// Steps from a layer to the next of tokens that are not blank: how many lack an expert, of how many.
+  /// Steps from a layer to the next of tokens that are not blank: how many lack an expert, of how
+  /// many.
   private static func brokenTransitions(
     _ ids: UnsafeBufferPointer<Int32>, layers: Int, choices: Int
   ) -> (missing: Int, of: Int) {

@@ -30,7 +30,8 @@ public struct TraceFile: Sendable {
     public var experts: Int?
     /// Whether a top-k trace's pairs inside a layer are counted too.
     public var coactivation = false
-    /// The trace's layers that are MoE layers, ascending; nil takes all where a token has an expert.
+    /// The trace's layers that are MoE layers, ascending; nil takes all where a token has an
+    /// expert.
     public var moeLayers: [Int]?
 
     public init() {}
@@ -67,7 +68,8 @@ public struct TraceFile: Sendable {
 
   /// Reads a file and counts its transitions. Needs memory for the counts and a block of tokens,
   /// however long the trace.
-  /// - Throws: `FormatError`, one line with the position, for everything that is wrong with the file.
+  /// - Throws: `FormatError`, one line with the position, for everything that is wrong with the
+  ///   file.
   public init(
     _ path: String, _ reading: Reading = Reading(), progress: @escaping Progress = { _, _ in }
   ) throws(FormatError) {
@@ -189,10 +191,12 @@ public struct TraceFile: Sendable {
       coactivation: try beside("coactivation"))
   }
 
-  /// How many GPUs and nodes the experts of one token and layer sit on, added up over tokens and layers: what a placement changes in
-  /// an engine that sends tokens home after every layer. Reads the trace once more.
+  /// How many GPUs and nodes the experts of one token and layer sit on, added up over tokens and
+  /// layers: what a placement changes in an engine that sends tokens home after every layer. Reads
+  /// the trace once more.
   /// - Returns: the sums, and the number of tokens × layers with an expert.
-  /// - Throws: `FormatError` where the placement is for a model of other sizes, or the file holds counts.
+  /// - Throws: `FormatError` where the placement is for a model of other sizes, or the file holds
+  ///   counts.
   public func destinations(
     of placement: Placement
   ) throws(FormatError) -> (gpus: Int, nodes: Int, visits: Int) {

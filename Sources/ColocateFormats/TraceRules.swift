@@ -1,8 +1,8 @@
 import ColocateModel
 import Foundation
 
-/// What a survey says about a trace: which ids stand for "no expert", which layers are no MoE layers,
-/// and the lines that tell the user so.
+/// What a survey says about a trace: which ids stand for "no expert", which layers are no MoE
+/// layers, and the lines that tell the user so.
 struct TraceRules {
   /// The trace as it is to be counted.
   private(set) var blocks: TraceBlocks
@@ -140,8 +140,8 @@ struct TraceRules {
     }
   }
 
-  /// Ids that are numbered through the layers, `layer · E + expert`: each layer's lie above those of
-  /// the layer before.
+  /// Ids that are numbered through the layers, `layer · E + expert`: each layer's lie above those
+  /// of the layer before.
   private func refuseGlobalIDs() throws(ModelError) {
     let kept = blocks.kept ?? Array(0..<blocks.layers)
     guard kept.allSatisfy({ survey.liveRows[$0] >= 32 }), survey.largest >= 2 * kept.count,
@@ -196,7 +196,8 @@ struct TraceRules {
           + remedy))
   }
 
-  /// With one expert a token, a dense layer written as zeros looks like a layer that uses one expert.
+  /// With one expert a token, a dense layer written as zeros looks like a layer that uses one
+  /// expert.
   private mutating func warnOfConstantLayers(_ moeLayers: [Int]?) {
     guard moeLayers == nil, blocks.choices == 1, survey.largest >= 3 else { return }
     let kept = blocks.kept ?? Array(0..<blocks.layers)

@@ -1,8 +1,8 @@
 import ColocateModel
 import Foundation
 
-/// Looks whether an array that is read as a trace, `[T, L]` or `[T, L, k]`, is more likely something
-/// else: a table of loads, or a trace with its axes in another order.
+/// Looks whether an array that is read as a trace, `[T, L]` or `[T, L, k]`, is more likely
+/// something else: a table of loads, or a trace with its axes in another order.
 struct TraceShape {
   /// More MoE layers than any model has.
   private static let mostLayers = 128
@@ -142,7 +142,8 @@ struct TraceShape {
     return (try? sumsAreEqual()) == true ? Self.loadsSayLittle : ""
   }
 
-  /// Whether no line along the axis has an id twice, in the first thousand entries of the first axis.
+  /// Whether no line along the axis has an id twice, in the first thousand entries of the first
+  /// axis.
   private func isDistinct(along axis: Int) -> Bool {
     let rows = axis == 0 ? tokens : min(tokens, 1000)
     guard array.shape[axis] > 1, array.shape[axis] <= 256,

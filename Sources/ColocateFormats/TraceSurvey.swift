@@ -3,8 +3,9 @@ import ColocateModel
 /// What the ids of a trace look like before any of them is counted: which layers route nothing, how
 /// absent experts are written, which expert every token uses.
 ///
-/// A row is what one token has in one layer: k ids. A row is live where it has an expert and does not
-/// repeat one id (a router chooses k different ones); a token is blank where none of its rows is live.
+/// A row is what one token has in one layer: k ids. A row is live where it has an expert and does
+/// not repeat one id (a router chooses k different ones); a token is blank where none of its rows
+/// is live.
 struct TraceSurvey {
   let layers: Int
   let choices: Int

@@ -1,7 +1,9 @@
-/// The most tokens that one GPU may serve in a layer, as a multiple of its even share `tokens_l / P`.
+/// The most tokens that one GPU may serve in a layer, as a multiple of its even share
+/// `tokens_l / P`.
 ///
-/// `Σ_{e on g} tokens_l(e) ≤ ratio · tokens_l / P` for every layer `l` and GPU `g`. The ratio is kept as a fraction of integers, so
-/// that a cap written as 1.2 means 12/10 exactly and not the double next to it.
+/// `Σ_{e on g} tokens_l(e) ≤ ratio · tokens_l / P` for every layer `l` and GPU `g`. The ratio is
+/// kept as a fraction of integers, so that a cap written as 1.2 means 12/10 exactly and not the
+/// double next to it.
 public struct LoadCap: Hashable, Sendable {
   /// The fraction's numerator, positive.
   public let numerator: Int
@@ -13,8 +15,8 @@ public struct LoadCap: Hashable, Sendable {
   /// Digits after the point that a decimal fraction may have.
   static let mostDigits = 15
 
-  /// - Throws: `ModelError.cap` where the ratio is not from 1 (even shares are the least that can be) to 1000, or its denominator
-  ///   is above 10^15.
+  /// - Throws: `ModelError.cap` where the ratio is not from 1 (even shares are the least that can
+  ///   be) to 1000, or its denominator is above 10^15.
   public init(
     numerator: Int, denominator: Int, relaxedToFeasible: Bool = false
   ) throws(ModelError) {
@@ -42,7 +44,8 @@ public struct LoadCap: Hashable, Sendable {
   }
 
   /// The decimal fraction as it is written, such as "1.0011": exact.
-  /// - Throws: `ModelError.cap` where it is none, has more than 15 digits after the point, or is not from 1 to 1000.
+  /// - Throws: `ModelError.cap` where it is none, has more than 15 digits after the point, or is
+  ///   not from 1 to 1000.
   public init(decimal text: String, relaxedToFeasible: Bool = false) throws(ModelError) {
     let parts = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
     let whole = parts[0]

@@ -1,5 +1,5 @@
-/// A load over a GPU's even share of its layer, `load · P / tokens`, as a fraction of integers: exact, so that what is
-/// printed of it works when it is typed in again.
+/// A load over a GPU's even share of its layer, `load · P / tokens`, as a fraction of integers:
+/// exact, so that what is printed of it works when it is typed in again.
 package struct LoadRatio: Comparable, Sendable {
   private let numerator: Int128
   private let denominator: Int128
@@ -29,8 +29,9 @@ package struct LoadRatio: Comparable, Sendable {
   /// As a double, for people.
   package var value: Double { Double(numerator) / Double(denominator) }
 
-  /// The decimal fraction with at most `digits` digits next to it: at or above it with `up`, so that a cap typed so is met,
-  /// and at or below it without, so that "at least" is true. Zeros at the end are left out.
+  /// The decimal fraction with at most `digits` digits next to it: at or above it with `up`, so
+  /// that a cap typed so is met, and at or below it without, so that "at least" is true. Zeros at
+  /// the end are left out.
   package func decimal(digits: Int, up: Bool) -> String {
     var scale: Int128 = 1
     for _ in 0..<digits { scale *= 10 }

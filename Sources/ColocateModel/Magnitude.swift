@@ -1,15 +1,17 @@
 /// How large numbers may grow, and why nothing overflows or loses a unit below these limits.
 ///
-/// Two kinds of arithmetic are exact here: `Int` below 2^63, and `Double` below 2^53 as long as every
-/// value and every intermediate sum is a whole number. What grows with tokens is refused at the door
-/// (`TransitionCounts.init`, `Instance.init`, `Solver.solve`) where one of the limits is passed, with
-/// the limit and the remedy; behind the door nothing is checked again but what this table names.
+/// Two kinds of arithmetic are exact here: `Int` below 2^63, and `Double` below 2^53 as long as
+/// every value and every intermediate sum is a whole number. What grows with tokens is refused at
+/// the door (`TransitionCounts.init`, `Instance.init`, `Solver.solve`) where one of the limits is
+/// passed, with the limit and the remedy; behind the door nothing is checked again but what this
+/// table names.
 ///
-/// The solver works on **reduced** counts: weights and co-activations divided by their greatest common
-/// divisor (`TransitionCounts.unit`), loads and caps by that of the loads (`Instance.reduced`). So the
-/// unit of the counts (tokens, bytes, a day or a year of them) changes neither a proof nor its time, and
-/// only the number of different counts decides whether they fit. What leaves the solver is multiplied
-/// back. With T = Σ W + Σ V after the reduction, and s the largest saving of `SavedWeights`:
+/// The solver works on **reduced** counts: weights and co-activations divided by their greatest
+/// common divisor (`TransitionCounts.unit`), loads and caps by that of the loads
+/// (`Instance.reduced`). So the unit of the counts (tokens, bytes, a day or a year of them) changes
+/// neither a proof nor its time, and only the number of different counts decides whether they fit.
+/// What leaves the solver is multiplied back. With T = Σ W + Σ V after the reduction, and s the
+/// largest saving of `SavedWeights`:
 ///
 ///     quantity                                   bound            arithmetic
 ///     ΣW, ΣV, Σ loads as given                   2^55 (`given`)   Int: sums of up to 2^7 of them
@@ -35,8 +37,9 @@
 ///     load products t_i · t_j                    2^48             Int, only for layers below 2^24
 ///     ratio · tokens of a load cap               2^115            Int128
 ///
-/// Values that only guide a search (temperatures, curvatures, smoothed duals, popularity) are doubles
-/// and may round; none of them ends up in a bound or a kept weight without an exact evaluation.
+/// Values that only guide a search (temperatures, curvatures, smoothed duals, popularity) are
+/// doubles and may round; none of them ends up in a bound or a kept weight without an exact
+/// evaluation.
 package enum Magnitude {
   /// The most that weights, co-activations or loads may add up to as they are given.
   package static let given = 1 << 55

@@ -1,9 +1,11 @@
-/// Input that contradicts itself: sizes that do not fit, ids out of range, loads that cannot be met.
+/// Input that contradicts itself: sizes that do not fit, ids out of range, loads that cannot be
+/// met.
 ///
-/// The text is one line, names the position, what was found and what was expected; a caller that knows the file puts its
-/// name in front.
+/// The text is one line, names the position, what was found and what was expected; a caller that
+/// knows the file puts its name in front.
 public enum ModelError: Error, Hashable, Sendable, CustomStringConvertible {
-  /// Sizes that no placement can have: `E` not divisible by `P`, `P` not divisible by `N`, zero of anything.
+  /// Sizes that no placement can have: `E` not divisible by `P`, `P` not divisible by `N`, zero of
+  /// anything.
   case sizes(String)
   /// Counts, loads or ids that no trace can have.
   case counts(String)

@@ -1,4 +1,5 @@
-/// What a placement costs: THE definition. Every gain, bound and report in the package is tested against this file.
+/// What a placement costs: THE definition. Every gain, bound and report in the package is tested
+/// against this file.
 ///
 ///     crossing(π) = Σ_l Σ_ij W_l[i,j] · [π_l(i) ≠ π_{l+1}(j)]          (+ Σ_l Σ_{i<i'} V_l[i,i'] · [π_l(i) ≠ π_l(i')])
 ///
@@ -8,11 +9,12 @@ public enum Objective: Hashable, Sendable {
   case flat
   /// ExFlow's: first the crossings between nodes, then inside each node those between its GPUs.
   case staged
-  /// `interNode · (node crossings) + intraNode · (GPU crossings inside a node)`, `interNode ≥ intraNode ≥ 0`.
+  /// `interNode · (node crossings) + intraNode · (GPU crossings inside a node)`,
+  /// `interNode ≥ intraNode ≥ 0`.
   case joint(interNode: Int, intraNode: Int)
 
-  /// The single number to minimise. For `staged`, whose stages are minimised one after the other, it is GPU crossings: what the
-  /// two stages together leave.
+  /// The single number to minimise. For `staged`, whose stages are minimised one after the other,
+  /// it is GPU crossings: what the two stages together leave.
   public func value(of crossings: Crossings) -> Int {
     switch self {
     case .flat, .staged: return crossings.gpu
@@ -22,9 +24,11 @@ public enum Objective: Hashable, Sendable {
   }
 }
 
-/// Transitions of a trace that leave their GPU, and those that leave their node, under one placement.
+/// Transitions of a trace that leave their GPU, and those that leave their node, under one
+/// placement.
 public struct Crossings: Hashable, Sendable {
-  /// Transitions to another GPU (of the same node or not), with co-activation splits where the counts have them.
+  /// Transitions to another GPU (of the same node or not), with co-activation splits where the
+  /// counts have them.
   public let gpu: Int
   /// Transitions to another node.
   public let node: Int
@@ -99,7 +103,8 @@ extension TransitionCounts {
     return sums
   }
 
-  /// Largest load of a GPU in a layer over that layer's mean, the worst layer: 1 is perfect balance. 1 for layers without tokens.
+  /// Largest load of a GPU in a layer over that layer's mean, the worst layer: 1 is perfect
+  /// balance. 1 for layers without tokens.
   /// - Throws: `ModelError.placement` where the placement is for a model of other sizes.
   public func loadImbalance(of placement: Placement) throws(ModelError) -> Double {
     let gpus = placement.topology.gpus

@@ -1,4 +1,5 @@
-/// Where each expert of each layer lives: `π_l(e) ∈ 0 ..< P`, every GPU holding exactly `E / P` experts of each layer.
+/// Where each expert of each layer lives: `π_l(e) ∈ 0 ..< P`, every GPU holding exactly `E / P`
+/// experts of each layer.
 ///
 /// A value of this type is valid by construction.
 public struct Placement: Hashable, Sendable {
@@ -12,8 +13,8 @@ public struct Placement: Hashable, Sendable {
   public let assignment: [Int]
 
   /// - Parameter assignment: `[L, E]`, GPU numbers.
-  /// - Throws: `ModelError.sizes` where `E` is not a multiple of `P`, `ModelError.placement` where a GPU number is out of range
-  ///   or a GPU holds too many or too few experts of a layer.
+  /// - Throws: `ModelError.sizes` where `E` is not a multiple of `P`, `ModelError.placement` where
+  ///   a GPU number is out of range or a GPU holds too many or too few experts of a layer.
   public init(
     topology: Topology, layers: Int, experts: Int, assignment: [Int]
   ) throws(ModelError) {
@@ -55,8 +56,8 @@ public struct Placement: Hashable, Sendable {
     (0..<experts).filter { self[layer, $0] == gpu }
   }
 
-  /// The same placement with its interchangeable labels in one order: within layer 0, nodes by their smallest expert, and
-  /// the GPUs of a node by theirs. Crossings and loads do not change.
+  /// The same placement with its interchangeable labels in one order: within layer 0, nodes by
+  /// their smallest expert, and the GPUs of a node by theirs. Crossings and loads do not change.
   public func canonical() -> Placement {
     let g = topology.gpusPerNode
     var smallest = [Int](repeating: Int.max, count: topology.gpus)

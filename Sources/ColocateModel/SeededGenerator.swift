@@ -1,7 +1,7 @@
 /// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): a small generator whose whole state is one word.
 ///
-/// Everything random in the package draws from this generator, so that a seed names one result on every machine.
-/// It is not for cryptography.
+/// Everything random in the package draws from this generator, so that a seed names one result on
+/// every machine. It is not for cryptography.
 public struct SeededGenerator: RandomNumberGenerator, Sendable {
   var state: UInt64
 

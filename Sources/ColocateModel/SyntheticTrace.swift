@@ -1,21 +1,27 @@
 import Dispatch
 
-/// Routing traces of a made-up model whose structure is known: tokens with a slowly moving hidden state, and balanced gates.
+/// Routing traces of a made-up model whose structure is known: tokens with a slowly moving hidden
+/// state, and balanced gates.
 ///
-/// Each token has a unit vector `h_l ∈ ℝ^d`. It starts uniform on the sphere and drifts from layer to layer,
+/// Each token has a unit vector `h_l ∈ ℝ^d`. It starts uniform on the sphere and drifts from layer
+/// to layer,
 ///
 ///     h_{l+1} = normalise(ρ · h_l + √(1 - ρ²) · z / √d),     z ~ N(0, I_d)
 ///
-/// and the gate of layer `l` picks the `k` experts with the largest `⟨g_{l,e}, h_l⟩ + b_{l,e}`, with random directions `g` of its own. Near ρ = 1
-/// a token that chose expert `i` sits in a small region of the sphere, which the next layer's gates cut along other lines: the
-/// transition matrix is far from uniform and no placement keeps everything, as in trained models. With ρ = 0 layers are independent.
+/// and the gate of layer `l` picks the `k` experts with the largest `⟨g_{l,e}, h_l⟩ + b_{l,e}`,
+/// with random directions `g` of its own. Near ρ = 1 a token that chose expert `i` sits in a small
+/// region of the sphere, which the next layer's gates cut along other lines: the transition matrix
+/// is far from uniform and no placement keeps everything, as in trained models. With ρ = 0 layers
+/// are independent.
 ///
-/// The biases `b` make loads even: stochastic approximation over batches of the tokens themselves, `b_e -= η_n · (load_e / mean - 1)` with
-/// a step that falls as `1/√n` and the average of the second half of the steps (Polyak and Juditsky, SIAM J. Control Optim.
-/// 1992), the way loss-free balancing trains them (Wang et al., arXiv 2408.15664).
+/// The biases `b` make loads even: stochastic approximation over batches of the tokens themselves,
+/// `b_e -= η_n · (load_e / mean - 1)` with a step that falls as `1/√n` and the average of the
+/// second half of the steps (Polyak and Juditsky, SIAM J. Control Optim. 1992), the way loss-free
+/// balancing trains them (Wang et al., arXiv 2408.15664).
 ///
-/// Normal numbers are sums of twelve uniforms less six: mean 0, variance 1, within ±6. The tails do not matter here, and nothing but
-/// IEEE additions, products and square roots is used, so a seed names the same trace on every machine.
+/// Normal numbers are sums of twelve uniforms less six: mean 0, variance 1, within ±6. The tails do
+/// not matter here, and nothing but IEEE additions, products and square roots is used, so a seed
+/// names the same trace on every machine.
 public struct SyntheticTrace: Hashable, Sendable {
   /// MoE layers, `L ≥ 2`.
   public let layers: Int
@@ -63,7 +69,8 @@ public struct SyntheticTrace: Hashable, Sendable {
     self.seed = seed
   }
 
-  /// The trace: expert ids, shape `[T, L, k]`, row-major. O(T · L · E · d) time over all cores, `T · (2 · L · k + 128)` bytes.
+  /// The trace: expert ids, shape `[T, L, k]`, row-major. O(T · L · E · d) time over all cores,
+  /// `T · (2 · L · k + 128)` bytes.
   public func ids() -> [UInt16] {
     let (d, wave) = (Self.dimensions, Self.layersAtATime)
     let perLayer = tokens * d
@@ -117,7 +124,8 @@ public struct SyntheticTrace: Hashable, Sendable {
     }
   }
 
-  /// Balances the gate of layer `layer` for `states` and writes the tokens' experts to their places in `ids`.
+  /// Balances the gate of layer `layer` for `states` and writes the tokens' experts to their places
+  /// in `ids`.
   private func route(
     _ states: UnsafePointer<Float>, layer: Int, into ids: UnsafeMutablePointer<UInt16>
   ) {
@@ -156,7 +164,8 @@ public struct SyntheticTrace: Hashable, Sendable {
   /// One layer's gate: directions, biases, and room for one token's scores.
   struct Gate {
     let experts: Int
-    /// `g`, `[d, E]`: experts side by side, so that the scores of one token are d scaled additions of rows.
+    /// `g`, `[d, E]`: experts side by side, so that the scores of one token are d scaled additions
+    /// of rows.
     let directions: [Float]
     /// `b`, `[E]`.
     var biases: [Float]

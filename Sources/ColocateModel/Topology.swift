@@ -11,7 +11,8 @@ public struct Topology: Hashable, Sendable {
   static let mostGPUs = 1_000_000
 
   /// `gpus` GPUs spread evenly over `nodes` nodes.
-  /// - Throws: `ModelError.sizes` where a size is not positive or `gpus` is not a multiple of `nodes`.
+  /// - Throws: `ModelError.sizes` where a size is not positive or `gpus` is not a multiple of
+  ///   `nodes`.
   public init(gpus: Int, nodes: Int = 1) throws(ModelError) {
     guard gpus >= 1 else { throw .sizes("\(gpus) GPUs: at least 1 is needed") }
     guard gpus <= Self.mostGPUs else {
@@ -31,7 +32,8 @@ public struct Topology: Hashable, Sendable {
   public func node(of gpu: Int) -> Int { gpu / gpusPerNode }
 
   /// `c = E / P`, the number of experts of one layer on each GPU.
-  /// - Throws: `ModelError.sizes` where `experts` is not a multiple of `gpus`, with the numbers of GPUs that would work.
+  /// - Throws: `ModelError.sizes` where `experts` is not a multiple of `gpus`, with the numbers of
+  ///   GPUs that would work.
   public func expertsPerGPU(experts: Int) throws(ModelError) -> Int {
     guard experts % gpus == 0, experts >= gpus else {
       throw .sizes(

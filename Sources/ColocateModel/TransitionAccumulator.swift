@@ -1,6 +1,7 @@
 /// How a trace with several experts per token and layer is counted.
 public enum TopKCounting: String, Hashable, Sendable, CaseIterable {
-  /// Every expert of the token in layer `l` with every one in layer `l + 1`: `k²` transitions a boundary.
+  /// Every expert of the token in layer `l` with every one in layer `l + 1`: `k²` transitions a
+  /// boundary.
   case pairs
   /// The first expert alone: 1 transition a boundary.
   case first
@@ -10,9 +11,10 @@ public enum TopKCounting: String, Hashable, Sendable, CaseIterable {
 ///
 ///     W_l[i, j] += 1   for every token with i ∈ experts(token, l) and j ∈ experts(token, l + 1)
 ///
-/// A chunk is checked and transposed to layer-major order in small blocks, then counted boundary by boundary: one boundary's
-/// table stays in the cache while a block's tokens pass, which a token-by-token loop over all `L - 1` tables cannot have.
-/// Memory is `(L-1) · E²` words for the counts and half a megabyte for the block.
+/// A chunk is checked and transposed to layer-major order in small blocks, then counted boundary by
+/// boundary: one boundary's table stays in the cache while a block's tokens pass, which a
+/// token-by-token loop over all `L - 1` tables cannot have. Memory is `(L-1) · E²` words for the
+/// counts and half a megabyte for the block.
 ///
 ///     var accumulator = try TransitionAccumulator(layers: 24, choices: 4)
 ///     try ids.withUnsafeBufferPointer { try accumulator.add($0) }   // [tokens, 24, 4]
@@ -96,8 +98,9 @@ public struct TransitionAccumulator: Sendable {
   /// `-1` is padding and is not counted: a token without an expert in a layer has no transition
   /// into it or out of it. O(tokens · L · k²).
   /// - Precondition: `ids.count` is a multiple of `L · k`.
-  /// - Throws: `ModelError.counts` with token, layer and id, for ids that are negative or not below `E`, and for an expert that one token
-  ///   uses twice in a layer. The accumulator is of no use after that.
+  /// - Throws: `ModelError.counts` with token, layer and id, for ids that are negative or not below
+  ///   `E`, and for an expert that one token uses twice in a layer. The accumulator is of no use
+  ///   after that.
   @inlinable
   public mutating func add<ID: FixedWidthInteger>(
     _ ids: UnsafeBufferPointer<ID>
@@ -116,7 +119,8 @@ public struct TransitionAccumulator: Sendable {
     }
   }
 
-  /// Checks `size` tokens and lays them out as `[L, k, size]` in `block` (rows `blockTokens` apart).
+  /// Checks `size` tokens and lays them out as `[L, k, size]` in `block` (rows `blockTokens`
+  /// apart).
   @inlinable
   mutating func load<ID: FixedWidthInteger>(
     _ ids: UnsafePointer<ID>, _ size: Int

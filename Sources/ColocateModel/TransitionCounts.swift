@@ -1,6 +1,8 @@
-/// What a routing trace says about a model: how often expert `i` of layer `l` is followed by expert `j` of layer `l + 1`.
+/// What a routing trace says about a model: how often expert `i` of layer `l` is followed by expert
+/// `j` of layer `l + 1`.
 ///
-/// `W_l[i, j]` = tokens that use expert `i` in layer `l` and `j` in layer `l + 1` (ExFlow, Yao et al., IPDPS 2024, §IV). Exact integers.
+/// `W_l[i, j]` = tokens that use expert `i` in layer `l` and `j` in layer `l + 1` (ExFlow, Yao et
+/// al., IPDPS 2024, §IV). Exact integers.
 public struct TransitionCounts: Hashable, Sendable {
   /// MoE layers, `L ≥ 2`.
   public let layers: Int
@@ -10,24 +12,26 @@ public struct TransitionCounts: Hashable, Sendable {
   public let weights: [Int]
   /// Tokens that each expert serves, shape `[L, E]`, row-major. What a load cap limits.
   public let loads: [Int]
-  /// `V`, shape `[L, E, E]`, row-major: tokens that use experts `i` and `i'` of one layer together. Symmetric with a zero
-  /// diagonal. Empty where co-activation plays no part (top-1 routing).
+  /// `V`, shape `[L, E, E]`, row-major: tokens that use experts `i` and `i'` of one layer together.
+  /// Symmetric with a zero diagonal. Empty where co-activation plays no part (top-1 routing).
   public let coactivation: [Int]
 
   /// Boundaries between neighbouring layers, `L - 1`.
   public var boundaries: Int { layers - 1 }
   /// `Σ W`: all transitions.
   public let total: Int
-  /// The greatest common divisor of `weights` and `coactivation`, 1 where all are 0. The same counts in another unit are the same
-  /// problem: the solver works on counts divided by it (`Instance.reduced`).
+  /// The greatest common divisor of `weights` and `coactivation`, 1 where all are 0. The same
+  /// counts in another unit are the same problem: the solver works on counts divided by it
+  /// (`Instance.reduced`).
   package let unit: Int
 
   /// - Parameters:
   ///   - weights: `[L-1, E, E]`, none negative.
   ///   - loads: `[L, E]`. Without it: row sums of `W`, and column sums for the last layer.
   ///   - coactivation: `[L, E, E]`, symmetric, zero diagonal, or empty.
-  /// - Throws: `ModelError.counts` with the position of what is wrong; where weights, loads or co-activations add up to more than 2^55; and
-  ///   where weights and co-activations, divided by their greatest common divisor, add up to more than 2^52 (`Magnitude`).
+  /// - Throws: `ModelError.counts` with the position of what is wrong; where weights, loads or
+  ///   co-activations add up to more than 2^55; and where weights and co-activations, divided by
+  ///   their greatest common divisor, add up to more than 2^52 (`Magnitude`).
   public init(
     layers: Int, experts: Int, weights: [Int], loads: [Int]? = nil, coactivation: [Int] = []
   ) throws(ModelError) {
@@ -148,7 +152,8 @@ public struct TransitionCounts: Hashable, Sendable {
     loads[(layer * experts)..<((layer + 1) * experts)].reduce(0, +)
   }
 
-  /// Loads that the transitions imply: row sums of `W_l`, and for the last layer the column sums of the last boundary.
+  /// Loads that the transitions imply: row sums of `W_l`, and for the last layer the column sums of
+  /// the last boundary.
   static func margins(layers: Int, experts: Int, weights: [Int]) -> [Int] {
     var loads = [Int](repeating: 0, count: layers * experts)
     for l in 0..<(layers - 1) {

@@ -4,8 +4,9 @@
 ///     q, k ← RoPE(q), RoPE(k);   k, v → cache
 ///     x ← x + (softmax(q kᵀ / √hd) v) · Wo
 ///
-/// Rows are sorted by sequence and position, so the rows of one sequence are a block: with one row the `nq / nkv` heads that share keys
-/// are the rows of a product, with more (prefill) the positions are, up to 64 at a time so that little above the diagonal is computed.
+/// Rows are sorted by sequence and position, so the rows of one sequence are a block: with one row
+/// the `nq / nkv` heads that share keys are the rows of a product, with more (prefill) the
+/// positions are, up to 64 at a time so that little above the diagonal is computed.
 extension Engine {
   func attend(_ l: Int) throws(EngineError) {
     let layer = weights.layers[l]

@@ -1,5 +1,5 @@
-/// Coherent mode: the copies of the context. Every rank holds the keys and values of all sequences, its
-/// own as it computed them, the others' as they came; all copies must be the same, bit for bit.
+/// Coherent mode: the copies of the context. Every rank holds the keys and values of all sequences,
+/// its own as it computed them, the others' as they came; all copies must be the same, bit for bit.
 enum CacheComparison {
   /// Every rank calls it, at the end of a run.
   /// - Returns: on every rank, a line where the copies differ.

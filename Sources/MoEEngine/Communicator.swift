@@ -3,9 +3,9 @@ import Foundation
 
 /// The ranks of a run and what they say to each other: Open MPI's collectives on 32-bit words.
 ///
-/// Started by `mpirun`, a process is one of its ranks. Started alone, it is the only rank and MPI is
-/// not even initialised (a lone MPI_Init costs most of a second). MPI ends the whole job when a call
-/// fails, so no call here returns an error.
+/// Started by `mpirun`, a process is one of its ranks. Started alone, it is the only rank and MPI
+/// is not even initialised (a lone MPI_Init costs most of a second). MPI ends the whole job when a
+/// call fails, so no call here returns an error.
 public final class Communicator {
   public let rank: Int
   public let size: Int
@@ -20,7 +20,8 @@ public final class Communicator {
 
   public var isFirst: Bool { rank == 0 }
 
-  /// - Parameter ranksPerNode: rank `r` counts as on node `r / ranksPerNode`; nil asks MPI which ranks share memory.
+  /// - Parameter ranksPerNode: rank `r` counts as on node `r / ranksPerNode`; nil asks MPI which
+  ///   ranks share memory.
   /// - Throws: `EngineError` on every rank where the ranks do not fill nodes of this size.
   public init(ranksPerNode: Int?, process: MPIProcess) throws(EngineError) {
     guard process.isLaunched else {
@@ -45,7 +46,8 @@ public final class Communicator {
       }
       nodeOf = (0..<size).map { $0 / ranksPerNode }
     } else {
-      // The lowest rank of those that share memory names the node; nodes are numbered in that order.
+      // The lowest rank of those that share memory names the node; nodes are numbered in that
+      // order.
       var shared: MPI_Comm?
       MPI_Comm_split_type(world, Int32(MPI_COMM_TYPE_SHARED), Int32(rank), mpiNoInfo(), &shared)
       var lowest = Int32(rank)
@@ -282,7 +284,8 @@ public final class Communicator {
     MPI_Gatherv(send, mine, words, receive, counts, offsets, words, 0, world)
   }
 
-  /// Runs what may fail on some ranks only. Where it failed on any, all ranks throw the error of the lowest one that failed.
+  /// Runs what may fail on some ranks only. Where it failed on any, all ranks throw the error of
+  /// the lowest one that failed.
   @inline(never)
   public func together<Result>(_ body: () throws(EngineError) -> Result) throws(EngineError)
     -> Result

@@ -8,7 +8,8 @@ final class ContextExchange {
   /// Most entries and words of all ranks together.
   let mostEntries: Int
   let mostWords: Int
-  /// `[entries, entryWords]`, then `[tokens, 2]`: of this rank, and of all ranks one after the other.
+  /// `[entries, entryWords]`, then `[tokens, 2]`: of this rank, and of all ranks one after the
+  /// other.
   let send: Floats
   let receive: Floats
   /// `[2]` and `[R, 2]`: entries and next tokens of this rank and of each rank.

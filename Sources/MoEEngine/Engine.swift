@@ -10,7 +10,8 @@ public enum Mode: String, CaseIterable, Sendable {
 
 /// One forward pass over new positions of some sequences of the batch, all of the same length.
 ///
-/// A token row's id is its place in the step: `g = (sequence − sequences.lowerBound) · positions.count + (position − positions.lowerBound)`.
+/// A token row's id is its place in the step:
+/// `g = (sequence − sequences.lowerBound) · positions.count + (position − positions.lowerBound)`.
 public struct Step: Hashable, Sendable {
   public var sequences: Range<Int>
   public var positions: Range<Int>
@@ -36,7 +37,8 @@ public enum WantedLogits: Sendable {
   case all
 }
 
-/// A model on this rank. Read `forward` first: it is the model, one line per part, in the order of execution.
+/// A model on this rank. Read `forward` first: it is the model, one line per part, in the order of
+/// execution.
 public final class Engine {
   public let config: ModelConfig
   public let mode: Mode
@@ -61,7 +63,8 @@ public final class Engine {
   var receivedRows = 0
   /// Rows whose logits this rank computed in the last step.
   var logitRows = 0
-  /// `[S]`: the token that follows each sequence; known to the sequence's home rank, and in coherent mode to every rank.
+  /// `[S]`: the token that follows each sequence; known to the sequence's home rank, and in
+  /// coherent mode to every rank.
   public let nextToken: UnsafeMutablePointer<Int32>
   /// `[G]`: ids of a step's rows.
   let stepIds: UnsafeMutablePointer<Int32>
@@ -104,9 +107,11 @@ public final class Engine {
     fillRotation()
   }
 
-  /// Runs `step` on its tokens, `ids[rows]`. In home mode only the ids of the rank's own sequences matter.
+  /// Runs `step` on its tokens, `ids[rows]`. In home mode only the ids of the rank's own sequences
+  /// matter.
   ///
-  /// - Throws: `EngineError` on this rank alone where a message arrived damaged; the job has to end.
+  /// - Throws: `EngineError` on this rank alone where a message arrived damaged; the job has to
+  ///   end.
   public func forward(
     _ step: Step, ids: UnsafePointer<Int32>, logits wanted: WantedLogits
   ) throws(EngineError) {

@@ -4,15 +4,15 @@
 /// A row goes once to each distinct rank of its experts. Rows whose expert is on their own rank are
 /// not copied anywhere.
 ///
-/// * **home**: the hidden state RMSNorm(x) travels; the partial sum comes back over the same path (d
-///   numbers each way).
+/// * **home**: the hidden state RMSNorm(x) travels; the partial sum comes back over the same path
+///   (d numbers each way).
 /// * **coherent**: the residual x travels, since the token moves: see Settling.swift.
 ///
 /// Per token, with R_l the ranks of its experts and a_l where it is:
 ///     home: 2·d·|R_l \ {home}|        coherent: d·(|R_l \ {a_l}| + |R_l \ {a_{l+1}}|)
 ///
-/// What arrives is used as an index only after it was found to be one: a damaged message ends the run
-/// with its place, and never writes beside a buffer.
+/// What arrives is used as an index only after it was found to be one: a damaged message ends the
+/// run with its place, and never writes beside a buffer.
 extension Engine {
   func dispatch(_ l: Int) throws(EngineError) {
     let layer = weights.layers[l]
@@ -44,7 +44,8 @@ extension Engine {
     }
   }
 
-  /// Whether partial sums are sent at all: in coherent mode a token's one expert is where it goes on.
+  /// Whether partial sums are sent at all: in coherent mode a token's one expert is where it goes
+  /// on.
   var hasCombine: Bool { !moves || config.expertsPerToken > 1 }
 
   func combine(_ l: Int) {

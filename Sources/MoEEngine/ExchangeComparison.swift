@@ -1,9 +1,10 @@
 /// What dispatch and combine take, against the bare MPI_Alltoallv of the same rows.
 ///
-/// For measuring only: a step of its own, which waits for all ranks before each exchange (not timed),
-/// so that no rank's waiting for a slower one counts; right after it the same buffers go through
-/// MPI_Alltoallv once more, and that is the bare time. The exchange's time includes choosing the
-/// ranks, packing, exchanging the counts, MPI_Alltoallv, unpacking, and adding what comes back.
+/// For measuring only: a step of its own, which waits for all ranks before each exchange (not
+/// timed), so that no rank's waiting for a slower one counts; right after it the same buffers go
+/// through MPI_Alltoallv once more, and that is the bare time. The exchange's time includes
+/// choosing the ranks, packing, exchanging the counts, MPI_Alltoallv, unpacking, and adding what
+/// comes back.
 public struct ExchangeComparison: Sendable {
   /// Seconds of this rank.
   public private(set) var exchange = 0.0

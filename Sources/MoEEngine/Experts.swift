@@ -1,7 +1,9 @@
-/// The experts of this rank on the rows that need them: target ← target + gate · (SwiGLU(h · Wgate, h · Wup) · Wdown).
+/// The experts of this rank on the rows that need them: target ← target + gate · (SwiGLU(h · Wgate,
+/// h · Wup) · Wdown).
 ///
-/// Pairs (row, expert) are sorted by expert, so that each expert's weights are read once per step: one product for gate and up
-/// together, one for down. The gate weight is multiplied in between the two.
+/// Pairs (row, expert) are sorted by expert, so that each expert's weights are read once per step:
+/// one product for gate and up together, one for down. The gate weight is multiplied in between the
+/// two.
 extension Engine {
   func applyExperts(_ l: Int) {
     let layer = weights.layers[l]

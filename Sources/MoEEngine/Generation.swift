@@ -1,4 +1,5 @@
-/// What the commands do with an engine: read tokens once for their logits or routes, or decode greedily.
+/// What the commands do with an engine: read tokens once for their logits or routes, or decode
+/// greedily.
 
 extension Engine {
   /// Runs some positions of some sequences whose tokens are all known.
@@ -17,9 +18,11 @@ extension Engine {
     try forward(Step(sequences: sequences, positions: positions), ids: stepIds, logits: wanted)
   }
 
-  /// Reads the first `positions` tokens of every sequence in steps that fit the buffers; `body` runs after each.
+  /// Reads the first `positions` tokens of every sequence in steps that fit the buffers; `body`
+  /// runs after each.
   ///
-  /// - Parameter wanted: `.last` means the last of `positions`: earlier steps of a sequence compute no logits.
+  /// - Parameter wanted: `.last` means the last of `positions`: earlier steps of a sequence compute
+  ///   no logits.
   public func prefill(
     sequences: Range<Int>, positions: Int, tokens: UnsafePointer<Int32>, stride: Int,
     logits wanted: WantedLogits, afterEachStep body: () throws(EngineError) -> Void
@@ -50,8 +53,9 @@ extension Engine {
       work.logits, ids: work.logitIds, rows: logitRows, width: config.vocabulary, buffer, body)
   }
 
-  /// The final hidden states of the last step, RMSNorm(x), of every row, whether its logits were wanted
-  /// or not: on rank 0 `body(sequence, position, hidden[d])` for each row. Overwrites `normed`.
+  /// The final hidden states of the last step, RMSNorm(x), of every row, whether its logits were
+  /// wanted or not: on rank 0 `body(sequence, position, hidden[d])` for each row. Overwrites
+  /// `normed`.
   func collectHidden(_ buffer: RowBuffer?, _ body: (Int, Int, UnsafePointer<Float>) -> Void) {
     let d = config.hidden
     for row in 0..<localRows {
@@ -101,7 +105,8 @@ extension Model {
       allLogits: allLogits)
   }
 
-  /// Calls `body` for each group of sequences that an engine of this capacity can hold, with the group's tokens.
+  /// Calls `body` for each group of sequences that an engine of this capacity can hold, with the
+  /// group's tokens.
   private func forEachGroup(
     _ tokens: Tokens, _ capacity: Capacity,
     _ body: (_ first: Int, _ count: Int, UnsafePointer<Int32>) throws(EngineError) -> Void
@@ -174,7 +179,8 @@ extension Model {
     public let tokens: [Int32]
     public let prefillSeconds: Double
     public let decodeSeconds: Double
-    /// Tokens read at once, and tokens that a decode step made (the first new token comes out of the prefill).
+    /// Tokens read at once, and tokens that a decode step made (the first new token comes out of
+    /// the prefill).
     public let prefillTokens: Int
     public let decodeTokens: Int
     /// Of the decode steps: this rank's times, all ranks' traffic.
@@ -189,7 +195,8 @@ extension Model {
     public let decodeSteps: Int
   }
 
-  /// Greedy decoding of `new` tokens after each prompt, all sequences together. No token ends a sequence.
+  /// Greedy decoding of `new` tokens after each prompt, all sequences together. No token ends a
+  /// sequence.
   public func generate(
     _ prompts: Tokens, new: Int, assignment: [Int], mode: Mode, times: Bool = false,
     comparesExchange: Bool = false

@@ -2,9 +2,9 @@ import Foundation
 
 /// What the program that started this process says about the number of processes.
 ///
-/// A launcher of another MPI, or one that the MPI at hand cannot talk to, starts processes that each
-/// take themselves for the only one: every one of them would do the whole job and write the same
-/// file.
+/// A launcher of another MPI, or one that the MPI at hand cannot talk to, starts processes that
+/// each take themselves for the only one: every one of them would do the whole job and write the
+/// same file.
 package enum Launcher {
   /// Where launchers say how many processes they have started, the more telling first.
   private static let counts = [

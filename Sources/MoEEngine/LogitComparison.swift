@@ -1,9 +1,10 @@
-/// The logits of a run beside the baseline's, on rank 0: of every position whose token they choose, and
-/// of every earlier position of the prompt.
+/// The logits of a run beside the baseline's, on rank 0: of every position whose token they choose,
+/// and of every earlier position of the prompt.
 ///
 /// A run computes the logits that choose a token, and those are taken as they are. Of the prompt's
-/// earlier positions it computes none; their final hidden states are collected, and rank 0 multiplies
-/// both runs' with the output head. In the baseline's own run everything is kept, and must be finite.
+/// earlier positions it computes none; their final hidden states are collected, and rank 0
+/// multiplies both runs' with the output head. In the baseline's own run everything is kept, and
+/// must be finite.
 struct LogitComparison {
   private let baseline: VerificationBaseline
   private let vocabulary: Int
@@ -15,8 +16,8 @@ struct LogitComparison {
   private var notFinite = 0
   private var firstNotFinite = (sequence: 0, position: 0)
 
-  /// Rows whose logits are computed together: `[block, d]` of this run and of the baseline, `[block, V]`
-  /// of each, and where they belong.
+  /// Rows whose logits are computed together: `[block, d]` of this run and of the baseline,
+  /// `[block, V]` of each, and where they belong.
   private static let block = 64
   private let mine: Floats
   private let theirs: Floats

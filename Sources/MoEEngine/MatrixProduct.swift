@@ -4,13 +4,15 @@ import Synchronization
 
 /// Y = X · W by OpenBLAS, on one thread, for weights stored `[in, out]`.
 ///
-/// With `[in, out]` the vectors that the kernels run along are contiguous in W, which is 1.4 to 3.7 times faster for small batches than
-/// `[out, in]`. How the products are cut, measured with OpenBLAS 0.3.21 on a Zen core with 512 KiB of second-level cache:
+/// With `[in, out]` the vectors that the kernels run along are contiguous in W, which is 1.4 to 3.7
+/// times faster for small batches than `[out, in]`. How the products are cut, measured with
+/// OpenBLAS 0.3.21 on a Zen core with 512 KiB of second-level cache:
 ///
-/// * Up to 7 rows a gemv each: a gemm first packs all of W, whatever the number of rows (128 × 256: 2.9 µs a row by gemv, 14 µs for 4
-///   rows and 22 µs for 5 by gemm). W is cut into slabs of inputs that stay in cache while each row passes over them.
-/// * From 8 rows one gemm per 256 outputs: the packed block of W then stays in cache (64 rows of 128 × 2048: 30 instead of 23 GFLOP/s).
-///   Tried and dropped: padding the rows to a multiple of 4.
+/// * Up to 7 rows a gemv each: a gemm first packs all of W, whatever the number of rows (128 × 256:
+///   2.9 µs a row by gemv, 14 µs for 4 rows and 22 µs for 5 by gemm). W is cut into slabs of inputs
+///   that stay in cache while each row passes over them.
+/// * From 8 rows one gemm per 256 outputs: the packed block of W then stays in cache (64 rows of
+///   128 × 2048: 30 instead of 23 GFLOP/s). Tried and dropped: padding the rows to a multiple of 4.
 enum MatrixProduct {
   /// Rows from which gemm is faster than a gemv each.
   private static let gemmRows = 8
@@ -25,9 +27,9 @@ enum MatrixProduct {
 
   /// Before the first product.
   ///
-  /// OpenBLAS asks for its buffer again and again until it gets it, without a word. So whether there
-  /// is room for it is tried first; and since its threads want buffers too and may take what was free
-  /// a moment ago, the first product is watched: it takes milliseconds.
+  /// OpenBLAS asks for its buffer again and again until it gets it, without a word. So whether
+  /// there is room for it is tried first; and since its threads want buffers too and may take what
+  /// was free a moment ago, the first product is watched: it takes milliseconds.
   /// - Throws: `EngineError` where there is no memory. A thread may go on asking for it then.
   static func prepare() throws(EngineError) {
     guard !hasBuffer.load(ordering: .acquiring) else { return }
@@ -79,9 +81,10 @@ enum MatrixProduct {
 
   /// The value means nothing; that it has been computed does.
   ///
-  /// The kernels prefetch beyond the end of what is packed. In a buffer that has never been written to those pages do not exist yet, each
-  /// prefetch walks the page table in vain, and products of 12 and more rows run at less than half their speed (13 instead of
-  /// 29 GFLOP/s for 16 rows of 128 × 256) until some large product has touched the buffer: this one.
+  /// The kernels prefetch beyond the end of what is packed. In a buffer that has never been written
+  /// to those pages do not exist yet, each prefetch walks the page table in vain, and products of
+  /// 12 and more rows run at less than half their speed (13 instead of 29 GFLOP/s for 16 rows of
+  /// 128 × 256) until some large product has touched the buffer: this one.
   private static let isPrepared: Bool = {
     openblas_set_num_threads(1)
     let (rows, inputs, outputs) = (64, 512, 2048)

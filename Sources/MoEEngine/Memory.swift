@@ -4,8 +4,8 @@ import Foundation
 /// step.
 ///
 /// Buffers are cut from large blocks for which the kernel is asked for 2 MiB pages: weights and the
-/// key-value cache do not fit the translation buffers in 4 KiB pages (attention over a cache in DRAM
-/// takes 25 % less time, measured).
+/// key-value cache do not fit the translation buffers in 4 KiB pages (attention over a cache in
+/// DRAM takes 25 % less time, measured).
 final class Memory {
   private var blocks: [(start: UnsafeMutableRawPointer, size: Int)] = []
   /// What is left of the last block.

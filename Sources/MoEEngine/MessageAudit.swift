@@ -1,13 +1,13 @@
 /// Whether what came out of MPI is what was handed to it, word for word.
 ///
 /// Both ends of a message add up its words on their own, each word times an odd weight that grows
-/// with its place, modulo 2⁶⁴. One changed word changes the sum for certain: words differ by less than
-/// 2³² and not by 0, and such a number times an odd one is no multiple of 2⁶⁴. So do two different
-/// words that change places: their weights differ by an odd number times twice the distance, and
-/// twice a distance below 2³¹ times less than 2³² is less than 2⁶⁴. Other changes go unnoticed with
-/// a probability of about 2⁻⁶⁴. Sums are chained in the order of the calls, apart for each collective
-/// and each pair of ranks, and compared after a step. Only `verify` switches this on; it reads each
-/// message once on either side.
+/// with its place, modulo 2⁶⁴. One changed word changes the sum for certain: words differ by less
+/// than 2³² and not by 0, and such a number times an odd one is no multiple of 2⁶⁴. So do two
+/// different words that change places: their weights differ by an odd number times twice the
+/// distance, and twice a distance below 2³¹ times less than 2³² is less than 2⁶⁴. Other changes go
+/// unnoticed with a probability of about 2⁻⁶⁴. Sums are chained in the order of the calls, apart
+/// for each collective and each pair of ranks, and compared after a step. Only `verify` switches
+/// this on; it reads each message once on either side.
 final class MessageAudit {
   private let ranks: Int
   private let kinds = Collective.allCases.count

@@ -1,6 +1,6 @@
-/// The next tokens as the ranks know them: every rank that knows one must know the same, and it must be
-/// the one that the run's own logits choose, exactly. In coherent mode all ranks know them, from the
-/// gather.
+/// The next tokens as the ranks know them: every rank that knows one must know the same, and it
+/// must be the one that the run's own logits choose, exactly. In coherent mode all ranks know them,
+/// from the gather.
 struct NextTokens {
   private let sequences: Int
   private let new: Int

@@ -1,5 +1,5 @@
-/// One run of `verify` as it is watched: after every step its messages, hidden states, logits and next
-/// tokens are collected; at its end all is compared.
+/// One run of `verify` as it is watched: after every step its messages, hidden states, logits and
+/// next tokens are collected; at its end all is compared.
 final class ObservedRun {
   private let engine: Engine
   private let baseline: VerificationBaseline

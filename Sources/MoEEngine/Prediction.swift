@@ -1,7 +1,7 @@
 import Colocate
 
-/// What the formulas of Exchange.swift and the solver's objective say a run must send, from its routes
-/// and its placement alone.
+/// What the formulas of Exchange.swift and the solver's objective say a run must send, from its
+/// routes and its placement alone.
 ///
 /// Per token, with `R_l` the ranks of its experts in layer l, `a_l` where it is and P ranks:
 ///
@@ -10,10 +10,11 @@ import Colocate
 ///     coherent:  a_0 = home, a_{l+1} = rank of e_l (strongest)
 ///                dispatch |R_l \ {a_l}|, combine |R_l \ {a_{l+1}}|, context P − 1
 ///
-/// The move a_l → a_{l+1} of the layers l ≥ 1 is what the solver counts: `W_{l-1}[e_{l-1}, e_l]` with its
-/// experts on different ranks. Layer 0's has no boundary in the objective (a token starts on its
-/// sequence's home rank) and stands apart. With several experts per token the objective that counts moves
-/// is that of the strongest experts alone (`--top-k first`); the copies besides are in the formulas.
+/// The move a_l → a_{l+1} of the layers l ≥ 1 is what the solver counts: `W_{l-1}[e_{l-1}, e_l]`
+/// with its experts on different ranks. Layer 0's has no boundary in the objective (a token starts
+/// on its sequence's home rank) and stands apart. With several experts per token the objective that
+/// counts moves is that of the strongest experts alone (`--top-k first`); the copies besides are in
+/// the formulas.
 struct Prediction {
   let mode: Mode
   let placement: Placement

@@ -1,13 +1,13 @@
 /// Makes an engine take another run's routes, and compares those that it would have taken itself.
 ///
-/// The expert ids and probabilities of the table take the place of the router's own, so that both runs
-/// compute the same sums and their logits must agree at every position, whatever is nearly equal. What
-/// the router would have chosen is compared on the spot: the probabilities of the table's experts, and
-/// where the choice is another one, by how much either run preferred its own.
+/// The expert ids and probabilities of the table take the place of the router's own, so that both
+/// runs compute the same sums and their logits must agree at every position, whatever is nearly
+/// equal. What the router would have chosen is compared on the spot: the probabilities of the
+/// table's experts, and where the choice is another one, by how much either run preferred its own.
 ///
-/// If no probability of the two runs differs by more than δ, an expert that one run prefers to another
-/// leads by at most 2δ in it where the other run has them the other way round. So 2δ is the largest
-/// margin at a differing choice that δ explains.
+/// If no probability of the two runs differs by more than δ, an expert that one run prefers to
+/// another leads by at most 2δ in it where the other run has them the other way round. So 2δ is the
+/// largest margin at a differing choice that δ explains.
 final class RouteReplay: RouteObserver {
   private let table: RouteTable
   private(set) var comparison = RouteComparison()
@@ -55,7 +55,8 @@ struct RouteComparison: Equatable {
   /// The largest difference of a probability, and the largest lead at a differing choice.
   private(set) var largestDifference: Float = 0
   private(set) var largestLead: Float = 0
-  /// Numbers of the choices: the first that is not finite, those of the largest figures; −1 for none.
+  /// Numbers of the choices: the first that is not finite, those of the largest figures; −1 for
+  /// none.
   private(set) var notFiniteAt = -1
   private(set) var differenceAt = -1
   private(set) var leadAt = -1

@@ -1,5 +1,5 @@
-/// The router of all three families: a token's experts are the k largest of softmax(RMSNorm(x) · Wg),
-/// their gate weights those probabilities, scaled to add up to 1 where the model says so.
+/// The router of all three families: a token's experts are the k largest of softmax(RMSNorm(x) ·
+/// Wg), their gate weights those probabilities, scaled to add up to 1 where the model says so.
 extension Engine {
   func route(_ l: Int) {
     let layer = weights.layers[l]
@@ -59,8 +59,8 @@ struct RouterChoice {
   let sequence: Int
   let position: Int
   let layer: Int
-  /// `[k]`: the experts, the strongest first, and their probabilities, not yet scaled. Whoever is told
-  /// may put others in their place.
+  /// `[k]`: the experts, the strongest first, and their probabilities, not yet scaled. Whoever is
+  /// told may put others in their place.
   let experts: UnsafeMutablePointer<Int32>
   let probabilities: Floats
   /// `[E]`: every expert's probability, −1 where it was chosen.

@@ -1,9 +1,9 @@
 /// One kind of exchange of rows between all ranks, with its buffers: how many rows go to and come
 /// from each rank, and where they lie. Dispatch has one, the way back another.
 ///
-/// The order of calls: count `sendRows` (and learn or know `receiveRows`), `startPacking`, write each
-/// row at `slot(for:)`, then `Communicator.exchange`. What is in the buffers afterwards stays until
-/// the next layer.
+/// The order of calls: count `sendRows` (and learn or know `receiveRows`), `startPacking`, write
+/// each row at `slot(for:)`, then `Communicator.exchange`. What is in the buffers afterwards stays
+/// until the next layer.
 final class RowExchange {
   typealias Integers = UnsafeMutablePointer<Int32>
 

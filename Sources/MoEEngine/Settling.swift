@@ -1,7 +1,7 @@
 /// Coherent mode: a token's next home is the rank of its strongest expert, which normalises its
-/// residual again and keeps it. Partial sums of the other ranks follow it there; with one expert per
-/// token there are none, and no combine. Both sides know from the row's expert ids which partial sums
-/// are to come, in ascending order of row ids: no header, no counts.
+/// residual again and keeps it. Partial sums of the other ranks follow it there; with one expert
+/// per token there are none, and no combine. Both sides know from the row's expert ids which
+/// partial sums are to come, in ascending order of row ids: no header, no counts.
 extension Engine {
   /// Moves that the messages of this layer's dispatch are, at both ends.
   func countMoves(_ l: Int) {
@@ -12,8 +12,8 @@ extension Engine {
     }
   }
 
-  /// Work rows whose strongest expert is here become the next layer's local rows; the others' sums go
-  /// after their token.
+  /// Work rows whose strongest expert is here become the next layer's local rows; the others' sums
+  /// go after their token.
   func settle(_ l: Int) throws(EngineError) {
     let (d, k, sums) = (config.hidden, config.expertsPerToken, work.sums)
     let rankOf = weights.layers[l].rank

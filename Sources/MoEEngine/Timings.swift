@@ -1,6 +1,7 @@
 import Foundation
 
-/// Where the time of the steps goes. Off by default: reading the clock twice per matrix product costs a percent or two at batch 1.
+/// Where the time of the steps goes. Off by default: reading the clock twice per matrix product
+/// costs a percent or two at batch 1.
 public struct Timings: Sendable {
   public enum Part: Int, CaseIterable, Sendable {
     /// Projections, router, experts, output head: OpenBLAS.
@@ -32,7 +33,8 @@ public struct Timings: Sendable {
     return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
   }
 
-  /// Seconds that this thread has been computing: what other programs on the machine do hardly matters to it.
+  /// Seconds that this thread has been computing: what other programs on the machine do hardly
+  /// matters to it.
   @inline(__always)
   static func computing() -> Double {
     var time = timespec()

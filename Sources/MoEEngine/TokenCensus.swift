@@ -1,5 +1,5 @@
-/// Where the tokens of a run are: every token must stand at exactly one rank's router in every layer
-/// and at one rank's output head, and every one of its experts must be applied once.
+/// Where the tokens of a run are: every token must stand at exactly one rank's router in every
+/// layer and at one rank's output head, and every one of its experts must be applied once.
 final class TokenCensus {
   private let positions: Int
   private let layers: Int

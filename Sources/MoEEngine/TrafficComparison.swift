@@ -1,8 +1,8 @@
 import Colocate
 
 extension Verification.Run {
-  /// What MPI was given and gave back against what the routes and the placement say, per layer; every
-  /// difference becomes a line.
+  /// What MPI was given and gave back against what the routes and the placement say, per layer;
+  /// every difference becomes a line.
   ///
   /// - Parameters:
   ///   - traffic: of all ranks.

@@ -1,6 +1,8 @@
-/// The steps between the matrix products, eight floats at a time: RMSNorm, RoPE, softmax, SwiGLU, argmax.
+/// The steps between the matrix products, eight floats at a time: RMSNorm, RoPE, softmax, SwiGLU,
+/// argmax.
 ///
-/// Only what SSE2 has is used (no fused multiply-add, no rounding instruction), so that the default build runs everywhere.
+/// Only what SSE2 has is used (no fused multiply-add, no rounding instruction), so that the default
+/// build runs everywhere.
 
 typealias Floats = UnsafeMutablePointer<Float>
 typealias Lanes = SIMD8<Float>
@@ -16,7 +18,8 @@ enum VectorMath {
     UnsafeMutableRawPointer(p).storeBytes(of: value, as: Lanes.self)
   }
 
-  // The standard library's pointwiseMax and max() are calls that go lane by lane; these are an instruction or a few.
+  // The standard library's pointwiseMax and max() are calls that go lane by lane; these are an
+  // instruction or a few.
 
   @inline(__always)
   static func larger(_ a: Lanes, _ b: Lanes) -> Lanes { a.replacing(with: b, where: b .> a) }
@@ -28,8 +31,8 @@ enum VectorMath {
     return Swift.max(two[0], two[1])
   }
 
-  /// eˣ = 2ⁿ · eʳ with n = round(x / ln 2), |r| ≤ ln 2 / 2; eʳ by the polynomial of Cephes' expf. Relative error below 2e-7;
-  /// 0 below −87.3 (where eˣ leaves the normal floats), +large above 88.
+  /// eˣ = 2ⁿ · eʳ with n = round(x / ln 2), |r| ≤ ln 2 / 2; eʳ by the polynomial of Cephes' expf.
+  /// Relative error below 2e-7; 0 below −87.3 (where eˣ leaves the normal floats), +large above 88.
   @inline(__always)
   static func exp(_ value: Lanes) -> Lanes {
     let magic = Lanes(repeating: 0x1.8p23)  // adding it rounds to a whole number in the low bits

@@ -1,6 +1,6 @@
 /// What `verify` found: the same tokens under home × contiguous, coherent × contiguous, coherent ×
-/// greedy and coherent × the plan, each run compared with the first, and what each sent with what its
-/// routes and its placement say. See `Model.verify`.
+/// greedy and coherent × the plan, each run compared with the first, and what each sent with what
+/// its routes and its placement say. See `Model.verify`.
 public struct Verification: Encodable, Sendable {
   public let ranks: Int
   public let nodes: Int
@@ -26,8 +26,8 @@ public struct Verification: Encodable, Sendable {
     public let placement: String
     /// Whether this is the run that the others are compared with.
     public let isBaseline: Bool
-    /// Tokens that changed GPU (node) at each boundary of the layers, `[L-1]`: those that came out of
-    /// the messages, and those of the solver's objective. In home mode tokens do not move: what
+    /// Tokens that changed GPU (node) at each boundary of the layers, `[L-1]`: those that came out
+    /// of the messages, and those of the solver's objective. In home mode tokens do not move: what
     /// crosses is under dispatch and combine.
     public var crossedGPUs: [Int] = []
     public var crossedGPUsPredicted: [Int] = []
@@ -48,12 +48,13 @@ public struct Verification: Encodable, Sendable {
     public var positions = 0
     /// From the baseline's logits; unknown where nothing was compared.
     @NullWhenUnknown public var largestLogitDifference: Float?
-    /// Choices of the router (of a token in a layer) that were compared with the baseline's, of all,
-    /// and those that would have been others.
+    /// Choices of the router (of a token in a layer) that were compared with the baseline's, of
+    /// all, and those that would have been others.
     public var choicesCompared = 0
     public var choices = 0
     @NullWhenUnknown public var choicesThatDiffer: Int?
-    /// The largest lead, in probability and in either run, of the expert that it chose over the other's.
+    /// The largest lead, in probability and in either run, of the expert that it chose over the
+    /// other's.
     @NullWhenUnknown public var largestLeadAtADifference: Float?
     @NullWhenUnknown public var largestProbabilityDifference: Float?
     /// Next tokens, as the ranks know them, compared with those that the run's own logits choose.
@@ -71,8 +72,8 @@ public struct Verification: Encodable, Sendable {
       (self.mode, self.placement, self.isBaseline) = (mode, placement, isBaseline)
     }
 
-    /// What crossed a GPU (node) boundary in all: a token's moves in coherent mode, its ways there and
-    /// back in home mode.
+    /// What crossed a GPU (node) boundary in all: a token's moves in coherent mode, its ways there
+    /// and back in home mode.
     public var crossings: Rows {
       guard mode == .home else {
         return Rows(

@@ -4,12 +4,12 @@ extension Model {
   /// Runs the same tokens under several placements and compares everything.
   ///
   /// The first run, home × contiguous, decodes greedily and is the baseline. The others are fed its
-  /// tokens and take its routes (`RouteReplay`), so that their logits must be the same at every position
-  /// within `Rounding`; what their routers would have chosen is compared apart. Every message is
-  /// compared at both ends (`MessageAudit`), every token is counted on its way (`TokenCensus`), and the
-  /// rows, words and calls that MPI was given must be those that the baseline's routes and the placement
-  /// predict (`Prediction`). Collecting and comparing happen between the steps, neither timed nor
-  /// counted; the audit's sums of the words are made within.
+  /// tokens and take its routes (`RouteReplay`), so that their logits must be the same at every
+  /// position within `Rounding`; what their routers would have chosen is compared apart. Every
+  /// message is compared at both ends (`MessageAudit`), every token is counted on its way
+  /// (`TokenCensus`), and the rows, words and calls that MPI was given must be those that the
+  /// baseline's routes and the placement predict (`Prediction`). Collecting and comparing happen
+  /// between the steps, neither timed nor counted; the audit's sums of the words are made within.
   ///
   /// - Parameters:
   ///   - new: tokens to decode after each prompt, at least 2.

@@ -16,8 +16,8 @@ extension WeightReader {
     }
   }
 
-  /// Stored `[rows, columns]` to float32 `[columns, rows]` with rows of `stride`, in tiles that stay
-  /// in the first-level cache.
+  /// Stored `[rows, columns]` to float32 `[columns, rows]` with rows of `stride`, in tiles that
+  /// stay in the first-level cache.
   static func transpose(
     _ bytes: UnsafeRawPointer, _ type: ElementType, rows: Int, columns: Int, into y: Floats,
     stride: Int
@@ -63,7 +63,8 @@ extension WeightReader {
   private static func float16(_ bits: UInt16) -> Float {
     let magnitude = UInt32(bits & 0x7FFF)
     let sign = UInt32(bits & 0x8000) &<< 16
-    // Exponent and mantissa moved into place; the multiplication by 2^112 corrects the bias, subnormals included.
+    // Exponent and mantissa moved into place; the multiplication by 2^112 corrects the bias,
+    // subnormals included.
     var value = Float(bitPattern: magnitude &<< 13) * 0x1p112
     if magnitude >= 0x7C00 { value = Float(bitPattern: (magnitude &<< 13) | 0x7F80_0000) }
     return Float(bitPattern: value.bitPattern | sign)

@@ -164,8 +164,8 @@ final class WeightReader {
     return values
   }
 
-  /// A matrix of the checkpoint, `[outputs, inputs]`, transposed into the first `outputs` columns of
-  /// `target`, whose rows are `stride` apart; only checked where there is no target.
+  /// A matrix of the checkpoint, `[outputs, inputs]`, transposed into the first `outputs` columns
+  /// of `target`, whose rows are `stride` apart; only checked where there is no target.
   private func matrix(
     _ name: String, shape: [Int]? = nil, first: Int = 0, outputs: Int, inputs: Int,
     into target: Floats?, stride: Int
@@ -179,8 +179,8 @@ final class WeightReader {
     }
   }
 
-  /// Calls `body` with blocks of rows of a stored tensor, seen as a matrix of this width: the bytes,
-  /// their type, the first row and the number of rows.
+  /// Calls `body` with blocks of rows of a stored tensor, seen as a matrix of this width: the
+  /// bytes, their type, the first row and the number of rows.
   private func withRows(
     _ rows: Range<Int>, width: Int, of tensor: Checkpoint.Tensor,
     _ body: (UnsafeRawPointer, ElementType, Int, Int) -> Void

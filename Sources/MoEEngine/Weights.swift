@@ -3,9 +3,9 @@ import ColocateFormats
 /// A rank's weights in float32: everything but the experts, and the experts that the plan gives to
 /// the rank.
 ///
-/// Matrices are stored `[in, out]`, the transpose of the checkpoint's `[out, in]`; queries, keys and
-/// values are one matrix, gate and up are one matrix. The embedding keeps the type of the file: a
-/// step converts one row of it per token.
+/// Matrices are stored `[in, out]`, the transpose of the checkpoint's `[out, in]`; queries, keys
+/// and values are one matrix, gate and up are one matrix. The embedding keeps the type of the file:
+/// a step converts one row of it per token.
 final class Weights {
   struct Layer {
     /// `[d]`, before attention.

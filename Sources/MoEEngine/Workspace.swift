@@ -13,10 +13,12 @@ final class Workspace {
 
   // The tokens that are on this rank now ("local rows"), in ascending order of their ids.
 
-  /// `[G]`: id of each local row, see `Step`. The second one is what the next layer's rows are collected in.
+  /// `[G]`: id of each local row, see `Step`. The second one is what the next layer's rows are
+  /// collected in.
   var rowIds: Integers
   var nextRowIds: Integers
-  /// `[G, d]`: the residual stream x. The second one is what the next layer's rows are collected in (coherent mode).
+  /// `[G, d]`: the residual stream x. The second one is what the next layer's rows are collected in
+  /// (coherent mode).
   var x: Floats
   var nextX: Floats
 
@@ -28,7 +30,8 @@ final class Workspace {
   let scores: Floats
   /// `[G, nq]`: mixed values of the local rows.
   let mixed: Floats
-  /// `[L, slots, nkv heads, T, hd]` each; slots: the rank's own sequences, or all of them in coherent mode.
+  /// `[L, slots, nkv heads, T, hd]` each; slots: the rank's own sequences, or all of them in
+  /// coherent mode.
   let keys: Floats
   let values: Floats
   let slots: Int
@@ -47,8 +50,8 @@ final class Workspace {
 
   // Dispatch and combine.
 
-  /// Tokens to the ranks of their experts: up to `G · F` rows of `rowWords` words leave a rank, up to
-  /// `G` come. A row is d numbers, k expert ids, k gate weights and, in coherent mode, its id.
+  /// Tokens to the ranks of their experts: up to `G · F` rows of `rowWords` words leave a rank, up
+  /// to `G` come. A row is d numbers, k expert ids, k gate weights and, in coherent mode, its id.
   let dispatch: RowExchange
   /// Partial sums, d numbers each: up to `G` leave a rank, up to `G · F` come.
   let sums: RowExchange
@@ -65,7 +68,8 @@ final class Workspace {
 
   // Experts: "work rows" are the local and received rows that have an expert here.
 
-  /// `[G]`: a work row's normed hidden state `[d]`, its residual `[d]`, and where its weighted outputs are added `[d]`.
+  /// `[G]`: a work row's normed hidden state `[d]`, its residual `[d]`, and where its weighted
+  /// outputs are added `[d]`.
   let workInput: UnsafeMutablePointer<Floats>
   let workResidual: UnsafeMutablePointer<Floats>
   let workTarget: UnsafeMutablePointer<Floats>
@@ -187,8 +191,8 @@ final class Workspace {
 }
 
 extension Workspace {
-  /// Bytes that the largest buffers of a rank take, the context's cache and the logits: a lower bound
-  /// of what is allocated.
+  /// Bytes that the largest buffers of a rank take, the context's cache and the logits: a lower
+  /// bound of what is allocated.
   static func leastBytes(
     _ config: ModelConfig, _ capacity: Capacity, mode: Mode, ranks: Int
   ) -> Double {
@@ -206,7 +210,8 @@ public struct Capacity: Hashable, Sendable {
   public var sequences: Int
   /// `T`: most positions of a sequence.
   public var positions: Int
-  /// `G`: most token rows of a step, over all ranks; at least `sequences`, since a decode step has a row of each.
+  /// `G`: most token rows of a step, over all ranks; at least `sequences`, since a decode step has
+  /// a row of each.
   public var rows: Int
   /// Whether logits are wanted for every row of a step, or for the last position of each sequence.
   public var allLogits: Bool

@@ -98,8 +98,8 @@ final class CommandRunner {
       output: texts[0], errors: texts[1])
   }
 
-  /// A line of shell, in which `colocate` is the built program: for what `Process` cannot do to standard
-  /// output and error, and for signals.
+  /// A line of shell, in which `colocate` is the built program: for what `Process` cannot do to
+  /// standard output and error, and for signals.
   func shell(_ script: String) throws -> Result {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/bin/sh")

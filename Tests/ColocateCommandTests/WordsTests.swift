@@ -3,8 +3,8 @@ import ColocateFormats
 import Foundation
 import Testing
 
-/// What the words say: nothing stands under a figure that it does not bound, nothing is recorded that was
-/// not done, and what differs from what was asked is said.
+/// What the words say: nothing stands under a figure that it does not bound, nothing is recorded
+/// that was not done, and what differs from what was asked is said.
 @Suite struct WordsTests {
   let runner: CommandRunner
   init() throws { runner = try CommandRunner() }

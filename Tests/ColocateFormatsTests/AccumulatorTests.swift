@@ -139,7 +139,8 @@ import Testing
         #expect(abs(counts.load(layer: layer, expert: expert) - 1250) < 125)
       }
     }
-    // Affine: a random matching of experts would keep 1/16 of the tokens, the best expert of each row far more.
+    // Affine: a random matching of experts would keep 1/16 of the tokens, the best expert of each
+    // row far more.
     var best = 0
     for row in 0..<(5 * 16) { best += counts.weights[(row * 16)..<(row * 16 + 16)].max()! }
     #expect(Double(best) / Double(counts.total) > 0.25)

@@ -116,8 +116,8 @@ import Testing
     }
   }
 
-  /// Lowers every number of a certificate, one at a time, and changes every text. The chain's values are the smallest possible, so none of these
-  /// is another true certificate.
+  /// Lowers every number of a certificate, one at a time, and changes every text. The chain's
+  /// values are the smallest possible, so none of these is another true certificate.
   @Test func everyChangedFieldIsRefused() throws {
     let (instance, file) = try certificates()[1]
     #expect(file.certificate.stages[0].evidence.name == "chain")

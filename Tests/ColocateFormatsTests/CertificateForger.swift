@@ -3,8 +3,8 @@ import ColocateCertificate
 import ColocateFormats
 
 /// Edits certificates as somebody would who wants a false one accepted, or who just breaks things:
-/// numbers nudged, scaled, negated or exchanged, entries dropped, doubled or swapped, kinds changed,
-/// claims made stronger. Seeded.
+/// numbers nudged, scaled, negated or exchanged, entries dropped, doubled or swapped, kinds
+/// changed, claims made stronger. Seeded.
 struct CertificateForger {
   var random: SeededGenerator
 

@@ -4,8 +4,8 @@ import ColocateFormats
 import TestSupport
 import Testing
 
-/// Forged certificates of every kind. One may be accepted, but only if what it claims is true of the
-/// very problem it names, whose optimum brute force knows.
+/// Forged certificates of every kind. One may be accepted, but only if what it claims is true of
+/// the very problem it names, whose optimum brute force knows.
 @Suite struct CertificateForgeryTests {
   /// A small random instance, its counts scaled to a total of about 2^bits where that is given.
   static func instance(seed: UInt64) throws -> Instance? {
@@ -35,8 +35,8 @@ import Testing
       objective: objective, loadCap: cap)
   }
 
-  /// Options that lead to each kind of evidence. But for the first, without local search: it costs a
-  /// second each, and what is claimed of a worse placement can be forged as well.
+  /// Options that lead to each kind of evidence. But for the first, without local search: it costs
+  /// a second each, and what is claimed of a worse placement can be forged as well.
   static let ways: [@Sendable (inout SolverOptions) -> Void] = [
     { _ in },
     { $0.methods.colocation = false },

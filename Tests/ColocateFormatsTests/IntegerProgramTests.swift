@@ -4,7 +4,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The exported program has the problem's optimum: both files are parsed here and every labelled placement is put into them.
+/// The exported program has the problem's optimum: both files are parsed here and every labelled
+/// placement is put into them.
 @Suite struct IntegerProgramTests {
   let scratch: Scratch
   init() throws { scratch = try Scratch() }
@@ -88,7 +89,8 @@ import Testing
       return program
     }
 
-    /// The least cost with the `x` of a placement, or nil where a row forbids it. Pair variables take the least value that their rows allow.
+    /// The least cost with the `x` of a placement, or nil where a row forbids it. Pair variables
+    /// take the least value that their rows allow.
     func cost(_ placement: Placement) -> Int? {
       func x(_ name: String) -> Int {
         let parts = name.split(separator: "_").dropFirst().map { Int($0)! }

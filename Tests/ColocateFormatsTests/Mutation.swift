@@ -7,7 +7,8 @@ enum Mutation {
   static let count = Int(ProcessInfo.processInfo.environment["COLOCATE_FUZZ"] ?? "") ?? 2000
 
   /// One to four changes.
-  /// - Parameter words: pieces that the format's texts are made of; one of them may be put anywhere.
+  /// - Parameter words: pieces that the format's texts are made of; one of them may be put
+  ///   anywhere.
   static func damage(_ bytes: [UInt8], _ words: [String], _ random: inout SeededGenerator)
     -> [UInt8]
   {

@@ -26,8 +26,8 @@ struct SafetensorsHeaderTests {
     #expect(tensors["c"]?.shape == [] && tensors["c"]?.range.upperBound == Self.file.count)
   }
 
-  /// 10,000 files with up to five bytes changed, removed or added: where one is accepted, its tensors
-  /// fill the data, each with as many bytes as its shape and type say.
+  /// 10,000 files with up to five bytes changed, removed or added: where one is accepted, its
+  /// tensors fill the data, each with as many bytes as its shape and type say.
   @Test func damagedHeadersAreRefusedOrTrue() throws {
     var accepted = 0
     for seed in 0..<10_000 {

@@ -3,8 +3,8 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Whatever the limits and however early somebody stops a run: there is a placement, it is valid, it
-/// meets the load cap, and what is said about it is true.
+/// Whatever the limits and however early somebody stops a run: there is a placement, it is valid,
+/// it meets the load cap, and what is said about it is true.
 @Suite struct AlwaysAPlacementTests {
   private static func instance(seed: UInt64, capped: Bool, objective: Objective) throws -> Instance
   {

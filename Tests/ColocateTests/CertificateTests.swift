@@ -302,7 +302,8 @@ import Testing
       else { continue }
       let problem = instance.gpuProblem
       guard problem.groups > 1, problem.groups < problem.experts else { continue }
-      // Prices of half the incident weight: any prices will do, the layered search closes what is left.
+      // Prices of half the incident weight: any prices will do, the layered search closes what is
+      // left.
       var prices = [Int](repeating: 0, count: problem.layers * problem.experts)
       for l in 0..<(problem.layers - 1) {
         for i in 0..<problem.experts {

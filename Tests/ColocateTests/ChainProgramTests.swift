@@ -18,7 +18,8 @@ import Testing
     #expect(problem.kept(found.labels) == found.kept, "\(instance)")
     #expect(problem.isFeasible(found.labels), "\(instance)")
     guard !found.values.isEmpty else { return }
-    // The value function proves the optimum: no step gains more than it says, and its maximum is the answer.
+    // The value function proves the optimum: no step gains more than it says, and its maximum is
+    // the answer.
     #expect(found.values.last!.max()! == found.kept)
     let groups = problem.groups
     for l in 0..<(problem.layers - 1) {
@@ -79,7 +80,8 @@ import Testing
     let chain = try #require(ChainProgram(problem))
     #expect(chain.method == .twoGroups)
     let answer = try #require(chain.solve(control: SearchControl(threads: 2)))
-    // The oracle: label matching over every pair of partitions, by PartitionPool, whose limit is set to all of them.
+    // The oracle: label matching over every pair of partitions, by PartitionPool, whose limit is
+    // set to all of them.
     let all = PartitionList.all(
       experts: experts, groups: 2, loads: [Int](repeating: 0, count: experts), cap: nil)
     let pool = PartitionPool(problem: problem, limit: all.count / 2)

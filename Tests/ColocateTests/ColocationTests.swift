@@ -141,7 +141,8 @@ import Testing
     }
   }
 
-  /// Where every expert hands on to one partner only and there are as many groups as fit, the bound is the optimum.
+  /// Where every expert hands on to one partner only and there are as many groups as fit, the bound
+  /// is the optimum.
   @Test func closesTwoGroupsOfAHiddenPartition() {
     var generator = SeededGenerator(seed: 5)
     let (layers, experts) = (4, 8)

@@ -4,7 +4,8 @@ import TestSupport
 import Testing
 
 @Suite struct GroupingSearchTests {
-  /// A seeded problem, searched in one way, against brute force; the proof against the certificate's checker.
+  /// A seeded problem, searched in one way, against brute force; the proof against the
+  /// certificate's checker.
   /// - Returns: the leaves of the proofs.
   @discardableResult
   static func check(_ random: RandomProblem, _ change: (inout GroupingSearch.Options) -> Void)
@@ -87,8 +88,8 @@ import Testing
     #expect(branched >= 3)
   }
 
-  /// One expert a GPU leaves no pair to branch on. A root whose layered search was given up then keeps
-  /// its own bound, and nothing is called proved.
+  /// One expert a GPU leaves no pair to branch on. A root whose layered search was given up then
+  /// keeps its own bound, and nothing is called proved.
   @Test func aRootThatCannotBranchKeepsItsBound() {
     var reached = 0
     for seed in 0..<40 {
@@ -111,7 +112,8 @@ import Testing
     #expect(reached > 0)
   }
 
-  /// With hardly any subset allowed to be swept often: prices by a restricted master, then as always.
+  /// With hardly any subset allowed to be swept often: prices by a restricted master, then as
+  /// always.
   @Test(arguments: 0..<4)
   func generationEqualsBruteForce(block: Int) {
     for seed in 0..<25 {
@@ -163,7 +165,8 @@ import Testing
     }
   }
 
-  /// Leaves that the layered search closes where cuts have a price: their losses on cuts count, in the search and in the checker.
+  /// Leaves that the layered search closes where cuts have a price: their losses on cuts count, in
+  /// the search and in the checker.
   @Test func exhaustedLeavesWithCuts() {
     var found = 0
     for seed in 0..<40 {

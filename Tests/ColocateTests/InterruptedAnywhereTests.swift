@@ -3,8 +3,8 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Every method, stopped at its n-th look at the clock, for many n: what it leaves is valid, what it
-/// claims is true. No wall clock takes part, so a failure can be repeated.
+/// Every method, stopped at its n-th look at the clock, for many n: what it leaves is valid, what
+/// it claims is true. No wall clock takes part, so a failure can be repeated.
 @Suite struct InterruptedAnywhereTests {
   /// Says stop from the `looks`-th look on.
   private static func control(looks: Int, threads: Int) -> SearchControl {

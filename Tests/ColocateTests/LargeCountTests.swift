@@ -3,7 +3,8 @@ import ColocateCertificate
 import TestSupport
 import Testing
 
-/// Counts that add up to 2^31, 2^40 and 2^52, in every method, against brute force on the same counts.
+/// Counts that add up to 2^31, 2^40 and 2^52, in every method, against brute force on the same
+/// counts.
 @Suite struct LargeCountTests {
   static let bits = [31, 40, 52]
 
@@ -36,7 +37,8 @@ import Testing
     }
   }
 
-  /// From the optimum on, prices, deletions, dolls and tree lose nothing, and what they call proved is. Beyond their limit they say so.
+  /// From the optimum on, prices, deletions, dolls and tree lose nothing, and what they call proved
+  /// is. Beyond their limit they say so.
   @Test(arguments: bits) func pathsDollsAndTree(bits: Int) {
     var proved = 0
     for (seed, _, problem, kept) in Self.problems(100..<118, bits: bits) {
@@ -88,7 +90,8 @@ import Testing
     }
   }
 
-  /// Local search with its pool on one level and on two, and the baselines: values are those of their labels.
+  /// Local search with its pool on one level and on two, and the baselines: values are those of
+  /// their labels.
   @Test(arguments: bits) func heuristics(bits: Int) throws {
     var optimal = 0
     let problems = Self.problems(300..<320, bits: bits)
@@ -235,7 +238,8 @@ import Testing
       coactivation: together)
   }
 
-  /// The same placement, work and proof; values and bounds times the unit; the certificate holds on the counts as given.
+  /// The same placement, work and proof; values and bounds times the unit; the certificate holds on
+  /// the counts as given.
   @Test(arguments: [(6, false, nil), (4, true, 1.15), (2, false, 1.1), (12, false, nil)])
   func changesNothing(gpus: Int, coactivation: Bool, cap: Double?) throws {
     var options = SolverOptions()

@@ -4,7 +4,8 @@ import Testing
 
 /// What a load cap means, and what is said of the smallest one.
 @Suite struct LoadCapTests {
-  /// A layer whose loads can be dealt out evenly: `groups` groups of `size` with one sum, dealt in random order.
+  /// A layer whose loads can be dealt out evenly: `groups` groups of `size` with one sum, dealt in
+  /// random order.
   static func planted(seed: UInt64, groups: Int, size: Int, largest: Int) -> (
     loads: [Int], groupOf: [Int]
   ) {
@@ -32,7 +33,8 @@ import Testing
     return try TransitionCounts(layers: 2, experts: experts, weights: weights)
   }
 
-  /// Even packings that are known to exist are found, or what is said leaves room for them; and a plan that meets the cap is taken.
+  /// Even packings that are known to exist are found, or what is said leaves room for them; and a
+  /// plan that meets the cap is taken.
   @Test(arguments: [(8, 8, 1000), (16, 3, 1000), (16, 3, 30), (4, 16, 100_000), (8, 8, 1 << 30)])
   func plantedPackings(groups: Int, size: Int, largest: Int) throws {
     for seed in 0..<2 {
@@ -69,7 +71,8 @@ import Testing
     }
   }
 
-  /// The search against a plain enumeration, where skew, ties and zeros make the bounds differ from the answer.
+  /// The search against a plain enumeration, where skew, ties and zeros make the bounds differ from
+  /// the answer.
   @Test(arguments: 0..<80) func packingsAreOptimal(seed: Int) {
     var random = SeededGenerator(seed: UInt64(seed) + 5000)
     let (groups, size) = [(2, 5), (3, 3), (4, 2), (5, 2), (3, 4)][seed % 5]
@@ -121,7 +124,8 @@ import Testing
     #expect("\(error!)".contains("1.0011 works in every layer"), "\(error!)")
   }
 
-  /// What is printed of the least cap, at any number of digits, is met when it is typed in; below "at least" nothing is.
+  /// What is printed of the least cap, at any number of digits, is met when it is typed in; below
+  /// "at least" nothing is.
   @Test(arguments: 0..<15) func whatIsPrintedWorks(seed: Int) throws {
     var random = SeededGenerator(seed: UInt64(seed) + 77)
     let (experts, gpus) = [(6, 2), (6, 3), (8, 4), (8, 2), (9, 3)][seed % 5]

@@ -92,7 +92,8 @@ import Testing
     }
   }
 
-  /// Nothing that dealing two groups' experts out anew in all layers at once could still win, on one level or two.
+  /// Nothing that dealing two groups' experts out anew in all layers at once could still win, on
+  /// one level or two.
   @Test(arguments: 0..<60) func polishSettlesPairsOfGroups(seed: Int) {
     let instance = RandomProblem(seed: UInt64(seed), experts: [4, 6, 8], maxLayers: 3)
     let problem = instance.problem

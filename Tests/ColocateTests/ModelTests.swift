@@ -21,7 +21,8 @@ import Testing
     #expect(throws: ModelError.self) { try LoadCap(.nan) }
   }
 
-  /// Loads and co-activations that are fine one by one and too large together are refused, not overflowed.
+  /// Loads and co-activations that are fine one by one and too large together are refused, not
+  /// overflowed.
   @Test func sumsThatOverflowAreRefused() {
     let zeros = [Int](repeating: 0, count: 300 * 300)
     #expect(throws: ModelError.self) {

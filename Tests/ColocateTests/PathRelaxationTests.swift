@@ -59,7 +59,8 @@ import Testing
     }
   }
 
-  /// Optimising from an incumbent one short of the optimum must neither cut the optimum off nor claim less than it.
+  /// Optimising from an incumbent one short of the optimum must neither cut the optimum off nor
+  /// claim less than it.
   @Test(arguments: 0..<300)
   func neverLosesTheOptimum(seed: Int) {
     let random = RandomProblem(seed: UInt64(seed) + 1000)
@@ -72,7 +73,8 @@ import Testing
     relaxation.optimise(incumbent: { optimum.kept - 1 }, control: SearchControl())
     #expect(relaxation.bound >= optimum.kept, "\(random)")
     #expect(relaxation.contains(optimum.labels), "\(random)")
-    // The bound and its prices belong together: all subsets again, the same deletions, the same number.
+    // The bound and its prices belong together: all subsets again, the same deletions, the same
+    // number.
     let again = PathRelaxation(problem: problem, threads: 1)!
     for prices in relaxation.deletions {
       again.evaluate(prices)
@@ -83,7 +85,8 @@ import Testing
     #expect(again.bound <= relaxation.bound, "\(random)")
   }
 
-  /// Prices made over a few subsets, evaluated over all: the bound holds, the optimum is not deleted.
+  /// Prices made over a few subsets, evaluated over all: the bound holds, the optimum is not
+  /// deleted.
   @Test(arguments: 0..<200)
   func generationNeverLosesTheOptimum(seed: Int) {
     let random = RandomProblem(seed: UInt64(seed) + 5000)
@@ -138,7 +141,8 @@ import Testing
     #expect(generated.bound - full.bound < (start - full.bound) / 50)
   }
 
-  /// P = E: every group is one expert, the relaxation is a chain of assignment problems and has no gap beyond rounding and smoothing.
+  /// P = E: every group is one expert, the relaxation is a chain of assignment problems and has no
+  /// gap beyond rounding and smoothing.
   @Test func isTightForSingleExperts() {
     var generator = SeededGenerator(seed: 5)
     let weights = (0..<(3 * 36)).map { _ in generator.next(below: 1000) }

@@ -55,9 +55,10 @@ import Testing
     }
   }
 
-  /// What a completion from layer `k` on loses at the least, by listing them. A completion's loss is B minus what it keeps and minus what
-  /// prices and the longest way to its first layer grant it: with f(S) the longest path to S, own weight included, P paths that start
-  /// in the groups S of layer k lose P·λ − Σ f(S) − (their arcs and own weights after layer k).
+  /// What a completion from layer `k` on loses at the least, by listing them. A completion's loss
+  /// is B minus what it keeps and minus what prices and the longest way to its first layer grant
+  /// it: with f(S) the longest path to S, own weight included, P paths that start in the groups S
+  /// of layer k lose P·λ − Σ f(S) − (their arcs and own weights after layer k).
   private static func leastLoss(_ relaxation: PathRelaxation, from k: Int) -> Int {
     let problem = relaxation.problem
     let (experts, ticks) = (problem.experts, PathSubsets.ticks)
@@ -82,7 +83,8 @@ import Testing
       assign(0)
       return found
     }
-    /// Co-activation inside the groups minus the prices: the same for all labels of a layer but for what is kept.
+    /// Co-activation inside the groups minus the prices: the same for all labels of a layer but for
+    /// what is kept.
     func own(_ l: Int, _ labels: [Int]) -> Int {
       var sum = 0
       for i in 0..<experts {
@@ -136,8 +138,8 @@ import Testing
       layers: 6, experts: 8, groups: 4, weights: weights, loads: counts.loads)
   }
 
-  /// The clock is looked at before the first complete partition, which a deep tree may never reach: not even the last layer's doll,
-  /// which is listed and nothing else, is found.
+  /// The clock is looked at before the first complete partition, which a deep tree may never reach:
+  /// not even the last layer's doll, which is listed and nothing else, is found.
   @Test func stopsInsideTheListOfStarts() {
     let problem = unstructured()
     let relaxation = PathRelaxation(problem: problem, threads: 1)!
@@ -174,7 +176,8 @@ import Testing
     }
   }
 
-  /// The partitions that a doll starts with are those of a plain enumeration, each once, with few and with many dead ends.
+  /// The partitions that a doll starts with are those of a plain enumeration, each once, with few
+  /// and with many dead ends.
   @Test(arguments: 0..<60)
   func startsAreThePartitionsWithinTheLimit(seed: Int) {
     var generator = SeededGenerator(seed: UInt64(seed) &+ 900)

@@ -11,7 +11,8 @@ import Testing
     }
   }
 
-  /// Every option reads what it prints, takes both ends of its range, and refuses what is outside with its name, the value and the range.
+  /// Every option reads what it prints, takes both ends of its range, and refuses what is outside
+  /// with its name, the value and the range.
   @Test func everyOptionIsReadAndRefused() throws {
     for option in OptionDescription.table {
       var options = SolverOptions()

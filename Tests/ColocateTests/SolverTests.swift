@@ -119,7 +119,8 @@ import Testing
     }
   }
 
-  /// The same value and bound for any number of threads, whichever method they come from; and each is reached.
+  /// The same value and bound for any number of threads, whichever method they come from; and each
+  /// is reached.
   @Test(arguments: Closer.allCases) func threadsDoNotChangeTheAnswer(closer: Closer) throws {
     var reached = 0
     for seed in 0..<6 {
@@ -146,7 +147,8 @@ import Testing
     #expect(reached >= 1, "\(closer): \(reached)")
   }
 
-  /// A work limit alone: nothing depends on the clock or on the number of threads, neither the answer nor the bound.
+  /// A work limit alone: nothing depends on the clock or on the number of threads, neither the
+  /// answer nor the bound.
   @Test func aWorkLimitCanBeRepeated() throws {
     var generator = SeededGenerator(seed: 8)
     let weights = (0..<(5 * 32 * 32)).map { _ in generator.next(below: 50) }

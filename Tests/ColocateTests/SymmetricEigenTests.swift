@@ -100,7 +100,8 @@ import Testing
 
   @Test func sumHoldsForAwkwardMatrices() {
     for (name, order, entries) in Self.matrices(seed: 13) {
-      // The trace is the exact sum of all eigenvalues; any k orthonormal unit vectors give a lower bound on the k largest.
+      // The trace is the exact sum of all eigenvalues; any k orthonormal unit vectors give a lower
+      // bound on the k largest.
       let norm = entries.reduce(0) { max($0, abs($1)) } * Double(order)
       for count in Set([1, (order + 1) / 2, order]) {
         let bound = EigenvalueSum(order: order, count: count).upperBound(entries, stride: order)

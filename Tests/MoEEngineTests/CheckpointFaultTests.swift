@@ -2,7 +2,8 @@ import Foundation
 import MoEEngine
 import Testing
 
-/// Damaged, lying and contradictory checkpoints end in one line that says what is wrong, before any weight is used.
+/// Damaged, lying and contradictory checkpoints end in one line that says what is wrong, before any
+/// weight is used.
 struct CheckpointFaultTests {
   /// A copy of a stored checkpoint whose header and file can be changed.
   struct Copy {

@@ -2,7 +2,8 @@ import Foundation
 import MoEEngine
 import Testing
 
-/// Settings that the engine cannot honour are refused by name; those it can are read as the families spell them.
+/// Settings that the engine cannot honour are refused by name; those it can are read as the
+/// families spell them.
 struct ConfigTests {
   /// The settings of a stored checkpoint with some changed; nil removes one.
   static func config(_ name: String, _ changes: [String: Any?]) throws -> ModelConfig {

@@ -4,8 +4,8 @@ import Foundation
 import MoEEngine
 import Testing
 
-/// The program's face: arguments, files, launchers and limits. Bad input is one line and exit code 2,
-/// before the work.
+/// The program's face: arguments, files, launchers and limits. Bad input is one line and exit code
+/// 2, before the work.
 @Suite(.serialized)
 struct EngineCommandTests {
   static let model = Fixture.checkpoint("random-mixtral")
@@ -213,8 +213,8 @@ struct EngineCommandTests {
 
   // Limits.
 
-  /// Address space in KiB, down from where everything fits: either the answer or one line, and never
-  /// a hang or a signal.
+  /// Address space in KiB, down from where everything fits: either the answer or one line, and
+  /// never a hang or a signal.
   @Test func littleMemoryIsSaid() throws {
     var refused = 0
     for limit in stride(from: 600_000, through: 180_000, by: -60_000) {

@@ -5,10 +5,11 @@ import Testing
 extension RankTests {
   /// `verify` with one message damaged on its way (see Faults/faults.c): it must never agree.
   ///
-  /// The checkpoint is random-qwen3-moe, 3 layers, top-3, on 2 ranks (4 where messages change places),
-  /// each a node. Each step has 6 MPI_Alltoallv (dispatch and combine of each layer), each run 3 steps
-  /// (the prompt, two decoded tokens), so the runs begin at calls 0, 18 and 36: home, coherent, greedy.
-  /// The contexts are gathered 6 times a coherent run: 4 in prefill, then once a step.
+  /// The checkpoint is random-qwen3-moe, 3 layers, top-3, on 2 ranks (4 where messages change
+  /// places), each a node. Each step has 6 MPI_Alltoallv (dispatch and combine of each layer), each
+  /// run 3 steps (the prompt, two decoded tokens), so the runs begin at calls 0, 18 and 36: home,
+  /// coherent, greedy. The contexts are gathered 6 times a coherent run: 4 in prefill, then once a
+  /// step.
   @Suite struct FaultTests {
     static let name = "random-qwen3-moe"
     static let hidden = 32

@@ -6,8 +6,9 @@ import Testing
 
 /// The program itself, as a user starts it: one process, and under mpirun with several ranks.
 ///
-/// Every number of ranks, mode and plan must give the tokens and logits of Hugging Face's single process, and `verify` must find that
-/// what was sent is what the objective predicts. One test at a time: each starts up to 8 processes.
+/// Every number of ranks, mode and plan must give the tokens and logits of Hugging Face's single
+/// process, and `verify` must find that what was sent is what the objective predicts. One test at a
+/// time: each starts up to 8 processes.
 @Suite(.serialized)
 struct RankTests {
   static let checkpoints = ["tiny-olmoe-16x8", "random-qwen3-moe"]
@@ -95,7 +96,8 @@ struct RankTests {
     #expect(home.dispatch + home.combine == (ranks > 1 ? Double(2 * report.layers) : 0))
     #expect(home.context == 0)
     #expect(home.counts == (ranks > 1 ? Double(report.layers) : 0))
-    // What is not compared, since it is what the others are compared with, is null and not left out.
+    // What is not compared, since it is what the others are compared with, is null and not left
+    // out.
     #expect(run.output.contains("\"largest_logit_difference\" : null"))
     #expect(report.runs[0].largestLogitDifference == nil)
   }

@@ -3,7 +3,8 @@ import Foundation
 import MoEEngine
 import Testing
 
-/// One rank against Hugging Face transformers: logits, greedy tokens, routes. See Fixtures/README.md.
+/// One rank against Hugging Face transformers: logits, greedy tokens, routes. See
+/// Fixtures/README.md.
 struct ReferenceTests {
   static let checkpoints = [
     "random-mixtral", "random-mixtral-top1", "random-qwen3-moe", "random-qwen3-moe-tied",

@@ -1,8 +1,9 @@
 import Colocate
 
 extension RandomProblem {
-  /// The same problem with counts that add up to about 2^`bits`, each its multiple of the old one and something random on top: the same
-  /// shape, no common divisor, and every sum as large as its arithmetic has to bear. Loads follow, and a cap is drawn anew.
+  /// The same problem with counts that add up to about 2^`bits`, each its multiple of the old one
+  /// and something random on top: the same shape, no common divisor, and every sum as large as its
+  /// arithmetic has to bear. Loads follow, and a cap is drawn anew.
   package func enlarged(toBits bits: Int) -> GroupingProblem {
     var random = SeededGenerator(seed: seed ^ UInt64(bits) << 32)
     // A little below, for what comes on top.

@@ -1,6 +1,7 @@
 import Colocate
 
-/// Small seeded problems of every kind the solver must get right: ties, zero rows, unequal layers, caps, co-activation.
+/// Small seeded problems of every kind the solver must get right: ties, zero rows, unequal layers,
+/// caps, co-activation.
 public struct RandomProblem: Sendable, CustomStringConvertible {
   public let seed: UInt64
   package let problem: GroupingProblem
@@ -73,9 +74,10 @@ public struct RandomProblem: Sendable, CustomStringConvertible {
 }
 
 extension GroupingProblem {
-  /// The optimum by the plainest means: every labelled assignment of every layer, joined layer by layer. Shares nothing
-  /// with the solver but the definition of the problem.
-  /// - Returns: the most weight that can be kept and labels that keep it, or nil where the cap allows nothing.
+  /// The optimum by the plainest means: every labelled assignment of every layer, joined layer by
+  /// layer. Shares nothing with the solver but the definition of the problem.
+  /// - Returns: the most weight that can be kept and labels that keep it, or nil where the cap
+  ///   allows nothing.
   package func bruteForce() -> (kept: Int, labels: [Int])? {
     var states = [[[Int]]]()
     for l in 0..<layers {

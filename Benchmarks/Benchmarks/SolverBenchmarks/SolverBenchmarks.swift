@@ -2,7 +2,8 @@ import Benchmark
 import Colocate
 import ColocateFormats
 
-/// Ratios of two things measured in the same run, in percent: they stay meaningful on a busy machine, seconds do not.
+/// Ratios of two things measured in the same run, in percent: they stay meaningful on a busy
+/// machine, seconds do not.
 let ratio = BenchmarkMetric.custom("ratio of the two (%)", polarity: .prefersLarger)
 
 /// Seconds that `body` takes.

@@ -2,9 +2,9 @@ import ColocateModel
 
 /// The placements that people know, for comparison and as starting points.
 ///
-/// `plainPlacement` is the method of its name, followed by nothing; `placement` is that where it meets
-/// the load cap, and otherwise what `LoadRepair` makes of it by swaps. All of them maximise what
-/// `Objective.flat` counts (crossings between GPUs) whatever the instance's objective is.
+/// `plainPlacement` is the method of its name, followed by nothing; `placement` is that where it
+/// meets the load cap, and otherwise what `LoadRepair` makes of it by swaps. All of them maximise
+/// what `Objective.flat` counts (crossings between GPUs) whatever the instance's objective is.
 public enum Baseline: Hashable, Sendable, CaseIterable, CustomStringConvertible {
   /// Expert `e` on GPU `e / c`: what frameworks do by default.
   case contiguous
@@ -12,18 +12,21 @@ public enum Baseline: Hashable, Sendable, CaseIterable, CustomStringConvertible 
   case roundRobin
   /// Each layer shuffled, from a seed.
   case random(seed: UInt64)
-  /// Layer 0 contiguous; each next layer the best response to the one before, one transportation problem.
+  /// Layer 0 contiguous; each next layer the best response to the one before, one transportation
+  /// problem.
   case greedyForwards
   /// The same from the last layer to the first.
   case greedyBackwards
   /// The same from the middle layer outwards.
   case greedyOutwards
-  /// Greedy over all pairs of neighbouring experts, the heaviest first: a pair that can still share a GPU is put on one.
+  /// Greedy over all pairs of neighbouring experts, the heaviest first: a pair that can still share
+  /// a GPU is put on one.
   case heaviestPair
-  /// ExFlow's reference code splits all layers in two, then each half again; there by a general solver, here by local search
-  /// with a fixed budget. P must be a power of two.
+  /// ExFlow's reference code splits all layers in two, then each half again; there by a general
+  /// solver, here by local search with a fixed budget. P must be a power of two.
   case recursiveBisection
-  /// Loads alone, as EPLB packs without replicas: heaviest expert first, to the least loaded GPU with room. Blind to transitions.
+  /// Loads alone, as EPLB packs without replicas: heaviest expert first, to the least loaded GPU
+  /// with room. Blind to transitions.
   case loadPacking
 
   public static let allCases: [Baseline] = [
@@ -52,11 +55,11 @@ public enum Baseline: Hashable, Sendable, CaseIterable, CustomStringConvertible 
     public let description: String
   }
 
-  /// The placement, within the load cap where the instance has one: the plain one where it meets the
-  /// cap, otherwise brought under it by `LoadRepair`.
+  /// The placement, within the load cap where the instance has one: the plain one where it meets
+  /// the cap, otherwise brought under it by `LoadRepair`.
   /// - Parameter timeLimit: seconds it may take; nil for no limit.
-  /// - Throws: `NotApplicable` where the method does not fit the instance, time was over before it had
-  ///   an answer, or its placement could not be brought under the cap.
+  /// - Throws: `NotApplicable` where the method does not fit the instance, time was over before it
+  ///   had an answer, or its placement could not be brought under the cap.
   public func placement(
     for instance: Instance, timeLimit: Double? = nil
   ) throws(NotApplicable) -> Placement {

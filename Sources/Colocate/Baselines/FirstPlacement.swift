@@ -4,9 +4,9 @@ import ColocateModel
 /// whatever the limits are: contiguous and round robin, under a load cap the packing of each layer,
 /// and where time is left the greedy layers.
 enum FirstPlacement {
-  /// Calls `offer` with labels (`[L, E]`) that meet the caps, the cheapest to make first. Nothing but
-  /// the greedy layers, the last, looks at `control`: an answer is owed to whoever stops a run at
-  /// once, too.
+  /// Calls `offer` with labels (`[L, E]`) that meet the caps, the cheapest to make first. Nothing
+  /// but the greedy layers, the last, looks at `control`: an answer is owed to whoever stops a run
+  /// at once, too.
   /// - Returns: whether one met the caps.
   @discardableResult
   static func each(

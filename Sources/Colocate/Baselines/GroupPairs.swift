@@ -2,15 +2,18 @@ import ColocateModel
 
 /// Two groups at a time to their joint optimum over all layers, the others fixed.
 ///
-/// In every layer the 2c experts of groups `p` and `q` can be dealt out anew in C(2c, c) ways (6 for c = 2, 70 for c = 4), and what two groups keep does not
-/// depend on how the rest is grouped. So the best of all C(2c, c)^L ways is a longest path with C(2c, c) states per layer, exact in well under a
-/// millisecond. With S the members of `p`, `d_S[j] = Σ_{i∈S} W[i,j] − Σ_{i∉S} W[i,j]` and `b_S = Σ_j Σ_{i∉S} W[i,j]`, the pair keeps
-/// `b_S + Σ_{j∈T} d_S[j]` of a boundary, as in `TwoGroupChain`; where the two labels are alike, S and its complement are one state.
+/// In every layer the 2c experts of groups `p` and `q` can be dealt out anew in C(2c, c) ways (6
+/// for c = 2, 70 for c = 4), and what two groups keep does not depend on how the rest is grouped.
+/// So the best of all C(2c, c)^L ways is a longest path with C(2c, c) states per layer, exact in
+/// well under a millisecond. With S the members of `p`, `d_S[j] = Σ_{i∈S} W[i,j] − Σ_{i∉S} W[i,j]`
+/// and `b_S = Σ_j Σ_{i∉S} W[i,j]`, the pair keeps `b_S + Σ_{j∈T} d_S[j]` of a boundary, as in
+/// `TwoGroupChain`; where the two labels are alike, S and its complement are one state.
 ///
-/// On two levels a pair in one node is the same problem, since the node's part does not change. A pair in two nodes saves `wGroup + wNode` on itself and
-/// feels the other groups of its nodes as a price per expert: what the attractions say without the pair's own members.
-/// A load cap strikes states; co-activation is a weight on them. This is a neighbourhood that swaps need long uphill walks for: it exchanges whole
-/// stretches of two paths, shifted in any way from layer to layer.
+/// On two levels a pair in one node is the same problem, since the node's part does not change. A
+/// pair in two nodes saves `wGroup + wNode` on itself and feels the other groups of its nodes as a
+/// price per expert: what the attractions say without the pair's own members. A load cap strikes
+/// states; co-activation is a weight on them. This is a neighbourhood that swaps need long uphill
+/// walks for: it exchanges whole stretches of two paths, shifted in any way from layer to layer.
 final class GroupPairs {
   /// Experts of a group that are still quick: C(10, 5) = 252 states.
   static let mostMembers = 5
@@ -270,7 +273,8 @@ final class GroupPairs {
     return value
   }
 
-  /// `unary[k]`: what member `k` of layer `l` saves more in `p` than in `q` by the groups outside the pair.
+  /// `unary[k]`: what member `k` of layer `l` saves more in `p` than in `q` by the groups outside
+  /// the pair.
   private func price<Gain>(_ table: GainTable<Gain>, _ l: Int, _ p: Int, _ q: Int) {
     let data = table.model
     let pitch = data.pitch

@@ -4,14 +4,15 @@ import ColocateModel
 /// GPU where that is still possible.
 ///
 /// Experts joined by chosen pairs form clusters that will share a GPU; a cluster has at most `c`
-/// experts of each layer. When no pair is left the clusters are packed into `P` GPUs: largest first,
-/// to the GPU that gains most weight among those with room in each of the cluster's layers. A cluster
-/// that fits nowhere whole is dropped and its experts are placed one by one, layer by layer, where
-/// they gain most.
+/// experts of each layer. When no pair is left the clusters are packed into `P` GPUs: largest
+/// first, to the GPU that gains most weight among those with room in each of the cluster's layers.
+/// A cluster that fits nowhere whole is dropped and its experts are placed one by one, layer by
+/// layer, where they gain most.
 struct HeaviestPair {
   private let problem: GroupingProblem
   private let control: SearchControl
-  /// Clusters: of each expert its representative; of each representative members, members per layer.
+  /// Clusters: of each expert its representative; of each representative members, members per
+  /// layer.
   private var cluster: [Int]
   private var members: [[Int]]
   private var perLayer: [[Int]]

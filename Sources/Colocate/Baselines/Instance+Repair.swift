@@ -3,7 +3,8 @@ import ColocateModel
 extension Instance {
   /// A placement near `placement` that meets the load cap, by swaps inside layers that cost little
   /// (`LoadRepair`): the placement itself where it meets the cap, nil where swaps do not help.
-  /// - Throws: `ModelError.placement` where the placement is for a model or a machine of other sizes.
+  /// - Throws: `ModelError.placement` where the placement is for a model or a machine of other
+  ///   sizes.
   public func repaired(_ placement: Placement) throws(ModelError) -> Placement? {
     try counts.check(placement)
     guard placement.topology == topology else {

@@ -2,8 +2,8 @@ import ColocateModel
 
 /// Balance and nothing else: what load balancers for expert parallelism do.
 ///
-/// Each layer on its own: experts by falling load, each to the least loaded GPU that has room (the balanced packing step of DeepSeek's EPLB, without
-/// its replicas: here every expert has one copy).
+/// Each layer on its own: experts by falling load, each to the least loaded GPU that has room (the
+/// balanced packing step of DeepSeek's EPLB, without its replicas: here every expert has one copy).
 enum LoadPacking {
   static func labels(_ problem: GroupingProblem) -> [Int] {
     let (layers, experts, groups) = (problem.layers, problem.experts, problem.groups)

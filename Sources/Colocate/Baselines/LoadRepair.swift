@@ -2,9 +2,10 @@ import ColocateModel
 
 /// Brings a placement under the load cap by swaps inside layers that cost little.
 ///
-/// While a layer has overloaded groups, the swap with the largest drop of the layer's excess `Σ_g max(0, load_g − cap)` is made; among equal drops the one that
-/// keeps most. Where no swap lowers the excess, the layer is filled anew by the problem's packing and its groups are named to overlap best with the
-/// old ones, so that a cap that can be met is met.
+/// While a layer has overloaded groups, the swap with the largest drop of the layer's excess
+/// `Σ_g max(0, load_g − cap)` is made; among equal drops the one that keeps most. Where no swap
+/// lowers the excess, the layer is filled anew by the problem's packing and its groups are named to
+/// overlap best with the old ones, so that a cap that can be met is met.
 enum LoadRepair {
   /// - Parameter control: looked at for every expert of an overloaded group.
   /// - Returns: whether the labels meet the cap now (always, without a cap); false where stopped.

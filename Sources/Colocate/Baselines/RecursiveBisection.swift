@@ -4,10 +4,10 @@ import ColocateModel
 /// reference code.
 ///
 /// There each split is an integer program given to a commercial solver for 60 seconds. Here each is
-/// `LocalSearch` for two groups with a fixed amount of work, or the exact chain programme where it is
-/// quick. The loss of the scheme itself is what the comparison shows: the first split does not know
-/// that its halves will be split. Where time is limited every split gets its share of what is left,
-/// in proportion to its size, so that the last ones have some too.
+/// `LocalSearch` for two groups with a fixed amount of work, or the exact chain programme where it
+/// is quick. The loss of the scheme itself is what the comparison shows: the first split does not
+/// know that its halves will be split. Where time is limited every split gets its share of what is
+/// left, in proportion to its size, so that the last ones have some too.
 enum RecursiveBisection {
   /// - Returns: nil where stopped before every part was split.
   static func labels(_ problem: GroupingProblem, control: SearchControl) -> [Int]? {

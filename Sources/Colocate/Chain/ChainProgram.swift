@@ -1,19 +1,25 @@
 import ColocateModel
 
-/// Exact answers where a layer's states can be listed, or where layers do not interact through more than a matching.
+/// Exact answers where a layer's states can be listed, or where layers do not interact through more
+/// than a matching.
 ///
 ///  * P = 1: one placement.
-///  * P = E: every group is one expert, so only the labels matter, and those are `L - 1` separate assignment problems.
-///  * Otherwise dynamic programming over the chain whose states are the unlabelled partitions of a layer, `θ` the best match of the groups of
-///    two neighbours:   f_0(Π) = inside(Π),   f_{l+1}(Π') = inside(Π') + max_Π ( f_l(Π) + θ_l(Π, Π') ).
+///  * P = E: every group is one expert, so only the labels matter, and those are `L - 1` separate
+///    assignment problems.
+///  * Otherwise dynamic programming over the chain whose states are the unlabelled partitions of a
+///    layer, `θ` the best match of the groups of two neighbours: f_0(Π) = inside(Π), f_{l+1}(Π') =
+///    inside(Π') + max_Π ( f_l(Π) + θ_l(Π, Π') ).
 ///
-/// A load cap strikes partitions from the list; co-activation is `inside`. Two groups have a path of their own (`TwoGroupChain.swift`): with S the group of expert 0,
-/// θ is the larger of "straight" and `total − straight`, and "straight" is a sum over members that two half-mask tables give in two additions. For more
-/// groups the overlaps of all pairs of c-subsets that occur are tabulated once a boundary, and θ is an assignment over them (P ≤ 4: all permutations by a
+/// A load cap strikes partitions from the list; co-activation is `inside`. Two groups have a path
+/// of their own (`TwoGroupChain.swift`): with S the group of expert 0, θ is the larger of
+/// "straight" and `total − straight`, and "straight" is a sum over members that two half-mask
+/// tables give in two additions. For more groups the overlaps of all pairs of c-subsets that occur
+/// are tabulated once a boundary, and θ is an assignment over them (P ≤ 4: all permutations by a
 /// small programme over subsets; beyond: `LinearAssignment`).
 ///
-/// Only values are kept, no back-pointers: the optimal chain is found backwards by asking which state reaches the value. So `values` is at once the value
-/// function that a certificate needs: any f with f_{l+1}(Π') ≥ f_l(Π) + θ_l(Π, Π') + inside(Π') proves that nothing exceeds max f_{L-1}.
+/// Only values are kept, no back-pointers: the optimal chain is found backwards by asking which
+/// state reaches the value. So `values` is at once the value function that a certificate needs: any
+/// f with f_{l+1}(Π') ≥ f_l(Π) + θ_l(Π, Π') + inside(Π') proves that nothing exceeds max f_{L-1}.
 package struct ChainProgram: Sendable {
   package enum Method: Sendable, Equatable {
     case oneGroup
@@ -32,7 +38,8 @@ package struct ChainProgram: Sendable {
     /// `GroupingProblem.kept(labels)`, the most possible.
     package let kept: Int
     package let method: Method
-    /// Per layer, the partitions as group masks, `[count, P]`; empty for the other methods or where not asked for.
+    /// Per layer, the partitions as group masks, `[count, P]`; empty for the other methods or where
+    /// not asked for.
     package let partitions: [[UInt64]]
     /// Per layer, `f_l` for each partition.
     package let values: [[Int]]
@@ -203,7 +210,8 @@ package struct ChainProgram: Sendable {
   }
 }
 
-/// `θ` of one boundary for any pair of listed partitions, over a table of the overlaps of all groups that occur.
+/// `θ` of one boundary for any pair of listed partitions, over a table of the overlaps of all
+/// groups that occur.
 struct PartitionStep: Sendable {
   let groups: Int
   /// `[states, P]`: row of each group in `overlap`.

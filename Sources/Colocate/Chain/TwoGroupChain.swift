@@ -1,16 +1,20 @@
 import ColocateModel
 
-/// One boundary of the chain programme for two groups of up to eight experts: 41 million pairs at E = 16, in a fraction of a second.
+/// One boundary of the chain programme for two groups of up to eight experts: 41 million pairs at E
+/// = 16, in a fraction of a second.
 ///
-/// A partition is the group `S` of expert 0. With `d_S[j] = Σ_{i∈S} W[i,j] − Σ_{i∉S} W[i,j]` and `b_S = Σ_j Σ_{i∉S} W[i,j]`,
+/// A partition is the group `S` of expert 0. With `d_S[j] = Σ_{i∈S} W[i,j] − Σ_{i∉S} W[i,j]` and
+/// `b_S = Σ_j Σ_{i∉S} W[i,j]`,
 ///
 ///     straight(S, T) = b_S + Σ_{j∈T} d_S[j],      θ(S, T) = max(straight, total − straight)
 ///
-/// and the sum over T is one entry of a table over its low bits plus one of a table over its high bits. States S are taken sixteen at a time, side by
-/// side in vectors, so that both tables are read contiguously and stay in the first-level cache. Arithmetic is in floats where
-/// every intermediate value is below 2²⁴, otherwise in doubles: with f + (a boundary's weight) ≤ the total ≤ 2⁵² (`Magnitude.exact`) every value and
-/// every sum of a value and differences is within ±2⁵³. Exact either way, and the maximum of two vectors is one instruction on
-/// any x86-64, which it is not for integers.
+/// and the sum over T is one entry of a table over its low bits plus one of a table over its high
+/// bits. States S are taken sixteen at a time, side by side in vectors, so that both tables are
+/// read contiguously and stay in the first-level cache. Arithmetic is in floats where every
+/// intermediate value is below 2²⁴, otherwise in doubles: with f + (a boundary's weight) ≤ the
+/// total ≤ 2⁵² (`Magnitude.exact`) every value and every sum of a value and differences is within
+/// ±2⁵³. Exact either way, and the maximum of two vectors is one instruction on any x86-64, which
+/// it is not for integers.
 enum TwoGroupChain {
   /// States side by side.
   static let width = 16
@@ -108,7 +112,8 @@ enum TwoGroupChain {
     }
   }
 
-  // The inner loops are written for concrete vectors: generic comparisons of vectors go lane by lane.
+  // The inner loops are written for concrete vectors: generic comparisons of vectors go lane by
+  // lane.
 
   /// `best[T] = max(best[T], max over the lanes of f(S) + θ(S, T))`.
   private static func sweep(

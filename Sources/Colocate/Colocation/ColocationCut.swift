@@ -2,27 +2,34 @@ import ColocateModel
 
 /// A valid inequality `a·X ≤ b` on the co-location variables of one boundary, with its multiplier.
 ///
-/// Nodes `0 ..< E` are the experts of layer l, `E ..< 2E` those of layer l+1, and m_ij says whether two nodes share a group.
+/// Nodes `0 ..< E` are the experts of layer l, `E ..< 2E` those of layer l+1, and m_ij says whether
+/// two nodes share a group.
 package struct ColocationCut: Hashable, Sendable {
   package enum Shape: Hashable, Sendable {
-    /// Grötschel and Wakabayashi's 2-partition inequality: Σ_{S×T} m - Σ_{pairs of S} m - Σ_{pairs of T} m ≤ min(|S|, |T|), S and T disjoint. With
-    /// |S| = 1, |T| = 2 it is the triangle m_ij + m_ik - m_jk ≤ 1.
+    /// Grötschel and Wakabayashi's 2-partition inequality: Σ_{S×T} m - Σ_{pairs of S} m - Σ_{pairs
+    /// of T} m ≤ min(|S|, |T|), S and T disjoint. With |S| = 1, |T| = 2 it is the triangle m_ij +
+    /// m_ik - m_jk ≤ 1.
     case partition([Int], [Int])
-    /// Of the nodes Q some must share a group: Σ_{pairs of Q} m ≥ P·a(a-1)/2 + r·a with |Q| = aP + r (pigeonhole).
+    /// Of the nodes Q some must share a group: Σ_{pairs of Q} m ≥ P·a(a-1)/2 + r·a with |Q| = aP +
+    /// r (pigeonhole).
     case crowd([Int])
-    /// Whoever shares i's group shares k's if i and k share one: (c - |rest|)·m_ik ≤ Σ_{j∈first} m_ij + Σ_{j∈second} m_kj, where first, second and rest
-    /// make up layer l (`half` 0) or l+1 (`half` 1) and neither i nor k is in first or second. If m_ik = 1, both sums count members of the one group,
-    /// of which at most |rest| are elsewhere; if m_ik = 0 the left side is 0. It is what min(m_ij, m_kj, m_ik) ≥ "i, j and k together" sums up to.
+    /// Whoever shares i's group shares k's if i and k share one: (c - |rest|)·m_ik ≤ Σ_{j∈first}
+    /// m_ij + Σ_{j∈second} m_kj, where first, second and rest make up layer l (`half` 0) or l+1
+    /// (`half` 1) and neither i nor k is in first or second. If m_ik = 1, both sums count members
+    /// of the one group, of which at most |rest| are elsewhere; if m_ik = 0 the left side is 0. It
+    /// is what min(m_ij, m_kj, m_ik) ≥ "i, j and k together" sums up to.
     case company(Int, Int, half: Int, first: [Int], second: [Int])
-    /// The load that the group of node `node` has in layer l (`half` 0) or l+1 (`half` 1) is at most the cap, or (`atMost` false) at least
-    /// what the other groups cannot take.
+    /// The load that the group of node `node` has in layer l (`half` 0) or l+1 (`half` 1) is at
+    /// most the cap, or (`atMost` false) at least what the other groups cannot take.
     case load(node: Int, half: Int, atMost: Bool)
-    /// Loads of the groups of i and k in layer l (`half` 0) or l+1 (`half` 1), by whether they are one group: with loads in [low, cap] that add up to T,
+    /// Loads of the groups of i and k in layer l (`half` 0) or l+1 (`half` 1), by whether they are
+    /// one group: with loads in [low, cap] that add up to T,
     ///     difference:  load(i) - load(k) ≤ (cap - low)·(1 - m_ik)
     ///     most:        load(i) + load(k) ≤ 2·cap·m_ik + min(2·cap, T - (P-2)·low)·(1 - m_ik)
     ///     least:       load(i) + load(k) ≥ 2·low·m_ik + max(2·low, T - (P-2)·cap)·(1 - m_ik)
     case loadPair(Int, Int, half: Int, relation: PairRelation)
-    /// Σ_g load_g(l + first) · load_g(l + second), at most or at least its extreme value over loads within the cap.
+    /// Σ_g load_g(l + first) · load_g(l + second), at most or at least its extreme value over loads
+    /// within the cap.
     case loadProduct(first: Int, second: Int, atMost: Bool)
   }
 
@@ -103,14 +110,16 @@ package struct ColocationCut: Hashable, Sendable {
       return (loads[l] - taken(by: problem.groups - 1, at: high, of: l), high)
     }
 
-    /// What `groups` groups at `load` each take of layer l: all there is at the most, so that the product cannot overflow.
+    /// What `groups` groups at `load` each take of layer l: all there is at the most, so that the
+    /// product cannot overflow.
     fileprivate func taken(by groups: Int, at load: Int, of l: Int) -> Int {
       let (product, overflow) = groups.multipliedReportingOverflow(by: load)
       return overflow ? loads[l] : min(product, loads[l])
     }
 
-    /// The most unequal loads within the cap, largest first: as many groups as possible at the cap, one with the rest, the others at the least.
-    /// Every vector of loads is a convex combination of permutations of it.
+    /// The most unequal loads within the cap, largest first: as many groups as possible at the cap,
+    /// one with the rest, the others at the least. Every vector of loads is a convex combination of
+    /// permutations of it.
     func extremeLoads(_ l: Int) -> [Int]? {
       guard let (low, high) = range(l), taken(by: problem.groups, at: high, of: l) == loads[l]
       else { return nil }
@@ -189,7 +198,8 @@ package struct ColocationCut: Hashable, Sendable {
       guard i != k, nodes.contains(i), nodes.contains(k), half == 0 || half == 1,
         let (low, high) = context.range(boundary + half)
       else { return nil }
-      // (P - 2)·high may be more than there is: then nothing is left, which the other term of the maximum is not below.
+      // (P - 2)·high may be more than there is: then nothing is left, which the other term of the
+      // maximum is not below.
       let apart =
         context.loads[boundary + half]
         - context.taken(
@@ -261,7 +271,8 @@ package struct ColocationCut: Hashable, Sendable {
   }
 }
 
-/// Where a co-location variable is: `Y_l[i,j]` first, `[L-1, E, stride]`, then `Z_l[i,j]`, `[L, E, stride]`, of which i < j is used.
+/// Where a co-location variable is: `Y_l[i,j]` first, `[L-1, E, stride]`, then `Z_l[i,j]`,
+/// `[L, E, stride]`, of which i < j is used.
 package struct ColocationLayout: Sendable {
   package let layers: Int
   package let experts: Int
@@ -293,7 +304,8 @@ package struct ColocationLayout: Sendable {
     return between(l, low, high - experts)
   }
 
-  /// Half the curvature of the augmented Lagrangian in this variable over ρ: how many matrix entries hold it.
+  /// Half the curvature of the augmented Lagrangian in this variable over ρ: how many matrix
+  /// entries hold it.
   @inline(__always)
   package func copies(_ index: Int) -> Int {
     let row = index / (experts * stride)

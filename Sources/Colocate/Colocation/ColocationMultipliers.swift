@@ -2,13 +2,15 @@ import ColocateModel
 
 /// Multipliers of the co-location relaxation, and the bound they prove.
 ///
-/// Variables of the relaxation: `Z_l[i,j]`, whether experts i and j of layer l share a group, and `Y_l[i,j]`, whether expert i of layer l and
-/// expert j of layer l+1 do. Every placement gives, for each boundary, a matrix of order 2E
+/// Variables of the relaxation: `Z_l[i,j]`, whether experts i and j of layer l share a group, and
+/// `Y_l[i,j]`, whether expert i of layer l and expert j of layer l+1 do. Every placement gives, for
+/// each boundary, a matrix of order 2E
 ///
 ///     M_l = [[Z_l, Y_l], [Y_lᵀ, Z_{l+1}]] = J/P + R_l,   R_l = Q R_l Q,   0 ⪯ R_l ⪯ 2c·I,   tr R_l = 2c(P-1),
 ///
-/// where Q projects onto the vectors that sum to 0 in each half: M_l = Σ_g s_g s_gᵀ with the P orthogonal indicator vectors s_g of norm² 2c, whose
-/// halves all sum to c. Its entries lie in [0, 1], its diagonal is 1, and it satisfies the cuts a·X ≤ b of `ColocationCut`. Hence for any
+/// where Q projects onto the vectors that sum to 0 in each half: M_l = Σ_g s_g s_gᵀ with the P
+/// orthogonal indicator vectors s_g of norm² 2c, whose halves all sum to c. Its entries lie in [0,
+/// 1], its diagonal is 1, and it satisfies the cuts a·X ≤ b of `ColocationCut`. Hence for any
 /// symmetric U_l and any λ ≥ 0
 ///
 ///     kept ≤ Σ_l [ 2c · (sum of the P-1 largest eigenvalues of Q U_l Q on the range of Q) + (Σ U_l)/P ]
@@ -17,9 +19,11 @@ import ColocateModel
 ///     C_x = W_l[i,j] - 2 U_l[i,j] - (Aᵀλ)_x           for x = Y_l[i,j]
 ///     C_x = V_l[i,j] - 2 U_{l-1} - 2 U_l - (Aᵀλ)_x    for x = Z_l[i,j], i < j (the two blocks that hold Z_l), 0 where i, j exceed the cap together
 ///
-/// (the sum of the k largest eigenvalues is the maximum of ⟨·, R⟩ over 0 ⪯ R ⪯ I, tr R = k: Ky Fan; Overton and Womersley, Math. Programming 62,
-/// 1993). U and λ are integers times 2^-q, so everything but the eigenvalues is exact integer arithmetic; these come with
-/// the margin of `EigenvalueSum`. The spectral constraint is Donath and Hoffman's (1973), the triple cuts are Grötschel and Wakabayashi's (1990).
+/// (the sum of the k largest eigenvalues is the maximum of ⟨·, R⟩ over 0 ⪯ R ⪯ I, tr R = k: Ky Fan;
+/// Overton and Womersley, Math. Programming 62, 1993). U and λ are integers times 2^-q, so
+/// everything but the eigenvalues is exact integer arithmetic; these come with the margin of
+/// `EigenvalueSum`. The spectral constraint is Donath and Hoffman's (1973), the triple cuts are
+/// Grötschel and Wakabayashi's (1990).
 package struct ColocationMultipliers: Sendable {
   package let layers: Int
   package let experts: Int
@@ -42,11 +46,12 @@ package struct ColocationMultipliers: Sendable {
     self.cuts = cuts
   }
 
-  /// Multipliers stay below this: they are exact in doubles, and a coefficient (a weight below 2^60, four of them) is in `Int`.
+  /// Multipliers stay below this: they are exact in doubles, and a coefficient (a weight below
+  /// 2^60, four of them) is in `Int`.
   package static let limit = 1 << 52
 
-  /// The largest integer that `kept` can be, by these multipliers; nil where they are malformed or so large
-  /// that the exact sums overflow, and where `control` stops it.
+  /// The largest integer that `kept` can be, by these multipliers; nil where they are malformed or
+  /// so large that the exact sums overflow, and where `control` stops it.
   package func keptBound(for problem: GroupingProblem, control: SearchControl) -> Int? {
     guard layers == problem.layers, experts == problem.experts, groups == problem.groups,
       dual.count == (layers - 1) * 3 * experts * experts, (0...40).contains(fractionBits)
@@ -63,7 +68,8 @@ package struct ColocationMultipliers: Sendable {
   /// `⌊exact · 2^-q + spectral⌋`, rounded up where doubles are not exact, and never above `total`.
   static func floorOfSum(exact: Int128, bits: Int, spectral: Double, total: Int) -> Int? {
     guard spectral.isFinite, abs(spectral) < 0x1p60 else { return nil }
-    // Split the integer first, so that the doubles to be added are small in number and their rounding is covered by one factor.
+    // Split the integer first, so that the doubles to be added are small in number and their
+    // rounding is covered by one factor.
     let whole = exact >> Int128(bits)
     let rest = Double(Int(exact - (whole << Int128(bits)))) / Double(1 << bits)
     let sum = spectral + rest
@@ -72,8 +78,9 @@ package struct ColocationMultipliers: Sendable {
     return bound < Int128(Int.min) ? nil : Int(min(bound, Int128(total)))
   }
 
-  /// Everything but eigenvalues, in units of 2^-q, (ΣU)/P rounded up. Coefficients are `Int`: a weight below 2^60 and four
-  /// multipliers fit, what cuts add is checked. Sums over all of them are `Int128`.
+  /// Everything but eigenvalues, in units of 2^-q, (ΣU)/P rounded up. Coefficients are `Int`: a
+  /// weight below 2^60 and four multipliers fit, what cuts add is checked. Sums over all of them
+  /// are `Int128`.
   private func exactPart(_ problem: GroupingProblem) -> Int128? {
     let layout = ColocationLayout(layers: layers, experts: experts)
     let square = experts * experts
@@ -156,9 +163,11 @@ package struct ColocationMultipliers: Sendable {
 
 /// `2c · (sum of the P-1 largest eigenvalues of Q U Q on the range of Q)`, from above.
 ///
-/// Q U Q is formed in doubles: each entry is u_ij - (row mean) - (column mean) + (mean) of its block, with an error below 8·γ_{2E+8}·max|U|, so the
-/// matrix is off by at most 2E times that in norm. The two directions outside Q's range are moved below every eigenvalue by adding
-/// -κ (1 1ᵀ)/E to the diagonal blocks, κ = ‖Q U Q‖_F, so that they are not among the P-1 ≤ E-1 largest. (Were they, the sum would only grow.)
+/// Q U Q is formed in doubles: each entry is u_ij - (row mean) - (column mean) + (mean) of its
+/// block, with an error below 8·γ_{2E+8}·max|U|, so the matrix is off by at most 2E times that in
+/// norm. The two directions outside Q's range are moved below every eigenvalue by adding -κ (1
+/// 1ᵀ)/E to the diagonal blocks, κ = ‖Q U Q‖_F, so that they are not among the P-1 ≤ E-1 largest.
+/// (Were they, the sum would only grow.)
 final class SpectralBound {
   private let experts: Int
   private let groups: Int

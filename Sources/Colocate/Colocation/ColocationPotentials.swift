@@ -2,14 +2,17 @@ import ColocateModel
 
 /// Row potentials: the part of the dual that ADMM leaves to convergence, solved by coordinates.
 ///
-/// Rows of Z_l and rows and columns of Y_l sum to c. In the bound these sums are known to the spectral part only, so adding r_i to row i of a block
-/// of U (and of its mirror) leaves the eigenvalues alone and moves the bound by c·r_i minus what the box loses:
+/// Rows of Z_l and rows and columns of Y_l sum to c. In the bound these sums are known to the
+/// spectral part only, so adding r_i to row i of a block of U (and of its mirror) leaves the
+/// eigenvalues alone and moves the bound by c·r_i minus what the box loses:
 ///
 ///     min over r_i of  c·r_i + Σ_j max(0, C_ij - r_i)
 ///
-/// which is attained between the c-th and the (c+1)-th largest entry of the row. Exact minimisation of one coordinate after the other cannot make the bound
-/// worse. Within a few hundred iterations it is worth as much as several dozen of them; on E = 256, where few are affordable, it makes
-/// the bound useful from the start (with U = 0 it is the transportation bound of each boundary, up to the coordinate steps).
+/// which is attained between the c-th and the (c+1)-th largest entry of the row. Exact minimisation
+/// of one coordinate after the other cannot make the bound worse. Within a few hundred iterations
+/// it is worth as much as several dozen of them; on E = 256, where few are affordable, it makes the
+/// bound useful from the start (with U = 0 it is the transportation bound of each boundary, up to
+/// the coordinate steps).
 extension ColocationRelaxation {
   /// - Parameter dual: U rounded to units of 2^-q, `[L-1, 3, E, E]`; changed in place.
   func tighten(_ dual: inout [Int]) {

@@ -2,8 +2,9 @@ import ColocateModel
 
 /// The co-location relaxation: an upper bound on the kept weight that does not see labels.
 ///
-/// The relaxation and its proof are in `ColocationMultipliers`. Here its dual is minimised by the alternating direction method of multipliers
-/// (Wen, Goldfarb, Yin, Math. Programming Computation 2, 2010), which splits the spectral sets from the box and the cuts:
+/// The relaxation and its proof are in `ColocationMultipliers`. Here its dual is minimised by the
+/// alternating direction method of multipliers (Wen, Goldfarb, Yin, Math. Programming Computation
+/// 2, 2010), which splits the spectral sets from the box and the cuts:
 ///
 ///     L(M, X, U) = ⟨Ŵ, X⟩ + Σ_l ⟨U_l, M_l - X_l⟩ - ρ/2 Σ_l ‖M_l - X_l‖²
 ///
@@ -11,13 +12,16 @@ import ColocateModel
 ///     X   ← the maximiser over the box and the cuts: a clipped average plus a few sweeps of dual ascent on the cuts
 ///     U_l ← U_l - γρ (M_l - X_l)
 ///
-/// All is stored in units of ρ. The basis of the vectors that sum to 0 in each half is a Householder reflection of each half, so changing
-/// the basis costs O(E²). Boundaries are independent in the M step, even and odd boundaries in the sweeps (neighbours share a layer), so the
-/// result does not depend on the number of threads. Any U and λ ≥ 0 prove a bound: every few iterations they are rounded to multiples
-/// of 2^-q and evaluated rigorously, and the best are kept.
+/// All is stored in units of ρ. The basis of the vectors that sum to 0 in each half is a
+/// Householder reflection of each half, so changing the basis costs O(E²). Boundaries are
+/// independent in the M step, even and odd boundaries in the sweeps (neighbours share a layer), so
+/// the result does not depend on the number of threads. Any U and λ ≥ 0 prove a bound: every few
+/// iterations they are rounded to multiples of 2^-q and evaluated rigorously, and the best are
+/// kept.
 ///
-/// Unchecked: the memory is reached by pointers. Every parallel step gives each of its parts blocks of its
-/// own to write, and what the parts read is not written in that step; between steps one thread works.
+/// Unchecked: the memory is reached by pointers. Every parallel step gives each of its parts blocks
+/// of its own to write, and what the parts read is not written in that step; between steps one
+/// thread works.
 package final class ColocationRelaxation: @unchecked Sendable {
   /// What can be tuned.
   package struct Parameters: Sendable {
@@ -116,8 +120,8 @@ package final class ColocationRelaxation: @unchecked Sendable {
 
   deinit { storage.deallocate() }
 
-  /// What one evaluation costs in seconds of `threads` threads, and what the whole takes in bytes: from
-  /// a thousand experts on minutes and gigabytes.
+  /// What one evaluation costs in seconds of `threads` threads, and what the whole takes in bytes:
+  /// from a thousand experts on minutes and gigabytes.
   package static func estimate(
     problem: GroupingProblem, threads: Int
   ) -> (seconds: Double, bytes: Double) {
@@ -134,7 +138,8 @@ package final class ColocationRelaxation: @unchecked Sendable {
   /// Scratch of one thread.
   private final class Worker {
     let eigen: SymmetricEigen
-    /// Vectors in the reduced basis, `[2(E-1), eigen.stride]`, then in the full one, `[2(E-1) + 1, 2 width]`.
+    /// Vectors in the reduced basis, `[2(E-1), eigen.stride]`, then in the full one,
+    /// `[2(E-1) + 1, 2 width]`.
     let storage: UnsafeMutableRawPointer
     let vectors: UnsafeMutablePointer<Double>
     let full: UnsafeMutablePointer<Double>
@@ -159,8 +164,8 @@ package final class ColocationRelaxation: @unchecked Sendable {
 
   // MARK: Running
 
-  /// Iterates until the control stops it, the bound is at most `targetKept`, the multipliers have converged, or `onBound`, called with
-  /// each better bound, returns false.
+  /// Iterates until the control stops it, the bound is at most `targetKept`, the multipliers have
+  /// converged, or `onBound`, called with each better bound, returns false.
   package func run(targetKept: Int? = nil, onBound: (Int) -> Bool = { _ in true }) {
     guard problem.groups > 1, problem.total > 0 else { return }
     if iterations == 0 { start() }
@@ -279,7 +284,8 @@ package final class ColocationRelaxation: @unchecked Sendable {
     let half = experts - 1
     let u = 1 / Double(experts).squareRoot()
     let beta = 1 / (1 + u)
-    // Target X + U of each block, then its reflection's lower-right part, into the eigen-solver: layer l+1 first, so that rows of Y are rows there.
+    // Target X + U of each block, then its reflection's lower-right part, into the eigen-solver:
+    // layer l+1 first, so that rows of Y are rows there.
     let target = worker.target
     let columns = target + 3 * block
     let rows = columns + width

@@ -1,25 +1,29 @@
 import ColocateModel
 
-/// A rigorous upper bound on the sum of the `k` largest eigenvalues of a symmetric matrix, computed in doubles.
+/// A rigorous upper bound on the sum of the `k` largest eigenvalues of a symmetric matrix, computed
+/// in doubles.
 ///
 /// By semidefinite duality (Ky Fan), for any t and any X ⪰ 0 with  S = t·I + X - A ⪰ 0,
 ///
 ///     λ_1(A) + … + λ_k(A) ≤ k·t + tr X .
 ///
-/// Any approximate eigenvectors v_i and weights w_i ≥ 0 give X = Σ w_i v_i v_iᵀ with tr X = Σ w_i ‖v_i‖²: neither orthogonality nor accuracy is
-/// assumed. With w_i = λ_i - t and t near λ_{k+1} the bound is the sum itself, up to rounding. What has to be proved is S ⪰ 0, and a
-/// Cholesky factorisation in floating point proves it up to a margin (Rump, BIT 46, 2006; Higham, Accuracy and Stability, Theorem 10.3):
-/// if it runs to its end on Ŝ, then
+/// Any approximate eigenvectors v_i and weights w_i ≥ 0 give X = Σ w_i v_i v_iᵀ with tr X = Σ w_i
+/// ‖v_i‖²: neither orthogonality nor accuracy is assumed. With w_i = λ_i - t and t near λ_{k+1} the
+/// bound is the sum itself, up to rounding. What has to be proved is S ⪰ 0, and a Cholesky
+/// factorisation in floating point proves it up to a margin (Rump, BIT 46, 2006; Higham, Accuracy
+/// and Stability, Theorem 10.3): if it runs to its end on Ŝ, then
 ///
 ///     λ_min(Ŝ) ≥ -γ_{n+1}/(1 - γ_{n+1}) · tr Ŝ,      γ_m = m·u/(1 - m·u),  u = 2⁻⁵³ .
 ///
-/// Ŝ itself is rounded: entry by entry the error is at most γ_{k+3}·(|t| + Σ w_i |v_i||v_i|ᵀ + |A|), whose norm is at most
-/// γ_{k+3}·(|t| + Σ w_i ‖v_i‖² + ‖A‖_F). Both margins are added to t, so the value returned is
+/// Ŝ itself is rounded: entry by entry the error is at most γ_{k+3}·(|t| + Σ w_i |v_i||v_i|ᵀ +
+/// |A|), whose norm is at most γ_{k+3}·(|t| + Σ w_i ‖v_i‖² + ‖A‖_F). Both margins are added to t,
+/// so the value returned is
 ///
 ///     k·(t + margins) + Σ w_i ‖v_i‖²,   itself rounded up by γ_{n+k+8} of its terms' magnitudes.
 ///
-/// A failed factorisation raises t and tries again: the bound gets looser, never wrong. Doubling the unit roundoff
-/// (u = 2⁻⁵²) in the code covers the few operations that the formulas above do not mention.
+/// A failed factorisation raises t and tries again: the bound gets looser, never wrong. Doubling
+/// the unit roundoff (u = 2⁻⁵²) in the code covers the few operations that the formulas above do
+/// not mention.
 package final class EigenvalueSum {
   private let order: Int
   private let stride: Int
@@ -53,8 +57,8 @@ package final class EigenvalueSum {
   /// - Parameters:
   ///   - matrix: lower triangle of A, `[n, rowStride]`; upper entries are not read.
   ///   - error: a bound on the spectral norm of (the matrix meant) - (the matrix given).
-  /// - Returns: an upper bound on the sum of the `k` largest eigenvalues of the matrix meant; infinity
-  ///   where stopped.
+  /// - Returns: an upper bound on the sum of the `k` largest eigenvalues of the matrix meant;
+  ///   infinity where stopped.
   package func upperBound(
     _ matrix: UnsafePointer<Double>, stride rowStride: Int, error: Double = 0
   ) -> Double {

@@ -1,10 +1,13 @@
 import ColocateModel
 
-/// Cuts of one boundary with any number of terms: 2-partition inequalities beyond triangles, company cuts, load caps.
+/// Cuts of one boundary with any number of terms: 2-partition inequalities beyond triangles,
+/// company cuts, load caps.
 ///
-/// On gpt-oss-20b's counts (P = 8), where all triangles hold, 2-partition inequalities with one node against three to five are violated by up to 0.49 and
-/// company cuts by up to 0.77 per boundary. Separation is greedy: for a node s and a first t, T grows by the node that gains most,
-/// m_sj - Σ_{t∈T} m_tj; a company cut takes the smallest of its three terms for each j. Dual ascent as in `TripleCuts`.
+/// On gpt-oss-20b's counts (P = 8), where all triangles hold, 2-partition inequalities with one
+/// node against three to five are violated by up to 0.49 and company cuts by up to 0.77 per
+/// boundary. Separation is greedy: for a node s and a first t, T grows by the node that gains most,
+/// m_sj - Σ_{t∈T} m_tj; a company cut takes the smallest of its three terms for each j. Dual ascent
+/// as in `TripleCuts`.
 final class SparseCuts {
   private(set) var shapes = [ColocationCut.Shape]()
   private(set) var multipliers = [Double]()
@@ -38,7 +41,8 @@ final class SparseCuts {
     for (index, coefficient) in row.terms {
       places.append(Int32(index))
       coefficients.append(Double(coefficient))
-      // A guide for the step and nothing else: the square of a load need not be exact, and would not fit an integer.
+      // A guide for the step and nothing else: the square of a load need not be exact, and would
+      // not fit an integer.
       curvature += Double(coefficient) * Double(coefficient) / Double(context.layout.copies(index))
     }
     curvatures.append(curvature)
@@ -138,7 +142,8 @@ final class SparseCuts {
           gain[best] = -1
           members.append(best)
         }
-        // Triangles are somebody else's; inside layer l+1 the next boundary sees the same variables.
+        // Triangles are somebody else's; inside layer l+1 the next boundary sees the same
+        // variables.
         guard members.count >= 3, value > 1 + threshold else { continue }
         if !second && s >= experts && members.allSatisfy({ $0 >= experts }) { continue }
         let terms = Double(members.count * (members.count + 1) / 2)

@@ -2,23 +2,27 @@ import ColocateModel
 
 /// Eigenvalues and chosen eigenvectors of a real symmetric matrix.
 ///
-/// The co-location relaxation needs, for each boundary and iteration, all eigenvalues of a matrix of order 2(E-1) but only the vectors
-/// above a threshold that the eigenvalues define. So: Householder reflections to tridiagonal form (Martin, Reinsch, Wilkinson,
-/// Numer. Math. 11, 1968; 4/3·n³ operations), eigenvalues alone by implicit QL with Wilkinson's shift (O(n²)), the wanted vectors by inverse
-/// iteration on the tridiagonal matrix with orthogonalisation inside clusters (Peters and Wilkinson, 1971; O(n) each), and the reflections
-/// applied to those vectors (2·n² each).
+/// The co-location relaxation needs, for each boundary and iteration, all eigenvalues of a matrix
+/// of order 2(E-1) but only the vectors above a threshold that the eigenvalues define. So:
+/// Householder reflections to tridiagonal form (Martin, Reinsch, Wilkinson, Numer. Math. 11, 1968;
+/// 4/3·n³ operations), eigenvalues alone by implicit QL with Wilkinson's shift (O(n²)), the wanted
+/// vectors by inverse iteration on the tridiagonal matrix with orthogonalisation inside clusters
+/// (Peters and Wilkinson, 1971; O(n) each), and the reflections applied to those vectors (2·n²
+/// each).
 ///
-/// Dropped: QL that accumulates all vectors (6·n³, four times the reduction itself), and Jacobi sweeps warm-started from the last
-/// iteration's vectors (three to five sweeps of 4·n³).
+/// Dropped: QL that accumulates all vectors (6·n³, four times the reduction itself), and Jacobi
+/// sweeps warm-started from the last iteration's vectors (three to five sweeps of 4·n³).
 ///
-/// Nothing here is trusted by a proof: `EigenvalueSum` turns approximate vectors into a rigorous bound. Vectors of a tight cluster may be
-/// inaccurate in rare cases; the bound gets looser then, never wrong.
+/// Nothing here is trusted by a proof: `EigenvalueSum` turns approximate vectors into a rigorous
+/// bound. Vectors of a tight cluster may be inaccurate in rare cases; the bound gets looser then,
+/// never wrong.
 package final class SymmetricEigen {
   /// `n`.
   package let order: Int
   /// Doubles from one row to the next.
   package let stride: Int
-  /// The matrix, `[n, stride]`: fill the lower triangle (`column ≤ row`). `reduce` overwrites it with the reflections.
+  /// The matrix, `[n, stride]`: fill the lower triangle (`column ≤ row`). `reduce` overwrites it
+  /// with the reflections.
   package let matrix: UnsafeMutablePointer<Double>
   /// After `reduce`: all eigenvalues, largest first, `[n]`.
   package let values: UnsafeMutablePointer<Double>
@@ -276,7 +280,8 @@ package final class SymmetricEigen {
 
   // MARK: Vectors
 
-  /// Approximate unit eigenvectors of the `count` largest eigenvalues, to rows of `vectors`, `[count, vectorStride]`. Needs `reduce`.
+  /// Approximate unit eigenvectors of the `count` largest eigenvalues, to rows of `vectors`,
+  /// `[count, vectorStride]`. Needs `reduce`.
   package func vectors(
     count: Int, into vectors: UnsafeMutablePointer<Double>, stride vectorStride: Int
   ) {
@@ -377,7 +382,8 @@ package final class SymmetricEigen {
     }
   }
 
-  /// LU with partial pivoting of the tridiagonal matrix minus `shift`. Rows of `work`: upper diagonals u0 (inverted), u1, u2, multipliers, swaps.
+  /// LU with partial pivoting of the tridiagonal matrix minus `shift`. Rows of `work`: upper
+  /// diagonals u0 (inverted), u1, u2, multipliers, swaps.
   private func factor(_ shift: Double, _ tiny: Double) {
     let (u0, u1, u2) = (work + stride, work + 2 * stride, work + 3 * stride)
     let (multiplier, swap) = (work + 4 * stride, work + 5 * stride)
@@ -415,7 +421,8 @@ package final class SymmetricEigen {
     u2[order - 1] = 0
   }
 
-  /// Solves with the factors of `factor`; without `forward` the upper factor only (the usual start of inverse iteration).
+  /// Solves with the factors of `factor`; without `forward` the upper factor only (the usual start
+  /// of inverse iteration).
   private func solve(_ x: UnsafeMutablePointer<Double>, forward: Bool) {
     let (u0, u1, u2) = (work + stride, work + 2 * stride, work + 3 * stride)
     let (multiplier, swap) = (work + 4 * stride, work + 5 * stride)

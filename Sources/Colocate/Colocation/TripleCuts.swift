@@ -1,18 +1,21 @@
 import ColocateModel
 
-/// Triangle inequalities of one boundary's 2E nodes, with their multipliers: separation, dual ascent, removal.
+/// Triangle inequalities of one boundary's 2E nodes, with their multipliers: separation, dual
+/// ascent, removal.
 ///
 ///     m_ik + m_jk - m_ij ≤ 1                    (Grötschel and Wakabayashi, 1990)
 ///     m_ij + m_ik + m_jk ≥ 1   for P = 2        (of three nodes two share a group)
 ///
-/// The relaxation's step in X minimises ½ Σ h_x (x - target_x)² over the box and the cuts. Its dual in λ is concave, and one cut's exact ascent step is
-/// its violation at the clipped point over Σ 1/h; cuts are visited one after the other, each seeing the others' changes (Hildreth 1957; within
-/// ADMM for graph partitioning: de Meijer, Sotirov, Wiegele, Zhao, 2023). A gradient step on all cuts at once needs a step twenty times
-/// shorter, because many cuts share an entry.
+/// The relaxation's step in X minimises ½ Σ h_x (x - target_x)² over the box and the cuts. Its dual
+/// in λ is concave, and one cut's exact ascent step is its violation at the clipped point over Σ
+/// 1/h; cuts are visited one after the other, each seeing the others' changes (Hildreth 1957;
+/// within ADMM for graph partitioning: de Meijer, Sotirov, Wiegele, Zhao, 2023). A gradient step on
+/// all cuts at once needs a step twenty times shorter, because many cuts share an entry.
 final class TripleCuts {
   /// Places of the three variables in the layout; the third has coefficient -1 in a triangle.
   private(set) var places = [SIMD4<Int32>]()
-  /// Nodes: (k, i, j) of a triangle m_ik + m_jk - m_ij ≤ 1, or a triple of three nodes with `isTriangle` false.
+  /// Nodes: (k, i, j) of a triangle m_ik + m_jk - m_ij ≤ 1, or a triple of three nodes with
+  /// `isTriangle` false.
   private(set) var nodes = [SIMD4<Int16>]()
   private(set) var multipliers = [Double]()
   private var idle = [UInt8]()
@@ -28,7 +31,8 @@ final class TripleCuts {
       | UInt64(UInt16(bitPattern: n[2])) << 32 | UInt64(UInt16(bitPattern: n[3])) << 48
   }
 
-  /// One pass of dual ascent. `values` are unclipped, `sums` hold Aᵀλ, both in the layout; `inverse` gives 1/h by place.
+  /// One pass of dual ascent. `values` are unclipped, `sums` hold Aᵀλ, both in the layout;
+  /// `inverse` gives 1/h by place.
   func ascend(
     values: UnsafeMutablePointer<Double>, sums: UnsafeMutablePointer<Double>,
     inverse: UnsafePointer<Double>, over relaxation: Double
@@ -88,7 +92,8 @@ final class TripleCuts {
 
   /// Adds the most violated cuts of `dense`, `[2E, stride]` with zero padding.
   /// - Parameters:
-  ///   - second: whether this boundary also takes the triples inside layer l+1 (the last boundary does).
+  ///   - second: whether this boundary also takes the triples inside layer l+1 (the last boundary
+  ///     does).
   ///   - limit: how many to add at most.
   /// - Returns: how many were added.
   func separate(

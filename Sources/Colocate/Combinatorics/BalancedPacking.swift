@@ -1,15 +1,16 @@
 import ColocateModel
 
-/// The smallest load cap that a layer allows: `E` loads into `P` groups of exactly `c`, the largest sum as
-/// small as possible.
+/// The smallest load cap that a layer allows: `E` loads into `P` groups of exactly `c`, the largest
+/// sum as small as possible.
 ///
-/// A balanced multi-way number partitioning problem, NP-hard in general and small here. Lower bounds: the
-/// mean; the largest load with the `c - 1` smallest; and of the `kP + 1` largest loads some group gets
-/// `k + 1`. Upper bound: longest processing time first under the cardinality limit, then exchanges out of
-/// the fullest group (`PackingExchange`). Where both meet the answer is exact, and that is the usual case
-/// with skewed gates (one busy expert decides). Otherwise an exact search (`PackingSearch`) halves the
-/// interval between them until it is closed or its steps are used up. Steps are counted, not timed: the
-/// same loads give the same packing everywhere, as a certificate with a relaxed cap needs.
+/// A balanced multi-way number partitioning problem, NP-hard in general and small here. Lower
+/// bounds: the mean; the largest load with the `c - 1` smallest; and of the `kP + 1` largest loads
+/// some group gets `k + 1`. Upper bound: longest processing time first under the cardinality limit,
+/// then exchanges out of the fullest group (`PackingExchange`). Where both meet the answer is
+/// exact, and that is the usual case with skewed gates (one busy expert decides). Otherwise an
+/// exact search (`PackingSearch`) halves the interval between them until it is closed or its steps
+/// are used up. Steps are counted, not timed: the same loads give the same packing everywhere, as a
+/// certificate with a relaxed cap needs.
 package struct BalancedPacking: Sendable {
   /// No packing is below this.
   package private(set) var lowerBound: Int
@@ -31,8 +32,8 @@ package struct BalancedPacking: Sendable {
 
   /// - Parameters:
   ///   - loads: none negative; a multiple of `groups` of them.
-  ///   - goal: a maximum that is small enough: the search ends once it is met or known to be out of reach
-  ///     for as long as `stepLimit` allows.
+  ///   - goal: a maximum that is small enough: the search ends once it is met or known to be out of
+  ///     reach for as long as `stepLimit` allows.
   ///   - stepLimit: 0 for the greedy packing alone.
   package init(loads: [Int], groups: Int, goal: Int = 0, stepLimit: Int = 1_000_000) {
     // In the largest unit, so that another unit of the loads gives the same packing.
@@ -69,8 +70,8 @@ package struct BalancedPacking: Sendable {
     var lower = (total + groups - 1) / groups
     lower = max(lower, sorted[0] + sorted[(experts - c + 1)...].reduce(0, +))
     for k in 1..<max(c, 1) {
-      // Of the kP + 1 largest, one group gets k + 1; at the least the k + 1 smallest of them, with the
-      // smallest of all to fill up.
+      // Of the kP + 1 largest, one group gets k + 1; at the least the k + 1 smallest of them, with
+      // the smallest of all to fill up.
       let first = k * groups
       guard first < experts else { break }
       let rest = c - (k + 1)
@@ -96,9 +97,9 @@ package struct BalancedPacking: Sendable {
     return Groups(groupOf, loads: sorted, groups: groups)
   }
 
-  /// Narrows the interval between the bounds. The goal is decided first, then the lower bound, which is
-  /// often the answer, then the middle again and again. What the steps do not suffice to decide stays in
-  /// the interval.
+  /// Narrows the interval between the bounds. The goal is decided first, then the lower bound,
+  /// which is often the answer, then the middle again and again. What the steps do not suffice to
+  /// decide stays in the interval.
   private mutating func search(
     _ sorted: [Int], _ packing: inout Groups, goal: Int, stepLimit: Int
   ) {

@@ -14,10 +14,12 @@ extension LoadCap {
 
   /// The cap in tokens for each layer, and a packing.
   ///
-  /// - Parameter known: a placement, `[L, E]`, that may meet the cap where a search for one would fail. Not looked at with
-  ///   `relaxedToFeasible`, whose caps must come out the same for whoever checks an answer.
+  /// - Parameter known: a placement, `[L, E]`, that may meet the cap where a search for one would
+  ///   fail. Not looked at with `relaxedToFeasible`, whose caps must come out the same for whoever
+  ///   checks an answer.
   /// - Throws: `ModelError.infeasible` where a layer cannot meet the cap, `ModelError.cap` where
-  ///   nothing was found that does (unless `relaxedToFeasible`), with what is known of the least cap.
+  ///   nothing was found that does (unless `relaxedToFeasible`), with what is known of the least
+  ///   cap.
   package func perLayer(
     counts: TransitionCounts, gpus: Int, known: [Int]? = nil
   ) throws(ModelError) -> LayerCaps {

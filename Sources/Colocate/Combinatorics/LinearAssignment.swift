@@ -2,11 +2,13 @@ import ColocateModel
 
 /// Linear assignment: match `n` rows to `n` columns so that the chosen entries add up to the most.
 ///
-/// Shortest augmenting paths (Jonker and Volgenant, Computing 38, 1987; in the row-by-row form of Kuhn's Hungarian method): rows enter one
-/// after the other; each finds the cheapest alternating path to a free column under reduced costs `price - entry ≥ 0`, by Dijkstra
-/// over the columns, and the prices move so that matched entries stay tight. O(n³), integers, exact. Rows whose best column is still free
-/// are matched without a search, which settles most rows of the nearly diagonal overlap matrices that label matching produces.
-/// The auction algorithm was not tried: its ε-scaling has nothing to win at n ≤ 256 with exact integers.
+/// Shortest augmenting paths (Jonker and Volgenant, Computing 38, 1987; in the row-by-row form of
+/// Kuhn's Hungarian method): rows enter one after the other; each finds the cheapest alternating
+/// path to a free column under reduced costs `price - entry ≥ 0`, by Dijkstra over the columns, and
+/// the prices move so that matched entries stay tight. O(n³), integers, exact. Rows whose best
+/// column is still free are matched without a search, which settles most rows of the nearly
+/// diagonal overlap matrices that label matching produces. The auction algorithm was not tried: its
+/// ε-scaling has nothing to win at n ≤ 256 with exact integers.
 package struct LinearAssignment {
   private var rowOf: [Int] = []
   private var price: [Int] = []
@@ -17,9 +19,9 @@ package struct LinearAssignment {
 
   private let control: SearchControl?
 
-  /// - Parameter control: looked at for every row that needs a path; where it says stop, the rest of the
-  ///   rows get the columns that are free. Ask it afterwards: then the sum is not the largest. nil for
-  ///   never.
+  /// - Parameter control: looked at for every row that needs a path; where it says stop, the rest
+  ///   of the rows get the columns that are free. Ask it afterwards: then the sum is not the
+  ///   largest. nil for never.
   package init(control: SearchControl? = nil) { self.control = control }
 
   /// - Parameters:
@@ -58,7 +60,8 @@ package struct LinearAssignment {
       from = price
       done = [Bool](repeating: false, count: size)
     }
-    // Invariant: rowPrice[i] + price[j] ≥ entries[i, j] for all i, j, with equality where i and j are matched.
+    // Invariant: rowPrice[i] + price[j] ≥ entries[i, j] for all i, j, with equality where i and j
+    // are matched.
     rowOf.withUnsafeMutableBufferPointer { rowOf in
       price.withUnsafeMutableBufferPointer { price in
         rowPrice.withUnsafeMutableBufferPointer { rowPrice in
@@ -131,7 +134,8 @@ package struct LinearAssignment {
           if length < slack[j] { (slack[j], from[j]) = (length, i) }
         }
       }
-      // Rows on the tree give, columns on the tree take, so that the path's edges become tight and none turns negative.
+      // Rows on the tree give, columns on the tree take, so that the path's edges become tight and
+      // none turns negative.
       rowPrice[start] -= reach
       for j in 0..<size where done[j] && j != end {
         price[j] += reach - slack[j]

@@ -2,11 +2,12 @@ import ColocateModel
 
 /// Better packings by exchanging a few items between two groups.
 ///
-/// Two groups whose sums differ by d are best evened out by moving d/2. For t = 1, 2, … items each way, the
-/// sums of all t-subsets of either group are sorted, and two fingers find the pair whose difference is
-/// nearest to d/2: O(C(c, t) · log) instead of C(c, t)² (Horowitz and Sahni's idea, 1974, for two groups).
-/// `improve` does that between the fullest group and every other; where none helps, a few random exchanges
-/// disturb the packing and it starts again from there, the best one being kept.
+/// Two groups whose sums differ by d are best evened out by moving d/2. For t = 1, 2, … items each
+/// way, the sums of all t-subsets of either group are sorted, and two fingers find the pair whose
+/// difference is nearest to d/2: O(C(c, t) · log) instead of C(c, t)² (Horowitz and Sahni's idea,
+/// 1974, for two groups). `improve` does that between the fullest group and every other; where none
+/// helps, a few random exchanges disturb the packing and it starts again from there, the best one
+/// being kept.
 struct PackingExchange {
   /// Subsets of one group that are listed at most, for each t.
   private static let mostSubsets = 3000

@@ -1,12 +1,13 @@
 import ColocateModel
 
-/// Whether `P` groups of exactly `c` items can all stay at or below a given sum: exact, group by group.
+/// Whether `P` groups of exactly `c` items can all stay at or below a given sum: exact, group by
+/// group.
 ///
-/// The largest item that is left opens a group, and all ways to complete it are tried (bin completion,
-/// Gent and Walsh 1996, Korf 2002, with the cardinality added): sums at most `most`, and at least what the
-/// other groups cannot take, `rest − (groups left − 1) · most`. With a target near the mean that leaves few
-/// completions. Sets of items that are known to lead nowhere are remembered, since many completions of
-/// the first groups leave the same items.
+/// The largest item that is left opens a group, and all ways to complete it are tried (bin
+/// completion, Gent and Walsh 1996, Korf 2002, with the cardinality added): sums at most `most`,
+/// and at least what the other groups cannot take, `rest − (groups left − 1) · most`. With a target
+/// near the mean that leaves few completions. Sets of items that are known to lead nowhere are
+/// remembered, since many completions of the first groups leave the same items.
 struct PackingSearch {
   enum Result {
     /// Group of each item.
@@ -107,8 +108,8 @@ struct PackingSearch {
 
   /// The completions of one group one after the other, the heaviest items first.
   ///
-  /// Invariant: `chosen` is ascending and starts with place 0; of equal loads that are passed over none is
-  /// taken later in the same position.
+  /// Invariant: `chosen` is ascending and starts with place 0; of equal loads that are passed over
+  /// none is taken later in the same position.
   private struct Level {
     let loads: [Int]
     let least: Int
@@ -129,7 +130,8 @@ struct PackingSearch {
       self.before = before
     }
 
-    /// Moves to the next completion. Answers false where there is none, or where `limit` steps were made.
+    /// Moves to the next completion. Answers false where there is none, or where `limit` steps were
+    /// made.
     mutating func next(limit: Int) -> Bool {
       let last = stepsMade + limit
       var from = 1
@@ -169,8 +171,8 @@ struct PackingSearch {
       sum += loads[place]
     }
 
-    /// The first place from `from` on whose load can stand next: small enough for the lightest company, and
-    /// with the heaviest company after it still enough.
+    /// The first place from `from` on whose load can stand next: small enough for the lightest
+    /// company, and with the heaviest company after it still enough.
     private func step(from: Int) -> Int? {
       let open = size - chosen.count
       let count = loads.count

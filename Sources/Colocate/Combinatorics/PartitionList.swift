@@ -2,8 +2,9 @@ import ColocateModel
 
 /// All partitions of a layer into unlabelled groups, and how many there are.
 ///
-/// `E! / (c!^P · P!)`: 35 and 105 for 8 experts on 2 and 4 GPUs, 6,435 for 16 on 2. Listed in the naming by smallest members: the first expert without a
-/// group opens the next one, so each partition appears once.
+/// `E! / (c!^P · P!)`: 35 and 105 for 8 experts on 2 and 4 GPUs, 6,435 for 16 on 2. Listed in the
+/// naming by smallest members: the first expert without a group opens the next one, so each
+/// partition appears once.
 package enum PartitionList {
   /// `E! / (c!^P · P!)`, infinite where a double cannot hold it.
   package static func count(experts: Int, groups: Int) -> Double {
@@ -18,7 +19,8 @@ package enum PartitionList {
     return count.rounded()
   }
 
-  /// Every partition as its groups' members, bit `e` for expert `e`: `[count, P]`, groups by smallest member. `E ≤ 64`.
+  /// Every partition as its groups' members, bit `e` for expert `e`: `[count, P]`, groups by
+  /// smallest member. `E ≤ 64`.
   /// - Parameters:
   ///   - loads: `[E]`.
   ///   - cap: partitions with a group above it are left out.

@@ -1,12 +1,14 @@
 import ColocateModel
 
-/// Transportation: `items` go to `groups` with room for `capacity` each so that the chosen gains add up to the most. A layer
-/// between two fixed neighbours is exactly this problem.
+/// Transportation: `items` go to `groups` with room for `capacity` each so that the chosen gains
+/// add up to the most. A layer between two fixed neighbours is exactly this problem.
 ///
-/// Successive shortest augmenting paths (Ahuja, Magnanti, Orlin, Network Flows, 1993, §9.7) on the groups alone: the copies of a
-/// group's `capacity` seats are merged, so an augmenting path visits each group once and moves one member out of each full group
-/// it passes. Prices `y_g` keep every item at a group that is best for it under `gain - price`. O(items · (groups · capacity) · groups), exact in
-/// integers. The same problem as a square assignment with copied columns costs O(items³): 30 times as much at 256 items and 32 groups.
+/// Successive shortest augmenting paths (Ahuja, Magnanti, Orlin, Network Flows, 1993, §9.7) on the
+/// groups alone: the copies of a group's `capacity` seats are merged, so an augmenting path visits
+/// each group once and moves one member out of each full group it passes. Prices `y_g` keep every
+/// item at a group that is best for it under `gain - price`. O(items · (groups · capacity) ·
+/// groups), exact in integers. The same problem as a square assignment with copied columns costs
+/// O(items³): 30 times as much at 256 items and 32 groups.
 package struct Transportation {
   private var price: [Int] = []
   private var distance: [Int] = []
@@ -90,7 +92,8 @@ package struct Transportation {
       }
       let reach = distance[end]
       for g in 0..<groups where done[g] && g != end { price[g] += reach - distance[g] }
-      // Back along the path: each group takes its item over from the group before, which frees that seat.
+      // Back along the path: each group takes its item over from the group before, which frees that
+      // seat.
       var group = end
       var free = size[end]
       size[end] += 1

@@ -1,11 +1,14 @@
 import ColocateModel
 
-/// Simulated annealing on swaps of two experts of a layer and on label exchanges over a segment of layers.
+/// Simulated annealing on swaps of two experts of a layer and on label exchanges over a segment of
+/// layers.
 ///
-/// Kirkpatrick, Gelatt, Vecchi, Science 220, 1983, with Metropolis' rule. The rule `u < exp(gain / T)` is asked as
-/// `gain > −T · ξ` with ξ drawn from a table of exponential quantiles: one multiplication a move, no exp, no log.
-/// Swaps alone are rugged (whole suffixes end up mislabelled against a prefix, "domain walls"); exchanging two labels over a segment moves such a
-/// wall in one step, and at the end of a run the walls are settled exactly (`LabelMatching`).
+/// Kirkpatrick, Gelatt, Vecchi, Science 220, 1983, with Metropolis' rule. The rule
+/// `u < exp(gain / T)` is asked as `gain > −T · ξ` with ξ drawn from a table of exponential
+/// quantiles: one multiplication a move, no exp, no log. Swaps alone are rugged (whole suffixes end
+/// up mislabelled against a prefix, "domain walls"); exchanging two labels over a segment moves
+/// such a wall in one step, and at the end of a run the walls are settled exactly
+/// (`LabelMatching`).
 package struct Annealing {
   /// Quantiles of the exponential distribution, `−ln((k + ½) / 2048)`.
   static let quantiles: [Float] = (0..<2048).map {

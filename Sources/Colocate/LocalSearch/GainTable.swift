@@ -2,14 +2,16 @@ import ColocateModel
 
 /// A labelled placement with the gain of every move at hand.
 ///
-/// `attraction[l, g, e]` is what expert `e` of layer `l` would save in group `g`, its neighbours in layers `l-1` and `l+1` and its co-activated
-/// experts staying where they are. Two experts `a ∈ g`, `b ∈ h` of one layer that change places gain
+/// `attraction[l, g, e]` is what expert `e` of layer `l` would save in group `g`, its neighbours in
+/// layers `l-1` and `l+1` and its co-activated experts staying where they are. Two experts `a ∈ g`,
+/// `b ∈ h` of one layer that change places gain
 ///
 ///     A[h,a] − A[g,a] + A[g,b] − A[h,b] − 2 · V[a,b] · (s(g,g) − s(g,h))
 ///
-/// (their own pair is as far apart after as before, but both attractions count it as won). Four loads a proposal; an accepted move adds `row(b) − row(a)`
-/// of each neighbour to group `g`'s attractions and takes it from `h`'s: contiguous, vectorised. On two levels the other groups of the two
-/// nodes change as well.
+/// (their own pair is as far apart after as before, but both attractions count it as won). Four
+/// loads a proposal; an accepted move adds `row(b) − row(a)` of each neighbour to group `g`'s
+/// attractions and takes it from `h`'s: contiguous, vectorised. On two levels the other groups of
+/// the two nodes change as well.
 package final class GainTable<Gain: FixedWidthInteger & SignedInteger & SIMDScalar & Sendable> {
   let model: SearchModel<Gain>
   /// `[L, E]`.
@@ -201,7 +203,8 @@ package final class GainTable<Gain: FixedWidthInteger & SignedInteger & SIMDScal
     value += Int(gain)
   }
 
-  /// Layer `l`'s neighbours in group `g` lose `taken` and win `given`; group `h` the other way round.
+  /// Layer `l`'s neighbours in group `g` lose `taken` and win `given`; group `h` the other way
+  /// round.
   @inline(__always)
   private func move(
     _ l: Int, _ g: Int, _ h: Int, taken: UnsafePointer<Gain>, given: UnsafePointer<Gain>
@@ -261,8 +264,9 @@ package final class GainTable<Gain: FixedWidthInteger & SignedInteger & SIMDScal
 
   // MARK: Labels over a segment
 
-  /// Value won when groups `p` and `q` exchange labels in layers `range`. Only the boundaries at the range's two ends see it, as long
-  /// as the exchange keeps `s`: both in one node, or one level.
+  /// Value won when groups `p` and `q` exchange labels in layers `range`. Only the boundaries at
+  /// the range's two ends see it, as long as the exchange keeps `s`: both in one node, or one
+  /// level.
   package func relabelGain(_ range: Range<Int>, _ p: Int, _ q: Int) -> Int {
     var gain = 0
     if range.lowerBound > 0 { gain -= straightLessCrossed(range.lowerBound - 1, p, q) }
@@ -270,7 +274,8 @@ package final class GainTable<Gain: FixedWidthInteger & SignedInteger & SIMDScal
     return gain * model.saved.group
   }
 
-  /// `C[p,p] + C[q,q] − C[p,q] − C[q,p]` with `C[g,h]` the weight from group `g` of layer `l` to group `h` of layer `l + 1`.
+  /// `C[p,p] + C[q,q] − C[p,q] − C[q,p]` with `C[g,h]` the weight from group `g` of layer `l` to
+  /// group `h` of layer `l + 1`.
   private func straightLessCrossed(_ l: Int, _ p: Int, _ q: Int) -> Int {
     let (from, to) = (labels + l * experts, labels + (l + 1) * experts)
     let rows = model.forward + l * experts * pitch
@@ -307,7 +312,8 @@ package final class GainTable<Gain: FixedWidthInteger & SignedInteger & SIMDScal
       let load = groupLoad + l * groups
       (load[p], load[q]) = (load[q], load[p])
     }
-    // At the two ends the neighbour kept its labels: what it sends in was exchanged with the rows and goes back, and what goes out to it is new.
+    // At the two ends the neighbour kept its labels: what it sends in was exchanged with the rows
+    // and goes back, and what goes out to it is new.
     if lower > 0 {
       for i in 0..<experts {
         let outside = labels[(lower - 1) * experts + i]
@@ -339,7 +345,8 @@ package final class GainTable<Gain: FixedWidthInteger & SignedInteger & SIMDScal
     value += gain
   }
 
-  /// A neighbour's weights `row` on layer `l` count for group `pair.0` from now on and no more for `pair.1`.
+  /// A neighbour's weights `row` on layer `l` count for group `pair.0` from now on and no more for
+  /// `pair.1`.
   private func crossOver(_ l: Int, _ pair: (Int, Int), _ row: UnsafePointer<Gain>) {
     let up = attraction + (l * groups + pair.0) * pitch
     let down = attraction + (l * groups + pair.1) * pitch

@@ -2,12 +2,13 @@ import ColocateModel
 
 /// The best labels for given partitions: one assignment problem per boundary, exact.
 ///
-/// Only which experts share a group matters inside a layer, and labels join neighbouring layers. So for fixed partitions the labels of layer `l + 1` are a
-/// permutation that maximises the overlap with layer `l`, `Σ_g C_l[g, σ(g)]`, and each boundary is on its own: what a permutation does to the
-/// layers after it is undone by theirs. This settles every domain wall of annealing at once.
+/// Only which experts share a group matters inside a layer, and labels join neighbouring layers. So
+/// for fixed partitions the labels of layer `l + 1` are a permutation that maximises the overlap
+/// with layer `l`, `Σ_g C_l[g, σ(g)]`, and each boundary is on its own: what a permutation does to
+/// the layers after it is undone by theirs. This settles every domain wall of annealing at once.
 ///
-/// On two levels the permutations are those that keep nodes together: for each pair of nodes the best match of their groups
-/// (`N²` problems of size `G`), then the best match of nodes.
+/// On two levels the permutations are those that keep nodes together: for each pair of nodes the
+/// best match of their groups (`N²` problems of size `G`), then the best match of nodes.
 package struct LabelMatching {
   private var outer: LinearAssignment
   private var inner: LinearAssignment
@@ -16,11 +17,12 @@ package struct LabelMatching {
   private var nodeValue: [Int] = []
   private var nodeColumn: [Int] = []
   private var overlap: [Int] = []
-  /// After `best`: for each group `g` of the first layer the group of the second that shall be called `g`.
+  /// After `best`: for each group `g` of the first layer the group of the second that shall be
+  /// called `g`.
   package private(set) var partner: [Int] = []
 
-  /// - Parameter control: looked at inside large assignment problems; where it says stop, what `best`
-  ///   answers is not the best.
+  /// - Parameter control: looked at inside large assignment problems; where it says stop, what
+  ///   `best` answers is not the best.
   package init(control: SearchControl? = nil) {
     outer = LinearAssignment(control: control)
     inner = LinearAssignment(control: control)

@@ -2,10 +2,11 @@ import ColocateModel
 
 /// One layer at a time to its optimum between fixed neighbours, and swaps until none helps.
 ///
-/// With both neighbours fixed a layer is a transportation problem (`Transportation.swift`) whose gains are the attractions of `GainTable`: exact,
-/// where any number of pairwise swaps can be stuck. Under a load cap the uncapped answer is taken where it meets the cap (the capped problem is
-/// a generalised assignment problem); swaps that respect the cap do the rest. With co-activation the gains are a linearisation, and the answer is
-/// taken only where the true value rises.
+/// With both neighbours fixed a layer is a transportation problem (`Transportation.swift`) whose
+/// gains are the attractions of `GainTable`: exact, where any number of pairwise swaps can be
+/// stuck. Under a load cap the uncapped answer is taken where it meets the cap (the capped problem
+/// is a generalised assignment problem); swaps that respect the cap do the rest. With co-activation
+/// the gains are a linearisation, and the answer is taken only where the true value rises.
 package struct LayerSweep {
   private var transportation: Transportation
   private var gains: [Int] = []
@@ -73,9 +74,9 @@ package struct LayerSweep {
     return improved
   }
 
-  /// Swaps, transportation, label matching and pairs of groups in turn until none of them helps: a local optimum of all four.
-  /// Where `control` says stop, swaps are still tried, for `graceSeconds` at most, so that an
-  /// interrupted annealing leaves something decent.
+  /// Swaps, transportation, label matching and pairs of groups in turn until none of them helps: a
+  /// local optimum of all four. Where `control` says stop, swaps are still tried, for
+  /// `graceSeconds` at most, so that an interrupted annealing leaves something decent.
   package mutating func polish<Gain>(
     _ table: GainTable<Gain>, matching: inout LabelMatching, control: SearchControl,
     withPairs: Bool = true

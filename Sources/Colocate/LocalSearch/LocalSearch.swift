@@ -2,12 +2,16 @@ import ColocateModel
 
 /// Finds good placements, for as long as it is let: annealing, recombination, reheating.
 ///
-/// A round gives each of a fixed number of streams a task of its own with its own random numbers. Rounds come in threes: start anew (annealing from scratch,
-/// or a coarse start, `PathContraction`), reheat what came of it, reheat the incumbent, each stream from another temperature. Streams
-/// run in parallel and meet at the round's end: their results go, in the order of the streams, into the pool, and the chain programme over the
-/// pool (`PartitionPool`) puts the best of all together. Rounds grow, so that the first answer comes at once and later ones
-/// cool more slowly. When an incumbent resists, an epoch of rounds starts from nothing, and its result is joined with the rest. Who computes a stream does not matter, so for a given seed and work limit the result is the same for any number of
-/// threads; a time limit ends rounds where the clock says.
+/// A round gives each of a fixed number of streams a task of its own with its own random numbers.
+/// Rounds come in threes: start anew (annealing from scratch, or a coarse start,
+/// `PathContraction`), reheat what came of it, reheat the incumbent, each stream from another
+/// temperature. Streams run in parallel and meet at the round's end: their results go, in the order
+/// of the streams, into the pool, and the chain programme over the pool (`PartitionPool`) puts the
+/// best of all together. Rounds grow, so that the first answer comes at once and later ones cool
+/// more slowly. When an incumbent resists, an epoch of rounds starts from nothing, and its result
+/// is joined with the rest. Who computes a stream does not matter, so for a given seed and work
+/// limit the result is the same for any number of threads; a time limit ends rounds where the clock
+/// says.
 package struct LocalSearch: Sendable {
   package let problem: GroupingProblem
   package let saved: SavedWeights
@@ -22,7 +26,8 @@ package struct LocalSearch: Sendable {
   static let streams = 4
 
   /// - Parameters:
-  ///   - saved: what sharing a group or a node saves; by default the flat objective. `incumbent` and `pool` hold values of this kind.
+  ///   - saved: what sharing a group or a node saves; by default the flat objective. `incumbent`
+  ///     and `pool` hold values of this kind.
   ///   - pool: made for the same problem and `saved`.
   package init(
     problem: GroupingProblem, saved: SavedWeights? = nil, seed: UInt64, control: SearchControl,
@@ -37,10 +42,12 @@ package struct LocalSearch: Sendable {
     self.recombines = recombines
   }
 
-  /// Searches until the control's time or work is used up, somebody cancels, `target` is reached, or `rounds` are done.
+  /// Searches until the control's time or work is used up, somebody cancels, `target` is reached,
+  /// or `rounds` are done.
   /// - Parameters:
   ///   - target: a value that is known to be optimal, or good enough.
-  ///   - patience: seconds without anything better after which to end as well, once they are also twice the time that the best took to find.
+  ///   - patience: seconds without anything better after which to end as well, once they are also
+  ///     twice the time that the best took to find.
   package func run(rounds: Int = .max, target: Int = .max, patience: Double = .infinity) {
     if SearchModel<Int32>.fits(problem, saved) {
       Rounds<Int32>(search: self).run(rounds: rounds, target: target, patience: patience)
@@ -49,7 +56,8 @@ package struct LocalSearch: Sendable {
     }
   }
 
-  /// The local optimum that swaps, transportation of single layers and label matching reach from feasible `labels` (`[L, E]`).
+  /// The local optimum that swaps, transportation of single layers and label matching reach from
+  /// feasible `labels` (`[L, E]`).
   package static func polish(
     _ labels: [Int], problem: GroupingProblem, saved: SavedWeights? = nil, control: SearchControl
   ) -> (labels: [Int], value: Int) {
@@ -158,7 +166,8 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
       round += 1
       epoch.round += 1
       guard epoch.round - epoch.improved > Tuning.patience else { continue }
-      // Nothing new for a while: a fresh epoch with a pool of its own, then one that joins everything.
+      // Nothing new for a while: a fresh epoch with a pool of its own, then one that joins
+      // everything.
       if epoch.pool === search.pool {
         epoch = Epoch(
           index: epoch.index + 1, pool: PartitionPool(problem: problem, saved: search.saved))
@@ -174,8 +183,9 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
     }
   }
 
-  /// Rounds that share a pool and a best solution. Epochs on the search's own pool work on the incumbent; those between start from
-  /// nothing, since what the pool holds late in a search is variants of one solution, and the next basin is found by starting over.
+  /// Rounds that share a pool and a best solution. Epochs on the search's own pool work on the
+  /// incumbent; those between start from nothing, since what the pool holds late in a search is
+  /// variants of one solution, and the next basin is found by starting over.
   private struct Epoch: Sendable {
     let index: Int
     let pool: PartitionPool
@@ -218,8 +228,8 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
     search.incumbent.offer(labels, kept: value, source: source)
   }
 
-  /// Where a stream starts anew other than at random: in the first round from whole paths, the heaviest pairs and the greedy layers,
-  /// later one stream regroups the paths of the epoch's best.
+  /// Where a stream starts anew other than at random: in the first round from whole paths, the
+  /// heaviest pairs and the greedy layers, later one stream regroups the paths of the epoch's best.
   private func coarseStart(
     _ stream: Int, _ epoch: Epoch, random: inout SeededGenerator
   ) -> [Int]? {

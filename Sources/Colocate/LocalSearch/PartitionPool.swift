@@ -3,15 +3,18 @@ import Synchronization
 
 /// Good partitions of each layer, and the best placement that can be put together from them.
 ///
-/// Every solution found leaves its layers' unlabelled partitions here. Choosing one partition per layer is a longest path through a layered graph with arc
-/// weights `θ_l(Π, Π')` (label matching), so one dynamic programme over the chain recombines all solutions exactly:
+/// Every solution found leaves its layers' unlabelled partitions here. Choosing one partition per
+/// layer is a longest path through a layered graph with arc weights `θ_l(Π, Π')` (label matching),
+/// so one dynamic programme over the chain recombines all solutions exactly:
 ///
 ///     f_{l+1}(Π') = inside(Π') + max_Π ( f_l(Π) + θ_l(Π, Π') )
 ///
-/// `θ` is only computed where `f_l(Π)` plus an upper bound on it (each row of the overlap by its largest entry; before that, each expert of layer `l + 1` by its best
-/// group) exceeds what is already reached, and is kept for the next time. Partitions are stored under one naming
-/// (groups by their smallest member; on two levels the nodes too), so equal ones meet. Where a layer is full, the oldest of the worse half leaves: the half of the
-/// best solutions is variants of one incumbent, and what is new must stay long enough to be combined with it.
+/// `θ` is only computed where `f_l(Π)` plus an upper bound on it (each row of the overlap by its
+/// largest entry; before that, each expert of layer `l + 1` by its best group) exceeds what is
+/// already reached, and is kept for the next time. Partitions are stored under one naming (groups
+/// by their smallest member; on two levels the nodes too), so equal ones meet. Where a layer is
+/// full, the oldest of the worse half leaves: the half of the best solutions is variants of one
+/// incumbent, and what is new must stay long enough to be combined with it.
 package final class PartitionPool: Sendable {
   private let problem: GroupingProblem
   private let saved: SavedWeights
@@ -38,7 +41,8 @@ package final class PartitionPool: Sendable {
     var time = 0
   }
 
-  /// - Parameter limit: most partitions per layer; by default up to 150, fewer where one recombination would take more than about a second.
+  /// - Parameter limit: most partitions per layer; by default up to 150, fewer where one
+  ///   recombination would take more than about a second.
   package init(problem: GroupingProblem, saved: SavedWeights? = nil, limit: Int? = nil) {
     self.problem = problem
     self.saved = saved ?? .flat(groups: problem.groups)
@@ -57,7 +61,8 @@ package final class PartitionPool: Sendable {
   /// Distinct partitions held of layer `l`.
   package func count(layer l: Int) -> Int { state.withLock { $0.entries[l].count } }
 
-  /// The held partitions of layer `l`, each `[E]` with groups named by their smallest member, best first.
+  /// The held partitions of layer `l`, each `[E]` with groups named by their smallest member, best
+  /// first.
   package func partitions(layer l: Int) -> [[Int]] {
     state.withLock { state in
       state.entries[l].sorted { $0.value > $1.value }.map { $0.labels.map(Int.init) }
@@ -134,7 +139,8 @@ package final class PartitionPool: Sendable {
     }
   }
 
-  /// One step of the programme: `reached` from layer `l` to layer `l + 1`; returns where each came from.
+  /// One step of the programme: `reached` from layer `l` to layer `l + 1`; returns where each came
+  /// from.
   private func join(
     _ state: inout State, _ l: Int, _ reached: inout [Int], control: SearchControl
   ) -> [Int] {
@@ -241,7 +247,8 @@ package final class PartitionPool: Sendable {
     return sum
   }
 
-  /// Groups named by their smallest member; on two levels nodes by theirs, then groups inside the node.
+  /// Groups named by their smallest member; on two levels nodes by theirs, then groups inside the
+  /// node.
   static func canonical(
     _ labels: ArraySlice<Int>, saved: SavedWeights, _ groups: Int
   ) -> [UInt16] {

@@ -2,13 +2,17 @@ import ColocateModel
 
 /// A coarse view for large groups: whole paths of experts move as one.
 ///
-/// Matching the experts of neighbouring layers one to one (`L - 1` assignment problems) strings all experts on `E` paths with one expert per layer. A
-/// group is then `c` paths, every layer is balanced whatever the paths do, and what remains is to put `E` nodes with weights
-/// `Σ_l (W_l[u_l, v_{l+1}] + W_l[v_l, u_{l+1}])` into `P` groups: one layer instead of L. Annealing settles that in a moment, and sees what swaps of single
-/// experts do not: which bundles of experts should share a GPU along the whole chain, where different stretches have chosen different
-/// partners. (A planted instance of 64 bundles of 4 × 40 layers on 32 GPUs: swaps alone stay 12 % of the kept weight below the planted placement.)
-/// From a given placement the matching stays inside its groups, so the coarse search starts at that placement's value. This is one level of the
-/// multilevel scheme of Karypis and Kumar (SIAM J. Sci. Comput. 20, 1998), with paths for the coarse nodes because only they keep layers balanced.
+/// Matching the experts of neighbouring layers one to one (`L - 1` assignment problems) strings all
+/// experts on `E` paths with one expert per layer. A group is then `c` paths, every layer is
+/// balanced whatever the paths do, and what remains is to put `E` nodes with weights
+/// `Σ_l (W_l[u_l, v_{l+1}] + W_l[v_l, u_{l+1}])` into `P` groups: one layer instead of L. Annealing
+/// settles that in a moment, and sees what swaps of single experts do not: which bundles of experts
+/// should share a GPU along the whole chain, where different stretches have chosen different
+/// partners. (A planted instance of 64 bundles of 4 × 40 layers on 32 GPUs: swaps alone stay 12 %
+/// of the kept weight below the planted placement.) From a given placement the matching stays
+/// inside its groups, so the coarse search starts at that placement's value. This is one level of
+/// the multilevel scheme of Karypis and Kumar (SIAM J. Sci. Comput. 20, 1998), with paths for the
+/// coarse nodes because only they keep layers balanced.
 enum PathContraction {
   /// - Parameters:
   ///   - labels: `[L, E]`: paths stay inside these groups; nil for the heaviest paths.

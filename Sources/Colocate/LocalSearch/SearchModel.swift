@@ -5,9 +5,9 @@ import ColocateModel
 ///     value(π) = Σ_l Σ_ij W_l[i,j] · s(π_l(i), π_{l+1}(j)) + Σ_l Σ_{i<i'} V_l[i,i'] · s(π_l(i), π_l(i'))
 ///     s(g,h) = wGroup · [g = h] + wNode · [node(g) = node(h)]
 ///
-/// Flat: `wGroup = 1`, `wNode = 0`, and the value is `GroupingProblem.kept`. Joint: a transition inside a node costs `w_intra`
-/// less than one between nodes costs `w_inter`, so `wGroup = w_intra` and `wNode = w_inter − w_intra`, and
-/// `w_inter · total − value` is the joint objective.
+/// Flat: `wGroup = 1`, `wNode = 0`, and the value is `GroupingProblem.kept`. Joint: a transition
+/// inside a node costs `w_intra` less than one between nodes costs `w_inter`, so `wGroup = w_intra`
+/// and `wNode = w_inter − w_intra`, and `w_inter · total − value` is the joint objective.
 package struct SavedWeights: Sendable, Equatable {
   /// `G`: groups `n·G ..< (n+1)·G` are in node `n`.
   package var groupsPerNode: Int
@@ -72,8 +72,9 @@ package struct SavedWeights: Sendable, Equatable {
   }
 }
 
-/// The numbers of a problem laid out for the hot loops: rows padded to whole vectors, and every boundary in both directions so
-/// that the neighbours of an expert are a contiguous row on either side. Immutable after `init`, shared by all streams.
+/// The numbers of a problem laid out for the hot loops: rows padded to whole vectors, and every
+/// boundary in both directions so that the neighbours of an expert are a contiguous row on either
+/// side. Immutable after `init`, shared by all streams.
 package final class SearchModel<Gain: FixedWidthInteger & SignedInteger & SIMDScalar & Sendable>:
   @unchecked Sendable
 {
@@ -102,8 +103,8 @@ package final class SearchModel<Gain: FixedWidthInteger & SignedInteger & SIMDSc
   /// Mean entry of `W`, the unit of temperatures.
   let meanEntry: Double
 
-  /// - Parameter control: looked at while rows are laid out; where it says stop the model is not whole,
-  ///   and must not be used.
+  /// - Parameter control: looked at while rows are laid out; where it says stop the model is not
+  ///   whole, and must not be used.
   /// - Precondition: `fits(problem, saved)`.
   package init(problem: GroupingProblem, saved: SavedWeights, control: SearchControl? = nil) {
     precondition(Self.fits(problem, saved), "gains beyond \(Gain.self)")
@@ -162,8 +163,9 @@ package final class SearchModel<Gain: FixedWidthInteger & SignedInteger & SIMDSc
     caps.deallocate()
   }
 
-  /// Whether every gain of the problem fits into `Gain`: attractions are at most the total times the largest `s`, and a gain
-  /// adds up four of them and twice a co-activation. The weights themselves have to fit too, where `s` is 0 everywhere.
+  /// Whether every gain of the problem fits into `Gain`: attractions are at most the total times
+  /// the largest `s`, and a gain adds up four of them and twice a co-activation. The weights
+  /// themselves have to fit too, where `s` is 0 everywhere.
   package static func fits(_ problem: GroupingProblem, _ saved: SavedWeights) -> Bool {
     let (product, overflow) = problem.total.multipliedReportingOverflow(
       by: max(1, saved.group + saved.node))

@@ -1,10 +1,12 @@
 import ColocateModel
 
-/// Decisions of the search tree: two experts of a layer are on one GPU, or they are not (Ryan, Foster 1981, for set partitioning).
+/// Decisions of the search tree: two experts of a layer are on one GPU, or they are not (Ryan,
+/// Foster 1981, for set partitioning).
 ///
-/// Either decision is a filter on the subsets of one layer, so a child is again a path relaxation. The pair is the one whose probability of being
-/// together, in the smoothed dual at the last prices, is nearest ½, weighted with the load of its lighter expert: pairs of near-empty experts tie
-/// endlessly and decide nothing.
+/// Either decision is a filter on the subsets of one layer, so a child is again a path relaxation.
+/// The pair is the one whose probability of being together, in the smoothed dual at the last
+/// prices, is nearest ½, weighted with the load of its lighter expert: pairs of near-empty experts
+/// tie endlessly and decide nothing.
 package struct BranchDecision: Hashable, Sendable {
   package let layer: Int
   package let first: Int
@@ -24,7 +26,8 @@ package struct BranchDecision: Hashable, Sendable {
 }
 
 extension PathRelaxation {
-  /// A pair to branch on, or nil where the subsets decide every pair already. The relaxation must have been evaluated.
+  /// A pair to branch on, or nil where the subsets decide every pair already. The relaxation must
+  /// have been evaluated.
   package func branchDecision(mu: Double) -> BranchDecision? {
     let smooth = PathSmoothing(relaxation: self, mu: mu, cutoff: 20, arcLimit: 300_000)
     let unused = Block(prices.count, 0.0)
@@ -37,7 +40,8 @@ extension PathRelaxation {
       smooth.together(layer: l, into: &together)
       let undecided = undecidedPairs(l)
       for e in 0..<experts {
-        // The prices may be far from the minimum and cover an expert less than once: what the subsets decide already is not asked again.
+        // The prices may be far from the minimum and cover an expert less than once: what the
+        // subsets decide already is not asked again.
         for f in 0..<e where undecided[e] >> UInt64(f) & 1 == 1 {
           let probability = together[e * experts + f]
           let doubt = min(probability, 1 - probability)
@@ -53,7 +57,8 @@ extension PathRelaxation {
     return best?.decision ?? undecidedPair()
   }
 
-  /// For each expert, the experts that some subset holds together with it and some subset apart from it, as bit sets.
+  /// For each expert, the experts that some subset holds together with it and some subset apart
+  /// from it, as bit sets.
   private func undecidedPairs(_ l: Int) -> [UInt64] {
     var some = [UInt64](repeating: 0, count: experts)
     var all = [UInt64](repeating: .max, count: experts)

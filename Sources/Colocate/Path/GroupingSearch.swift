@@ -1,12 +1,15 @@
 import ColocateModel
 
-/// The exact search on the path relaxation: bound, deletion, Russian dolls, and a tree where the dolls overflow.
+/// The exact search on the path relaxation: bound, deletion, Russian dolls, and a tree where the
+/// dolls overflow.
 ///
-/// A node is a list of subsets per layer, kept as bits over the root's lists, with the prices of its parent. Processing a node means: a few stages of price
-/// optimisation, deletion by penalties, and, where the bound is still above the incumbent, layered search with a small limit on states, which closes most
-/// nodes and finds the placements in them. What overflows is branched on a pair (Branching.swift). Nodes wait in a pool, the
-/// highest bound first; workers take them until none is left. The incumbent is shared; objective and proved bound do not depend on the number of workers,
-/// the number of nodes may.
+/// A node is a list of subsets per layer, kept as bits over the root's lists, with the prices of
+/// its parent. Processing a node means: a few stages of price optimisation, deletion by penalties,
+/// and, where the bound is still above the incumbent, layered search with a small limit on states,
+/// which closes most nodes and finds the placements in them. What overflows is branched on a pair
+/// (Branching.swift). Nodes wait in a pool, the highest bound first; workers take them until none
+/// is left. The incumbent is shared; objective and proved bound do not depend on the number of
+/// workers, the number of nodes may.
 package struct GroupingSearch: Sendable {
   package struct Options: Sendable {
     /// Stop when bound − incumbent is at most this many tokens; 0 asks for a proof.
@@ -14,7 +17,8 @@ package struct GroupingSearch: Sendable {
     package var treeNodeLimit: Int?
     /// Keep the tree.
     package var keepsProof = false
-    /// Subsets per layer up to which prices are optimised over all of them, and up to which a restricted master is tried.
+    /// Subsets per layer up to which prices are optimised over all of them, and up to which a
+    /// restricted master is tried.
     package var subsetLimit = 2_100
     package var generationLimit = 40_000
     package var generation = PathRelaxation.Generation()
@@ -67,7 +71,8 @@ package struct GroupingSearch: Sendable {
     self.options = options
   }
 
-  /// All subsets, more than can be swept often, where time or work is enough for a dozen evaluations over them.
+  /// All subsets, more than can be swept often, where time or work is enough for a dozen
+  /// evaluations over them.
   private func generated(control: SearchControl) -> PathRelaxation? {
     guard options.partitions != nil,
       let root = PathRelaxation(
@@ -82,7 +87,8 @@ package struct GroupingSearch: Sendable {
 
   /// Searches until the proof, the gap or a limit. Offers what it finds to `incumbent`.
   /// - Parameter progress: called by any of the workers, under no lock.
-  /// - Returns: nil where the relaxation does not apply: too many subsets, counts too large, or one group.
+  /// - Returns: nil where the relaxation does not apply: too many subsets, counts too large, or one
+  ///   group.
   package func run(
     incumbent: Incumbent, control: SearchControl,
     progress: @escaping @Sendable (TreeProgress) -> Void = { _ in }

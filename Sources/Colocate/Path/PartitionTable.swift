@@ -1,10 +1,12 @@
 import ColocateModel
 import Synchronization
 
-/// The states of one layer of the layered search: partitions into groups, each with its least loss so far and where that came from.
+/// The states of one layer of the layered search: partitions into groups, each with its least loss
+/// so far and where that came from.
 ///
-/// A state is the ascending list of its groups' subset numbers. Equal states merge in hash tables; the hash chooses one of a fixed number of
-/// shards, each with a lock of its own, so that several workers insert at the same time.
+/// A state is the ascending list of its groups' subset numbers. Equal states merge in hash tables;
+/// the hash chooses one of a fixed number of shards, each with a lock of its own, so that several
+/// workers insert at the same time.
 final class PartitionTable: Sendable {
   static let shardCount = 64
   let groups: Int
@@ -43,7 +45,8 @@ final class PartitionTable: Sendable {
     return hash
   }
 
-  /// Number of states in a shard, and its memory: `[count, groups]`, `[count]`, `[count]`. Only while nobody inserts.
+  /// Number of states in a shard, and its memory: `[count, groups]`, `[count]`, `[count]`. Only
+  /// while nobody inserts.
   func contents(ofShard index: Int) -> (
     count: Int, states: UnsafePointer<UInt16>, loss: UnsafePointer<Int32>,
     parent: UnsafePointer<Int64>
@@ -89,7 +92,8 @@ final class PartitionTable: Sendable {
     var states = GrowingList<UInt16>(capacity: 64)
     var losses = GrowingList<Int32>(capacity: 16)
     var parents = GrowingList<Int64>(capacity: 16)
-    /// Open addressing: position + 1 of a state, 0 for none; the upper bits of the hash beside it spare most comparisons.
+    /// Open addressing: position + 1 of a state, 0 for none; the upper bits of the hash beside it
+    /// spare most comparisons.
     var slots: UnsafeMutablePointer<UInt64>
     var slotMask: Int
 

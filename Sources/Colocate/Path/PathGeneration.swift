@@ -2,16 +2,21 @@ import ColocateModel
 
 /// Prices for more subsets than arcs can be swept often: a restricted master.
 ///
-/// With E = 32 and c = 4 a layer has 35,960 subsets and a boundary 1.3 G arcs. Nothing of that is stored; but an exact evaluation over all of
-/// them takes ten seconds or more, and optimising takes hundreds. So the prices are optimised over a few thousand subsets a layer (at first the groups of the
-/// pool's partitions and their one-swap neighbours), and evaluated over all subsets only between such rounds: for the bound, which holds
-/// for all subsets at any prices, to delete what the penalties rule out, and to bring in the subsets with the smallest penalties. Once deletion
+/// With E = 32 and c = 4 a layer has 35,960 subsets and a boundary 1.3 G arcs. Nothing of that is
+/// stored; but an exact evaluation over all of them takes ten seconds or more, and optimising takes
+/// hundreds. So the prices are optimised over a few thousand subsets a layer (at first the groups
+/// of the pool's partitions and their one-swap neighbours), and evaluated over all subsets only
+/// between such rounds: for the bound, which holds for all subsets at any prices, to delete what
+/// the penalties rule out, and to bring in the subsets with the smallest penalties. Once deletion
 /// has left few enough, the ordinary optimisation takes over.
 ///
-/// Prices of a restricted master run away where it knows no subset that would object. The next round then starts again from the best prices so far, with
-/// the subsets that did. (Evaluating half-way between the two, Wentges 1997, gained less than it cost; so did keeping the master inside the
-/// radius in which what it lacks cannot matter. What matters most is that the master is optimised well: with 120,000 arcs a boundary instead of
-/// 300,000 and 80 evaluations a stage instead of 150 the bound of gpt-oss-20b on 8 GPUs was three times as far away after two and a half minutes.)
+/// Prices of a restricted master run away where it knows no subset that would object. The next
+/// round then starts again from the best prices so far, with the subsets that did. (Evaluating
+/// half-way between the two, Wentges 1997, gained less than it cost; so did keeping the master
+/// inside the radius in which what it lacks cannot matter. What matters most is that the master is
+/// optimised well: with 120,000 arcs a boundary instead of 300,000 and 80 evaluations a stage
+/// instead of 150 the bound of gpt-oss-20b on 8 GPUs was three times as far away after two and a
+/// half minutes.)
 extension PathRelaxation {
   /// What generation may cost.
   package struct Generation: Sendable {
@@ -28,8 +33,9 @@ extension PathRelaxation {
     package init() {}
   }
 
-  /// Lowers the bound until the layers have `enough` subsets on average, nothing is gained, or `control` stops. Evaluated at the best prices
-  /// afterwards where few enough subsets are left. Where an evaluation is stopped (`isStopped`) the bound is that of the ones before.
+  /// Lowers the bound until the layers have `enough` subsets on average, nothing is gained, or
+  /// `control` stops. Evaluated at the best prices afterwards where few enough subsets are left.
+  /// Where an evaluation is stopped (`isStopped`) the bound is that of the ones before.
   /// - Parameters:
   ///   - start: the first prices, `[L, E]` in ticks.
   ///   - partitions: of each layer, `[E]` group of every expert; the incumbent's first.
@@ -69,7 +75,8 @@ extension PathRelaxation {
       if bound <= incumbent() { return }
       let improved = boundInTicks < bestTicks
       failures = improved ? 0 : failures + 1
-      // What these prices make attractive comes in, whether they are better or not; the worst leave.
+      // What these prices make attractive comes in, whether they are better or not; the worst
+      // leave.
       var chosen = [Set<UInt64>]()
       for l in 0..<problem.layers {
         let ranked = (0..<layers[l].count).sorted {
@@ -100,7 +107,8 @@ extension PathRelaxation {
     if !isEmpty, meanCount <= generation.enough { evaluate(best) }
   }
 
-  /// The groups of the given partitions, and for the first partitions those that differ by one expert, as indices of subsets.
+  /// The groups of the given partitions, and for the first partitions those that differ by one
+  /// expert, as indices of subsets.
   private func groups(of partitions: [[Int]], layer l: Int, _ generation: Generation) -> [Int] {
     var masks = Set<UInt64>()
     var ranked = [UInt64]()

@@ -1,19 +1,24 @@
 import ColocateModel
 
-/// Prices for the path relaxation: L-BFGS on the smoothed dual, μ halved stage by stage, exact evaluation and deletion in between.
+/// Prices for the path relaxation: L-BFGS on the smoothed dual, μ halved stage by stage, exact
+/// evaluation and deletion in between.
 ///
-/// L-BFGS (Liu, Nocedal, Math. Programming 1989) with memory 30, steps of at most 8 μ, Armijo's rule 1e-4 with backtracking by 0.4. A stage ends when
-/// every expert is covered to 2 %, or when the stage's evaluations are used up. After each stage, and whenever the prices have moved by more than
-/// a few μ, the prices are rounded to ticks and evaluated exactly over all arcs; subsets that the penalties rule out are deleted.
+/// L-BFGS (Liu, Nocedal, Math. Programming 1989) with memory 30, steps of at most 8 μ, Armijo's
+/// rule 1e-4 with backtracking by 0.4. A stage ends when every expert is covered to 2 %, or when
+/// the stage's evaluations are used up. After each stage, and whenever the prices have moved by
+/// more than a few μ, the prices are rounded to ticks and evaluated exactly over all arcs; subsets
+/// that the penalties rule out are deleted.
 extension PathRelaxation {
   /// What optimising may cost.
   package struct Effort: Sendable {
-    /// First and last μ in tokens; nil chooses them from the instance: `firstShare` and 10⁻⁴ (at most 4 tokens) of a boundary's weight.
+    /// First and last μ in tokens; nil chooses them from the instance: `firstShare` and 10⁻⁴ (at
+    /// most 4 tokens) of a boundary's weight.
     package var firstMu: Double? = nil
     package var lastMu: Double? = nil
-    /// Below the last μ stages go on, down to this share of it, while each lowers the bound by `deepGain` of the gap to the
-    /// incumbent. What is left of the smoothing, some P·μ a layer, is all that a subset-row cut would cut off before: only prices near the true
-    /// minimum show which cuts are violated. (gpt-oss-20b on 16 GPUs: the root's gap fell from 1341 tokens to 576.)
+    /// Below the last μ stages go on, down to this share of it, while each lowers the bound by
+    /// `deepGain` of the gap to the incumbent. What is left of the smoothing, some P·μ a layer, is
+    /// all that a subset-row cut would cut off before: only prices near the true minimum show which
+    /// cuts are violated. (gpt-oss-20b on 16 GPUs: the root's gap fell from 1341 tokens to 576.)
     package var deepShare = 1.0 / 64
     package var deepGain = 0.02
     /// Evaluations of the smoothed dual per stage, and per stage below the last μ.
@@ -21,23 +26,25 @@ extension PathRelaxation {
     package var deepEvaluations = 1000
     /// Largest deviation from coverage at which a stage ends.
     package var tolerance = 0.02
-    /// Arcs of the smoothed dual: those with a penalty up to `cutoff` μ, and at most `arcLimit` per boundary. (A cutoff of 16 is enough
-    /// near the minimum, but with hot and near-empty experts side by side the prices then ran off along arcs that had been left out.)
+    /// Arcs of the smoothed dual: those with a penalty up to `cutoff` μ, and at most `arcLimit` per
+    /// boundary. (A cutoff of 16 is enough near the minimum, but with hot and near-empty experts
+    /// side by side the prices then ran off along arcs that had been left out.)
     package var cutoff = 40.0
     package var arcLimit = 300_000
     /// The kernel is built anew when a subset's price has moved by this many μ.
     package var drift = 12.0
-    /// The first μ as a share of a boundary's weight, where `firstMu` is nil. Larger starts were slower (the kernel is flat, nothing can
-    /// be left out of it) and ended no lower.
+    /// The first μ as a share of a boundary's weight, where `firstMu` is nil. Larger starts were
+    /// slower (the kernel is flat, nothing can be left out of it) and ended no lower.
     package var firstShare = 0.003
-    /// Rounds of separating subset-row cuts after the last stage, cuts that a round adds per layer, and the μ (in last μ) at which the
-    /// stages start again.
+    /// Rounds of separating subset-row cuts after the last stage, cuts that a round adds per layer,
+    /// and the μ (in last μ) at which the stages start again.
     package var cutRounds = 8
     package var cutsPerLayer = 40
     /// Rounds end when one gains less than this share of the gap to the incumbent.
     package var cutGain = 0.02
     package var cutRestart = 4.0
-    /// Whether subsets are deleted on the way. A restricted master (PathGeneration.swift) keeps its own.
+    /// Whether subsets are deleted on the way. A restricted master (PathGeneration.swift) keeps its
+    /// own.
     package var deletes = true
     package init() {}
   }
@@ -71,8 +78,8 @@ extension PathRelaxation {
     min(4, max(0.05, Double(problem.total) / Double(problem.layers - 1) * 1e-4))
   }
 
-  /// Lowers the bound from the current prices (evaluated before) until the stages are through, nothing better than `incumbent()` is possible,
-  /// or `control` stops. Deletes on the way.
+  /// Lowers the bound from the current prices (evaluated before) until the stages are through,
+  /// nothing better than `incumbent()` is possible, or `control` stops. Deletes on the way.
   package func optimise(
     incumbent: () -> Int, effort: Effort = Effort(), control: SearchControl,
     progress: (PathRelaxation) -> Void = { _ in }

@@ -1,11 +1,14 @@
 import ColocateModel
 
-/// The multipliers of the path relaxation: a price on every expert and, where they help, on subset-row cuts.
+/// The multipliers of the path relaxation: a price on every expert and, where they help, on
+/// subset-row cuts.
 ///
-/// **Subset-row cuts** (Jepsen, Petersen, Spoorendonk, Pisinger, Operations Research 2008). For an odd set O of experts of one layer, groups of a
-/// partition are disjoint, so `Σ_groups ⌊|S ∩ O|/2⌋ ≤ ⌊|O|/2⌋`: of three experts at most one group holds two. Fractional path covers violate this
-/// (three groups, each half used, each holding two of the three). Priced with v ≥ 0 a cut adds `⌊|O|/2⌋·v` to B and takes `⌊|S ∩ O|/2⌋·v` off the
-/// weight of a subset: the chain structure stays as it is.
+/// **Subset-row cuts** (Jepsen, Petersen, Spoorendonk, Pisinger, Operations Research 2008). For an
+/// odd set O of experts of one layer, groups of a partition are disjoint, so
+/// `Σ_groups ⌊|S ∩ O|/2⌋ ≤ ⌊|O|/2⌋`: of three experts at most one group holds two. Fractional path
+/// covers violate this (three groups, each half used, each holding two of the three). Priced with v
+/// ≥ 0 a cut adds `⌊|O|/2⌋·v` to B and takes `⌊|S ∩ O|/2⌋·v` off the weight of a subset: the chain
+/// structure stays as it is.
 package struct PathCut: Hashable, Sendable {
   /// Layer.
   package let layer: Int
@@ -65,10 +68,10 @@ package struct PathPrices: Hashable, Sendable {
 
   /// The most weight (in tokens) for which prices have room enough: 3/4 of it.
   ///
-  /// With T the weight of a problem, every path's length and every partial sum of it is at most
-  /// M = 64·T + Σ|u| + Σ ⌊|O|/2⌋·v, since a path holds an expert once and counts a cut at most ⌊|O|/2⌋ times; slacks and penalties are
-  /// differences of up to four lengths, and B is at most (P + 1)·M. All are whole numbers of ticks, exact in doubles where
-  /// (P + 4)·M ≤ 2^53.
+  /// With T the weight of a problem, every path's length and every partial sum of it is at most M =
+  /// 64·T + Σ|u| + Σ ⌊|O|/2⌋·v, since a path holds an expert once and counts a cut at most ⌊|O|/2⌋
+  /// times; slacks and penalties are differences of up to four lengths, and B is at most (P + 1)·M.
+  /// All are whole numbers of ticks, exact in doubles where (P + 4)·M ≤ 2^53.
   package static func mostWeight(groups: Int) -> Int {
     (1 << 51) / (groups + 4) / PathSubsets.ticks
   }
@@ -78,8 +81,8 @@ package struct PathPrices: Hashable, Sendable {
     (1 << 53) / (groups + 4) - weight * PathSubsets.ticks
   }
 
-  /// The same prices, each below `Magnitude.price`, scaled down where they do not fit into `room`. Any prices give a bound; such large ones
-  /// only come from a search for prices that runs off.
+  /// The same prices, each below `Magnitude.price`, scaled down where they do not fit into `room`.
+  /// Any prices give a bound; such large ones only come from a search for prices that runs off.
   func fitting(room: Int) -> PathPrices {
     var result = self
     let limit = Magnitude.price - 1

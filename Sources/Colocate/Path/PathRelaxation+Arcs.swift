@@ -1,6 +1,7 @@
 import ColocateModel
 
-/// Arcs of the path relaxation that are good enough to matter, found by one streaming pass over all of them.
+/// Arcs of the path relaxation that are good enough to matter, found by one streaming pass over all
+/// of them.
 ///
 /// A scan is the relaxation as it was when it was made: values, which several threads may read.
 struct PathScan: Sendable {
@@ -22,8 +23,9 @@ struct PathScan: Sendable {
   ///
   ///     λ − f(S) − w(S,T) − own(T) − b(T) = slack(S,T) + pen(T),   slack(S,T) = f(T) − own(T) − w(S,T) − f(S)
   ///
-  /// is at most `cut` ticks, row by row with T ascending, and `endOfRow(S)` after each row; that answers whether to go on.
-  /// O(n_l · n_{l+1}), four rows at once. The potentials must belong to the present subsets.
+  /// is at most `cut` ticks, row by row with T ascending, and `endOfRow(S)` after each row; that
+  /// answers whether to go on. O(n_l · n_{l+1}), four rows at once. The potentials must belong to
+  /// the present subsets.
   @inline(__always)
   func scanArcs(
     boundary l: Int, cut: Double, _ visit: (Int, UInt16, Double) -> Void,

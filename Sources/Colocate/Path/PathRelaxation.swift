@@ -2,17 +2,20 @@ import ColocateModel
 
 /// The path relaxation: a rigorous upper bound on the kept weight, tight where groups are small.
 ///
-/// What a GPU holds is a path S_0 → S_1 → … → S_{L-1} of c-subsets with arc weights `w_l(S,T) = Σ_{i∈S, j∈T} W_l[i,j]`; a placement is P
-/// paths that cover every (layer, expert) exactly once. Pricing the covering constraints with any `u_{l,e}` gives
+/// What a GPU holds is a path S_0 → S_1 → … → S_{L-1} of c-subsets with arc weights
+/// `w_l(S,T) = Σ_{i∈S, j∈T} W_l[i,j]`; a placement is P paths that cover every (layer, expert)
+/// exactly once. Pricing the covering constraints with any `u_{l,e}` gives
 ///
 ///     kept ≤ B(u) = Σ u + P·λ(u),     λ(u) = the longest path under  w_l(S,T) + V(S) − Σ_{e∈S} u_{l,e}
 ///
-/// because the P paths of a placement are P paths. Labels never appear, a load cap only removes subsets, co-activation is a weight on
-/// them. Prices are whole multiples of a tick (1/64 token), weights are integers, so B(u) is evaluated exactly, in doubles that hold whole
-/// numbers below 2⁵³ (`PathPrices.fitting`): no tolerance is needed anywhere.
+/// because the P paths of a placement are P paths. Labels never appear, a load cap only removes
+/// subsets, co-activation is a weight on them. Prices are whole multiples of a tick (1/64 token),
+/// weights are integers, so B(u) is evaluated exactly, in doubles that hold whole numbers below 2⁵³
+/// (`PathPrices.fitting`): no tolerance is needed anywhere.
 ///
-/// **Deletion.** A placement loses `B − kept = Σ_paths (λ − length)`. With `pen(S) = λ − (longest path through S) ≥ 0`, a subset with
-/// `pen(S) > B − incumbent − 1` is in no better placement and is deleted; after that B bounds the placements that are *better than the
+/// **Deletion.** A placement loses `B − kept = Σ_paths (λ − length)`. With
+/// `pen(S) = λ − (longest path through S) ≥ 0`, a subset with `pen(S) > B − incumbent − 1` is in no
+/// better placement and is deleted; after that B bounds the placements that are *better than the
 /// incumbent*, which is what a search needs, and `keptBound` is the larger of the two.
 ///
 /// Prices come from a smoothed dual (PathSmoothing.swift, PathOptimisation.swift).
@@ -33,10 +36,12 @@ package final class PathRelaxation {
   package private(set) var longest = 0.0
   /// `B(u)` in ticks.
   package private(set) var boundInTicks = 0.0
-  /// The best bound so far in tokens (rounded down) on placements better than the incumbent, and its prices.
+  /// The best bound so far in tokens (rounded down) on placements better than the incumbent, and
+  /// its prices.
   package private(set) var bound = Int.max
   package private(set) var boundPrices: PathPrices
-  /// Price vectors at which subsets were deleted, in order: with them a checker can delete the same subsets.
+  /// Price vectors at which subsets were deleted, in order: with them a checker can delete the same
+  /// subsets.
   package private(set) var deletions: [PathPrices] = []
   /// The μ, in tokens, of the stage that optimising was in last.
   package internal(set) var deepestMu: Double?
@@ -50,7 +55,8 @@ package final class PathRelaxation {
   /// A known solution with all its groups among the subsets, held against prices and deletions.
   package var known: KnownSolution?
 
-  /// Row sums of four subsets need `W` by rows for the backward pass and by columns for the forward pass; both in ticks, `[L-1, E, E]`.
+  /// Row sums of four subsets need `W` by rows for the backward pass and by columns for the forward
+  /// pass; both in ticks, `[L-1, E, E]`.
   let weights: Block<Double>
   let transposed: Block<Double>
   let threads: Int
@@ -61,7 +67,8 @@ package final class PathRelaxation {
   package var groups: Int { problem.groups }
 
   /// All subsets of all layers.
-  /// - Returns: nil where a layer has more than `subsetLimit` subsets, or where the counts are too large for exact evaluation.
+  /// - Returns: nil where a layer has more than `subsetLimit` subsets, or where the counts are too
+  ///   large for exact evaluation.
   package convenience init?(
     problem: GroupingProblem, subsetLimit: Int = 65_535, threads: Int = 1,
     control: SearchControl? = nil
@@ -204,8 +211,9 @@ package final class PathRelaxation {
     return weight
   }
 
-  /// `result[T] = max_S potential[S] + w(S,T)` over the subsets S of layer `from`, for all T of the neighbouring layer `to`.
-  /// `matrix[j, i]` is the weight between j of layer `to` and i of layer `from`.
+  /// `result[T] = max_S potential[S] + w(S,T)` over the subsets S of layer `from`, for all T of the
+  /// neighbouring layer `to`. `matrix[j, i]` is the weight between j of layer `to` and i of layer
+  /// `from`.
   private func relax(
     from: Int, to: Int, potential: Block<Double>, into result: Block<Double>, matrix: Block<Double>
   ) {
@@ -232,7 +240,8 @@ package final class PathRelaxation {
     }
   }
 
-  /// `sums[i] = Σ_{j∈T} matrix[j, i]` for the four subsets from `first` on (the last one repeated at the end).
+  /// `sums[i] = Σ_{j∈T} matrix[j, i]` for the four subsets from `first` on (the last one repeated
+  /// at the end).
   @inline(__always)
   static func sumRows(
     _ subsets: PathSubsets, from first: Int, matrix: UnsafePointer<Double>, experts: Int,
@@ -254,13 +263,15 @@ package final class PathRelaxation {
     longest - forward[l][s] - backward[l][s]
   }
 
-  /// Loss in ticks beyond which a placement does not beat `incumbent`: it would keep less than `incumbent + 1`.
+  /// Loss in ticks beyond which a placement does not beat `incumbent`: it would keep less than
+  /// `incumbent + 1`.
   package func budget(incumbent: Int) -> Double {
     boundInTicks - Double((incumbent + 1) * PathSubsets.ticks)
   }
 
-  /// Deletes the subsets that no placement better than `incumbent` contains, by the penalties of the current prices.
-  /// Afterwards the potentials are those of the old prices; evaluate again before they are used.
+  /// Deletes the subsets that no placement better than `incumbent` contains, by the penalties of
+  /// the current prices. Afterwards the potentials are those of the old prices; evaluate again
+  /// before they are used.
   /// - Returns: how many were deleted.
   @discardableResult
   package func delete(incumbent: Int) -> Int {

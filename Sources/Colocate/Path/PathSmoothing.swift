@@ -4,17 +4,21 @@ import ColocateModel
 ///
 ///     F_μ(u) = Σ u + P·μ·log Σ_paths exp(length/μ)  ≥  B(u),      ∂F/∂u_{l,e} = 1 − P·Pr(e ∈ S_l)
 ///
-/// where a path is drawn with probability ∝ exp(length/μ): one forward and one backward pass of matrix–vector products with the kernel
-/// `K(S,T) = exp(−slack(S,T)/μ)`, the slack taken at reference prices ū whose potentials f̄, b̄ are exact:
+/// where a path is drawn with probability ∝ exp(length/μ): one forward and one backward pass of
+/// matrix–vector products with the kernel `K(S,T) = exp(−slack(S,T)/μ)`, the slack taken at
+/// reference prices ū whose potentials f̄, b̄ are exact:
 ///
 ///     slack(S,T) = f̄(T) − own(T) − w(S,T) − f̄(S) ≥ 0,    arc penalty = slack(S,T) + pen(T) ≥ 0
 ///
-/// Prices that differ from ū by d scale vertex S by `Π_{e∈S} exp(−d_e/μ)`, so the kernel stays while the prices move by a few μ.
+/// Prices that differ from ū by d scale vertex S by `Π_{e∈S} exp(−d_e/μ)`, so the kernel stays
+/// while the prices move by a few μ.
 ///
-/// An arc with a penalty of κμ carries at most e^{−κ} of the weight, and nearly all arcs are that bad: only those below κ = 40 (`Effort.cutoff`) are kept
-/// (compressed rows), which makes an evaluation 10 to 100 times cheaper than with the dense kernel and is a smooth function of its own. The bound never
-/// comes from here, and the next exact evaluation over all arcs brings in what became important. (The dense kernel in single
-/// precision was the prototype; at C(16,4) it is bound by memory bandwidth.)
+/// An arc with a penalty of κμ carries at most e^{−κ} of the weight, and nearly all arcs are that
+/// bad: only those below κ = 40 (`Effort.cutoff`) are kept (compressed rows), which makes an
+/// evaluation 10 to 100 times cheaper than with the dense kernel and is a smooth function of its
+/// own. The bound never comes from here, and the next exact evaluation over all arcs brings in what
+/// became important. (The dense kernel in single precision was the prototype; at C(16,4) it is
+/// bound by memory bandwidth.)
 package final class PathSmoothing: Sendable {
   private let layers: [PathSubsets]
   private let experts: Int
@@ -34,7 +38,8 @@ package final class PathSmoothing: Sendable {
   /// Arcs kept, and the κ of each boundary.
   let arcs: Int
   let cutoffs: [Double]
-  /// Per layer, `[n_l + 1]` starts of the rows of `cutIndex`: the cuts that a subset counts in, as often as it counts.
+  /// Per layer, `[n_l + 1]` starts of the rows of `cutIndex`: the cuts that a subset counts in, as
+  /// often as it counts.
   private let cutStart: [Block<Int32>]
   private let cutIndex: [Block<Int32>]
 
@@ -103,7 +108,8 @@ package final class PathSmoothing: Sendable {
     scale = layers.map { Block($0.count, 0) }
   }
 
-  /// F_μ at `prices` (`PathPrices.vector`); writes its gradient. Nil where the prices are too far from ū for doubles.
+  /// F_μ at `prices` (`PathPrices.vector`); writes its gradient. Nil where the prices are too far
+  /// from ū for doubles.
   package func evaluate(_ prices: UnsafePointer<Double>, gradient: UnsafeMutablePointer<Double>)
     -> Double?
   {
@@ -214,8 +220,8 @@ package final class PathSmoothing: Sendable {
     }
   }
 
-  /// The odd sets of three experts whose cut is violated by more than `tolerance` at the last evaluation, the worst `most` of each layer.
-  /// `control` is looked at for every layer.
+  /// The odd sets of three experts whose cut is violated by more than `tolerance` at the last
+  /// evaluation, the worst `most` of each layer. `control` is looked at for every layer.
   func violatedTriples(tolerance: Double, most: Int, control: SearchControl) -> [PathCut] {
     var found = [PathCut]()
     for l in 0..<layers.count where !control.shouldStop {
@@ -250,7 +256,8 @@ package final class PathSmoothing: Sendable {
     return found
   }
 
-  /// Probability of each pair of a layer's experts to be in one group, as of the last evaluation. `[E, E]`, below the diagonal.
+  /// Probability of each pair of a layer's experts to be in one group, as of the last evaluation.
+  /// `[E, E]`, below the diagonal.
   func together(layer: Int, into result: inout [Double]) {
     let subsets = layers[layer]
     let size = subsets.size

@@ -2,12 +2,15 @@ import ColocateModel
 
 /// The vertices of the path relaxation: what a GPU may hold of one layer.
 ///
-/// A vertex is a c-subset of the layer's experts that the load cap allows and that keeps the decisions of a branch ("e and f together",
-/// "e and f apart"). Its own weight is what co-activation keeps inside it.
+/// A vertex is a c-subset of the layer's experts that the load cap allows and that keeps the
+/// decisions of a branch ("e and f together", "e and f apart"). Its own weight is what
+/// co-activation keeps inside it.
 ///
-/// The weight of an arc S → T is additive over T's members, so with `r_j = Σ_{i∈S} W[i,j]` it is `Σ_{j∈T} r_j`. Every subset is stored as a
-/// left and a right half (the first ⌊c/2⌋ members and the rest), and the sums over halves, which many subsets share, are tabulated once per
-/// S: an arc then costs two table look-ups instead of c, and tables of four S at a time make the look-ups vectors.
+/// The weight of an arc S → T is additive over T's members, so with `r_j = Σ_{i∈S} W[i,j]` it is
+/// `Σ_{j∈T} r_j`. Every subset is stored as a left and a right half (the first ⌊c/2⌋ members and
+/// the rest), and the sums over halves, which many subsets share, are tabulated once per S: an arc
+/// then costs two table look-ups instead of c, and tables of four S at a time make the look-ups
+/// vectors.
 package struct PathSubsets: Sendable {
   /// `n`, subsets of this layer.
   package let count: Int
@@ -28,7 +31,8 @@ package struct PathSubsets: Sendable {
   let leftCount: Int
   let rightCount: Int
 
-  /// A tick is 1/64 of a token: prices are whole ticks, so that everything evaluated with them is a whole number.
+  /// A tick is 1/64 of a token: prices are whole ticks, so that everything evaluated with them is a
+  /// whole number.
   package static let ticks = 64
 
   /// From rows of members.
@@ -82,9 +86,9 @@ package struct PathSubsets: Sendable {
     self.rightHalves = rightHalves
   }
 
-  /// All subsets of a layer that the cap allows and `keep` takes; nil where there are more than `limit`,
-  /// or where `control`, looked at every few thousand steps (a cap can leave next to nothing of very
-  /// many), says stop.
+  /// All subsets of a layer that the cap allows and `keep` takes; nil where there are more than
+  /// `limit`, or where `control`, looked at every few thousand steps (a cap can leave next to
+  /// nothing of very many), says stop.
   package static func list(
     problem: GroupingProblem, layer: Int, limit: Int, control: SearchControl? = nil,
     keep: ([UInt8]) -> Bool = { _ in true }
@@ -130,7 +134,8 @@ package struct PathSubsets: Sendable {
     return PathSubsets(problem: problem, layer: layer, members: rows)
   }
 
-  /// Sums over the halves for four subsets at once. `sums[j]` is `Σ_{i∈S} W[i,j]` for each of the four S, in ticks.
+  /// Sums over the halves for four subsets at once. `sums[j]` is `Σ_{i∈S} W[i,j]` for each of the
+  /// four S, in ticks.
   @inline(__always)
   func tabulate(
     _ sums: UnsafePointer<SIMD4<Double>>, left tableLeft: UnsafeMutablePointer<SIMD4<Double>>,
@@ -154,8 +159,9 @@ package struct PathSubsets: Sendable {
     }
   }
 
-  /// `result[lane] = max_T potential[T] + left[..] + right[..]`: the best arc of each of four subsets. This loop is where a root
-  /// evaluation spends its time: per arc two vector loads, two additions and a maximum for four arcs at once.
+  /// `result[lane] = max_T potential[T] + left[..] + right[..]`: the best arc of each of four
+  /// subsets. This loop is where a root evaluation spends its time: per arc two vector loads, two
+  /// additions and a maximum for four arcs at once.
   @inline(__always)
   func maximum(
     _ potential: UnsafePointer<Double>, left tableLeft: UnsafePointer<SIMD4<Double>>,

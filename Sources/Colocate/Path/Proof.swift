@@ -1,15 +1,20 @@
 import ColocateModel
 
-/// Why no placement keeps more than the incumbent, as data that a checker can follow without trusting the search.
+/// Why no placement keeps more than the incumbent, as data that a checker can follow without
+/// trusting the search.
 ///
-/// A checker walks the tree with, for each layer, the list of subsets that are still possible: at the root all c-subsets that the load cap
-/// allows. At every node it first deletes: for each of `deletions` in order it evaluates B over the present subsets at those prices
-/// and deletes what has `pen(S) > B − incumbent − 1` (all in tokens; a tick is 1/64). Then:
+/// A checker walks the tree with, for each layer, the list of subsets that are still possible: at
+/// the root all c-subsets that the load cap allows. At every node it first deletes: for each of
+/// `deletions` in order it evaluates B over the present subsets at those prices and deletes what
+/// has `pen(S) > B − incumbent − 1` (all in tokens; a tick is 1/64). Then:
 ///
 /// * `bounded`: some layer has no subset left, or `B(prices) < incumbent + 1`.
-/// * `exhausted`: the layered search (RussianDolls.swift, where a partition's loss on cuts counts) at `prices` with budget `B(prices) − incumbent − 1` reaches no partition of the last layer. `dolls`
-///   are the losses (ticks, `[L + 1]`) that the search proved for its suffixes; a checker that reruns it without them comes to the same end.
-/// * `branch`: the children have the subsets of `layer` that hold both or neither of `first` and `second`, and those that do not hold both.
+/// * `exhausted`: the layered search (RussianDolls.swift, where a partition's loss on cuts counts)
+///   at `prices` with budget `B(prices) − incumbent − 1` reaches no partition of the last layer.
+///   `dolls` are the losses (ticks, `[L + 1]`) that the search proved for its suffixes; a checker
+///   that reruns it without them comes to the same end.
+/// * `branch`: the children have the subsets of `layer` that hold both or neither of `first` and
+///   `second`, and those that do not hold both.
 package indirect enum ProofNode: Sendable {
   case bounded(deletions: [PathPrices], prices: PathPrices)
   case exhausted(deletions: [PathPrices], prices: PathPrices, dolls: [Int])

@@ -1,19 +1,25 @@
 import ColocateModel
 import Synchronization
 
-/// Layered search with Russian dolls: exact dynamic programming over partitions, inside a budget of loss.
+/// Layered search with Russian dolls: exact dynamic programming over partitions, inside a budget of
+/// loss.
 ///
-/// With the potentials of the path relaxation a placement loses `B − kept = Σ` (slacks of its arcs) `+ Σ_S pen(S)` at the last layer. The states of
-/// layer l are unlabelled partitions of its experts; a state with loss g so far is worth keeping while `g + max(Σ_S pen(S), doll_l) ≤ D`, where
-/// `doll_l` is the least loss of any completion from layer l on. Those values come from the same search on suffixes, last layer
-/// first (Verfaillie, Lemaître, Schiex: Russian doll search, AAAI 1996): for k = L−1 … 0 every partition of layer k starts with loss 0, and the budget D
-/// is raised in small steps from doll_{k+1} until the last layer is reached. If D passes the budget `G = B − incumbent − 1`, no
-/// placement is better than the incumbent. Otherwise doll_0 is found and B − doll_0 is the optimum, with a placement from the back-pointers.
+/// With the potentials of the path relaxation a placement loses `B − kept = Σ` (slacks of its arcs)
+/// `+ Σ_S pen(S)` at the last layer. The states of layer l are unlabelled partitions of its
+/// experts; a state with loss g so far is worth keeping while `g + max(Σ_S pen(S), doll_l) ≤ D`,
+/// where `doll_l` is the least loss of any completion from layer l on. Those values come from the
+/// same search on suffixes, last layer first (Verfaillie, Lemaître, Schiex: Russian doll search,
+/// AAAI 1996): for k = L−1 … 0 every partition of layer k starts with loss 0, and the budget D is
+/// raised in small steps from doll_{k+1} until the last layer is reached. If D passes the budget
+/// `G = B − incumbent − 1`, no placement is better than the incumbent. Otherwise doll_0 is found
+/// and B − doll_0 is the optimum, with a placement from the back-pointers.
 ///
-/// Where subset-row cuts are priced (`PathCut`) a partition also loses what it leaves of each cut, `Σ_O v_O·(⌊|O|/2⌋ − Σ_S ⌊|S∩O|/2⌋) ≥ 0`:
-/// a constant of the layer minus a sum over the groups, added when a state is complete. `doll_l` holds it for layer l itself.
+/// Where subset-row cuts are priced (`PathCut`) a partition also loses what it leaves of each cut,
+/// `Σ_O v_O·(⌊|O|/2⌋ − Σ_S ⌊|S∩O|/2⌋) ≥ 0`: a constant of the layer minus a sum over the groups,
+/// added when a state is complete. `doll_l` holds it for layer l itself.
 ///
-/// Without the dolls a prefix may spend the whole of G, and L = 24 stays open; with them G is spread over the chain as it must be.
+/// Without the dolls a prefix may spend the whole of G, and L = 24 stays open; with them G is
+/// spread over the chain as it must be.
 package final class RussianDolls {
   /// How a search ended.
   package enum Result: Sendable {
@@ -36,7 +42,8 @@ package final class RussianDolls {
     package var states = 4_000_000
     /// Arcs in all boundaries together.
     package var arcs = 60_000_000
-    /// Bytes of all layers' states together, in the sweep that keeps them all for its back-pointers.
+    /// Bytes of all layers' states together, in the sweep that keeps them all for its
+    /// back-pointers.
     package var bytes = 3 << 30
     package init() {}
   }
@@ -64,7 +71,8 @@ package final class RussianDolls {
   package private(set) var expanded = 0
   package private(set) var largestLayer = 0
 
-  /// - Parameter relaxation: evaluated at the prices to search with, its subsets as of those prices.
+  /// - Parameter relaxation: evaluated at the prices to search with, its subsets as of those
+  ///   prices.
   package init(
     relaxation: PathRelaxation, limits: Limits = Limits(), incumbent: @escaping () -> Int,
     control: SearchControl
@@ -83,7 +91,8 @@ package final class RussianDolls {
   /// What the budget is at present, in ticks.
   private var budget: Int { Int(relaxation.budget(incumbent: incumbent())) }
 
-  /// The bound on the kept weight that the dolls found so far prove: `B − doll`, in tokens, rounded down.
+  /// The bound on the kept weight that the dolls found so far prove: `B − doll`, in tokens, rounded
+  /// down.
   package var bound: Int {
     let loss = Double(dolls[min(reached, layers)])
     return Int(((relaxation.boundInTicks - loss) / Double(PathSubsets.ticks)).rounded(.down))
@@ -97,8 +106,9 @@ package final class RussianDolls {
     guard budget < Int(Int32.max) / 4, prepare() else {
       return control.shouldStop ? .stopped : .overflow
     }
-    // What a doll adds to the next one, on average; a sweep that overshoots it costs more than one that fails, but failures add up. A weak or
-    // missing incumbent must not make the steps large: then at most 1 % of B is taken for the gap.
+    // What a doll adds to the next one, on average; a sweep that overshoots it costs more than one
+    // that fails, but failures add up. A weak or missing incumbent must not make the steps large:
+    // then at most 1 % of B is taken for the gap.
     let gap = min(budget, Int(relaxation.boundInTicks * 0.01))
     let share = max(1, gap / (2 * layers))
     for k in stride(from: layers - 1, through: 0, by: -1) {
@@ -253,7 +263,8 @@ package final class RussianDolls {
 
   // MARK: Partitions that start a doll
 
-  /// All partitions of layer k with `Σ pen ≤ limit`: exact cover by depth-first search (StartList.swift), split at its second level for the workers.
+  /// All partitions of layer k with `Σ pen ≤ limit`: exact cover by depth-first search
+  /// (StartList.swift), split at its second level for the workers.
   private func listStarts(layer k: Int, limit: Int, into table: PartitionTable, shared: Shared) {
     let list = StartList(
       subsets: relaxation.layers[k], penalties: penalties[k], experts: relaxation.experts,
@@ -348,7 +359,8 @@ package final class RussianDolls {
     }
   }
 
-  /// Successors of one state: depth-first over its groups, the group with the fewest arcs inside the budget first, arcs by penalty.
+  /// Successors of one state: depth-first over its groups, the group with the fewest arcs inside
+  /// the budget first, arcs by penalty.
   private final class Expansion {
     let arcs: PathArcs
     let groups: Int
@@ -358,7 +370,8 @@ package final class RussianDolls {
     let cutTotal: Int
     let table: PartitionTable
     var inserted = 0
-    /// Of the groups in the order of the search: row, end of row; least penalty and least slack of this group and all after it.
+    /// Of the groups in the order of the search: row, end of row; least penalty and least slack of
+    /// this group and all after it.
     let row: Block<Int>
     let end: Block<Int>
     let leastPenalty: Block<Int>
@@ -452,8 +465,9 @@ package final class RussianDolls {
       place(0, used: 0, penaltySum: loss, slackSum: loss)
     }
 
-    /// Invariant: `chosen[0 ..< depth]` are disjoint targets with the union `used`; `penaltySum` and `slackSum` hold their sums on top of
-    /// the state's loss, and both bounds of a completion are within the limit.
+    /// Invariant: `chosen[0 ..< depth]` are disjoint targets with the union `used`; `penaltySum`
+    /// and `slackSum` hold their sums on top of the state's loss, and both bounds of a completion
+    /// are within the limit.
     private func place(_ depth: Int, used: UInt64, penaltySum: Int, slackSum: Int) {
       steps &+= 1
       if steps & 0xFFFF == 0, isOver() { isStopped = true }
@@ -491,8 +505,9 @@ package final class RussianDolls {
 
   // MARK: The placement
 
-  /// Labels of the placement that ends in the state `last` of the last layer. A boundary's matching is the one whose slacks add up to the
-  /// difference of the two losses: found by depth-first search, least total slack.
+  /// Labels of the placement that ends in the state `last` of the last layer. A boundary's matching
+  /// is the one whose slacks add up to the difference of the two losses: found by depth-first
+  /// search, least total slack.
   private func labels(tables: [PartitionTable], last: Int64) -> [Int] {
     var partitions = [[Int]](repeating: [], count: layers)
     var number = last

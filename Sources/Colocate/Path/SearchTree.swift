@@ -4,8 +4,8 @@ import Synchronization
 
 /// The pool of open nodes of `GroupingSearch` and the workers on it.
 ///
-/// A node is a list of subsets per layer, kept as bits over the root's lists, with the prices of its
-/// parent. Everything that workers share is in `state`, behind its lock, or does not change.
+/// A node is a list of subsets per layer, kept as bits over the root's lists, with the prices of
+/// its parent. Everything that workers share is in `state`, behind its lock, or does not change.
 final class SearchTree: Sendable {
   private struct Node: Sendable {
     /// Bits over the root's subsets, per layer.

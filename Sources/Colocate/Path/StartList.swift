@@ -2,14 +2,15 @@ import ColocateModel
 
 /// The partitions of one layer whose penalties add up to at most a limit: where the dolls start.
 ///
-/// Exact cover by depth-first search. The next group is always one that holds the first uncovered expert of a fixed order, so every partition is met once.
-/// Three things keep the tree small:
+/// Exact cover by depth-first search. The next group is always one that holds the first uncovered
+/// expert of a fixed order, so every partition is met once. Three things keep the tree small:
 ///
-/// * the order: experts with few subsets inside the limit first. Busy experts decide, and near-empty ones, which may stand almost anywhere, come when
-///   hardly a choice is left;
+/// * the order: experts with few subsets inside the limit first. Busy experts decide, and
+///   near-empty ones, which may stand almost anywhere, come when hardly a choice is left;
 /// * what is still uncovered costs at least `Σ_e min_{S∋e} pen(S)/c`;
-/// * dead ends are remembered: with a fixed order many branches come to the same set of covered experts, and where nothing could complete it
-///   within some rest of the limit, nothing will within less.
+/// * dead ends are remembered: with a fixed order many branches come to the same set of covered
+///   experts, and where nothing could complete it within some rest of the limit, nothing will
+///   within less.
 package struct StartList {
   struct Choice {
     var penalty: Int32
@@ -101,8 +102,8 @@ package struct StartList {
   package final class Walk {
     private let list: StartList
     private var state: [UInt16]
-    /// By hash of the covered set: the set, and the largest rest of the limit (in ticks) for which nothing was found.
-    /// Made when the search turns out to be long; most are over in a few steps.
+    /// By hash of the covered set: the set, and the largest rest of the limit (in ticks) for which
+    /// nothing was found. Made when the search turns out to be long; most are over in a few steps.
     private var deadEnds: (covered: Block<UInt64>, rest: Block<Int32>)?
     private var steps = 0
     private let stepsBefore: Int
@@ -115,7 +116,8 @@ package struct StartList {
       state = [UInt16](repeating: 0, count: list.groups)
     }
 
-    /// Calls `found(state, Σ pen)` for every completion of `prefix`; `isOver` is asked now and then.
+    /// Calls `found(state, Σ pen)` for every completion of `prefix`; `isOver` is asked now and
+    /// then.
     package func run(
       from prefix: Prefix, found: (UnsafePointer<UInt16>, Int) -> Void, isOver: () -> Bool
     ) {
@@ -125,7 +127,8 @@ package struct StartList {
         found: found, isOver: isOver)
     }
 
-    /// - Returns: whether something was found below, or the search was broken off: then it is no dead end.
+    /// - Returns: whether something was found below, or the search was broken off: then it is no
+    ///   dead end.
     private func extend(
       _ depth: Int, used: UInt64, penalty: Int, rest least: Int,
       found: (UnsafePointer<UInt16>, Int) -> Void, isOver: () -> Bool

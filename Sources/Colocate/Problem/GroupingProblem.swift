@@ -2,14 +2,15 @@ import ColocateModel
 
 /// The problem underneath: one level of groups, nothing hierarchical.
 ///
-/// Partition the `E` experts of each of `L` layers into `P` groups of `c = E / P`, and match the groups of neighbouring layers, so
-/// that the most weight stays inside groups:
+/// Partition the `E` experts of each of `L` layers into `P` groups of `c = E / P`, and match the
+/// groups of neighbouring layers, so that the most weight stays inside groups:
 ///
 ///     maximise  kept(π) = Σ_l Σ_ij W_l[i,j] · [π_l(i) = π_{l+1}(j)] + Σ_l Σ_{i<i'} V_l[i,i'] · [π_l(i) = π_l(i')]
 ///     subject to  Σ_{e: π_l(e) = g} loads_l(e) ≤ cap_l
 ///
-/// The flat objective is one such problem; the staged objective is one (P := N) followed by one for each node (E := E/N, P := G). Bounds,
-/// exact methods and search all work on this type, and `total - kept` is the crossings of `Objective.swift`.
+/// The flat objective is one such problem; the staged objective is one (P := N) followed by one for
+/// each node (E := E/N, P := G). Bounds, exact methods and search all work on this type, and
+/// `total - kept` is the crossings of `Objective.swift`.
 package struct GroupingProblem: Sendable {
   /// `L ≥ 2`.
   package let layers: Int
@@ -83,7 +84,8 @@ package struct GroupingProblem: Sendable {
   // MARK: Placements
 
   /// Groups of layer `l` within its cap: those that are known, or the best that are found.
-  /// - Parameter stepLimit: of the search; 0 for the greedy packing, where the answer may break the cap.
+  /// - Parameter stepLimit: of the search; 0 for the greedy packing, where the answer may break the
+  ///   cap.
   package func packed(layer l: Int, stepLimit: Int = 1_000_000) -> [Int] {
     let range = (l * experts)..<((l + 1) * experts)
     if let packing { return Array(packing[range]) }
@@ -143,7 +145,8 @@ package struct GroupingProblem: Sendable {
     return true
   }
 
-  /// The problem inside one group of a solved problem: its experts (`members[l]`, ascending, all of one size) into `groups` groups.
+  /// The problem inside one group of a solved problem: its experts (`members[l]`, ascending, all of
+  /// one size) into `groups` groups.
   package func restricted(to members: [[Int]], groups: Int, caps: [Int]?) -> GroupingProblem {
     let size = members[0].count
     var inner = [Int]()

@@ -28,8 +28,10 @@ package final class Incumbent: Sendable {
   private let notify: @Sendable (Entry) -> Void
 
   /// - Parameters:
-  ///   - accepts: further conditions on a placement; one that fails is not taken, however good. nil for none.
-  ///   - notify: called under no lock, by the thread that improved; entries may arrive out of order, compare `kept`.
+  ///   - accepts: further conditions on a placement; one that fails is not taken, however good. nil
+  ///     for none.
+  ///   - notify: called under no lock, by the thread that improved; entries may arrive out of
+  ///     order, compare `kept`.
   package init(
     accepts: (@Sendable ([Int]) -> Bool)? = nil,
     notify: @escaping @Sendable (Entry) -> Void = { _ in }
@@ -39,7 +41,8 @@ package final class Incumbent: Sendable {
     self.notify = notify
   }
 
-  /// Takes the solution if it is better than the one held. The caller vouches for feasibility and `kept`.
+  /// Takes the solution if it is better than the one held. The caller vouches for feasibility and
+  /// `kept`.
   @discardableResult
   package func offer(_ labels: [Int], kept: Int, source: Source) -> Bool {
     if let accepts, kept <= self.kept || !accepts(labels) { return false }

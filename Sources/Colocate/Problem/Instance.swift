@@ -15,12 +15,13 @@ public struct Instance: Hashable, Sendable {
   /// A GPU for each expert that meets the cap, shape `[L, E]`; nil without a cap.
   package let packing: [Int]?
 
-  /// - Parameter known: a placement that is known, to start from for instance. Whether a cap close to the least possible one can be met is
-  ///   a packing problem; where the search for a packing finds none, this one counts.
-  /// - Throws: `ModelError.sizes` where the experts do not spread evenly over the GPUs or the weights of a joint objective are out of
-  ///   order or too large for the counts; `ModelError.infeasible` where
-  ///   no placement meets the cap in some layer, `ModelError.cap` where none was found that does, with
-  ///   what is known of the smallest cap that can be met.
+  /// - Parameter known: a placement that is known, to start from for instance. Whether a cap close
+  ///   to the least possible one can be met is a packing problem; where the search for a packing
+  ///   finds none, this one counts.
+  /// - Throws: `ModelError.sizes` where the experts do not spread evenly over the GPUs or the
+  ///   weights of a joint objective are out of order or too large for the counts;
+  ///   `ModelError.infeasible` where no placement meets the cap in some layer, `ModelError.cap`
+  ///   where none was found that does, with what is known of the smallest cap that can be met.
   public init(
     counts: TransitionCounts, topology: Topology, objective: Objective = .flat,
     loadCap: LoadCap? = nil, known: Placement? = nil
@@ -44,10 +45,12 @@ public struct Instance: Hashable, Sendable {
     packing = caps?.packing
   }
 
-  /// The same problem in the largest unit: weights and co-activations divided by `TransitionCounts.unit`, loads and caps by the greatest
-  /// common divisor of the loads. The same placements meet the cap, in the same order; values are `counts.unit` times as small.
+  /// The same problem in the largest unit: weights and co-activations divided by
+  /// `TransitionCounts.unit`, loads and caps by the greatest common divisor of the loads. The same
+  /// placements meet the cap, in the same order; values are `counts.unit` times as small.
   ///
-  /// A cap that is not a multiple of the divisor is rounded down: loads are multiples, so none lies between.
+  /// A cap that is not a multiple of the divisor is rounded down: loads are multiples, so none lies
+  /// between.
   package var reduced: Instance { Instance(reducing: self) }
 
   private init(reducing instance: Instance) {
@@ -63,8 +66,8 @@ public struct Instance: Hashable, Sendable {
     problem(groups: topology.gpus, caps: capPerLayer, packing: packing)
   }
 
-  /// Stage 1 of the staged objective: groups are nodes. A node's cap is that of its GPUs together, which is necessary but not
-  /// sufficient for stage 2 to meet the cap.
+  /// Stage 1 of the staged objective: groups are nodes. A node's cap is that of its GPUs together,
+  /// which is necessary but not sufficient for stage 2 to meet the cap.
   package var nodeProblem: GroupingProblem {
     let caps = capPerLayer.map { caps in
       // Beyond Int it is no cap.

@@ -1,7 +1,8 @@
 import ColocateModel
 import Synchronization
 
-/// The best bound of one stage and who proved it: posted by whatever thread finds one, under a lock.
+/// The best bound of one stage and who proved it: posted by whatever thread finds one, under a
+/// lock.
 final class KeptBound: Sendable {
   /// No placement keeps more than `kept`. Without a method it is the trivial one: all weight.
   struct Value: Sendable {

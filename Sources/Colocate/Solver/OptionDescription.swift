@@ -2,8 +2,9 @@ import ColocateModel
 
 /// One option of the solver: its name, its range, where it is kept, and what it means.
 ///
-/// The table of all of them (`OptionDescription.table`) is what `SolverOptions.validate`, the command's `--help` and the
-/// fuzzer work from. A default stands where the option is declared, and the table reads it there.
+/// The table of all of them (`OptionDescription.table`) is what `SolverOptions.validate`, the
+/// command's `--help` and the fuzzer work from. A default stands where the option is declared, and
+/// the table reads it there.
 public struct OptionDescription: Sendable {
   /// Where the value is kept, and what it may be. An optional value that is nil sets no limit.
   public enum Access: Sendable {
@@ -125,8 +126,8 @@ public struct OptionDescription: Sendable {
 
 extension SolverOptions {
   /// Checks every option of the table, and what must hold between some of them.
-  /// - Throws: `ModelError.option` with the name, the value and the range of the first that is out of range;
-  ///   `ModelError.sizes` where the joint weights are out of order.
+  /// - Throws: `ModelError.option` with the name, the value and the range of the first that is out
+  ///   of range; `ModelError.sizes` where the joint weights are out of order.
   public func validate() throws(ModelError) {
     for option in OptionDescription.table where !option.isInRange(self) {
       throw .option("\(option.name) \(option.text(in: self)): expected \(option.rangeText)")

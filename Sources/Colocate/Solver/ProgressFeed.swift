@@ -3,8 +3,9 @@ import Synchronization
 
 /// Carries events from the threads that search to the thread that called `Solver.solve`.
 ///
-/// The caller's closure runs on the caller's own thread only, so it need not be `Sendable` and may touch whatever it likes.
-/// Searchers post; the caller's loop takes what is there every tenth of a second.
+/// The caller's closure runs on the caller's own thread only, so it need not be `Sendable` and may
+/// touch whatever it likes. Searchers post; the caller's loop takes what is there every tenth of a
+/// second.
 package final class ProgressFeed: Sendable {
   private struct State {
     var stage = ""

@@ -1,10 +1,11 @@
 import ColocateModel
 import Dispatch
 
-/// Progress of a run that has only the calling thread: delivered from inside the search, whenever that
-/// looks whether to stop and a tenth of a second has passed.
+/// Progress of a run that has only the calling thread: delivered from inside the search, whenever
+/// that looks whether to stop and a tenth of a second has passed.
 ///
-/// Unchecked: with one thread nothing of a run happens on another, and this is only made for such runs.
+/// Unchecked: with one thread nothing of a run happens on another, and this is only made for such
+/// runs.
 final class ProgressPulse: @unchecked Sendable {
   private static let interval: UInt64 = 100_000_000
 

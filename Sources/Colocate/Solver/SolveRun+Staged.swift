@@ -2,8 +2,8 @@ import ColocateModel
 
 /// staged — ExFlow's two steps: groups are nodes first; then inside each node its GPUs.
 ///
-/// With a load cap a placement of whole nodes is only worth having if each node's experts spread over
-/// its GPUs within the cap. So the first step starts from a placement of GPUs that meets it
+/// With a load cap a placement of whole nodes is only worth having if each node's experts spread
+/// over its GPUs within the cap. So the first step starts from a placement of GPUs that meets it
 /// (`FirstPlacement`, then a search on both levels at once with the node's weight above all), and
 /// takes no incumbent that is not known to split.
 extension SolveRun {

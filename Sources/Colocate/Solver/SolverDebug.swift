@@ -2,9 +2,10 @@ import ColocateModel
 
 /// Means to find faults of the solver itself; none changes an answer.
 public struct SolverDebug: Hashable, Sendable {
-  /// A placement that is known to be good, for the same model and machines and within the load cap. Whenever a step of
-  /// the run excludes solutions (a deletion, a cut, a bound, a branch …) while this one is better than the incumbent, it
-  /// must survive that step; where it does not, the run stops and `SolverOutcome.internalFault` names the step.
+  /// A placement that is known to be good, for the same model and machines and within the load cap.
+  /// Whenever a step of the run excludes solutions (a deletion, a cut, a bound, a branch …) while
+  /// this one is better than the incumbent, it must survive that step; where it does not, the run
+  /// stops and `SolverOutcome.internalFault` names the step.
   public var knownSolution: Placement?
 
   public init() {}

@@ -2,9 +2,9 @@ import ColocateModel
 
 /// Which methods may run, and where one gives way to the next.
 ///
-/// The defaults are what an ordinary run wants. Switching a method off never makes an answer wrong, it only leaves more to
-/// the others: tests use that to reach each of them on instances that the first would solve alone. What each option means
-/// stands in `OptionDescription.table`.
+/// The defaults are what an ordinary run wants. Switching a method off never makes an answer wrong,
+/// it only leaves more to the others: tests use that to reach each of them on instances that the
+/// first would solve alone. What each option means stands in `OptionDescription.table`.
 public struct SolverMethods: Hashable, Sendable {
   public var assignment = true
   public var chain = true

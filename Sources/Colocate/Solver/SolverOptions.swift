@@ -8,13 +8,14 @@ public struct SolverOptions: Hashable, Sendable {
   public var gapLimit: Double = 0
   /// Nodes of the search tree; nil for no limit.
   public var treeNodeLimit: Int?
-  /// Work in units that do not depend on the machine, each about one proposal of local search; nil for no limit. With a work limit and
-  /// no time limit nothing depends on the clock, and the result is the same for any number of threads; except that where a tree is
-  /// searched by several threads, what an unfinished tree has found when the work is used up may differ.
+  /// Work in units that do not depend on the machine, each about one proposal of local search; nil
+  /// for no limit. With a work limit and no time limit nothing depends on the clock, and the result
+  /// is the same for any number of threads; except that where a tree is searched by several
+  /// threads, what an unfinished tree has found when the work is used up may differ.
   public var workLimit: Int?
-  /// Threads that may work at the same time.
-  /// With 1 everything happens on the calling thread and none is made: what to ask for where a process
-  /// may not make any (Dispatch waits for ever for a thread that it cannot have).
+  /// Threads that may work at the same time. With 1 everything happens on the calling thread and
+  /// none is made: what to ask for where a process may not make any (Dispatch waits for ever for a
+  /// thread that it cannot have).
   public var threads: Int = 2
   /// Names the run's random numbers.
   public var seed: UInt64 = 1
@@ -22,7 +23,8 @@ public struct SolverOptions: Hashable, Sendable {
   public var proves: Bool = true
   /// Where to start from.
   public var warmStart: Placement?
-  /// Weights at which a staged answer is compared with the joint objective; between nodes, inside a node.
+  /// Weights at which a staged answer is compared with the joint objective; between nodes, inside a
+  /// node.
   public var jointWeights = JointWeights()
   /// Keep what a certificate needs (prices, multipliers, the tree).
   public var keepsCertificate: Bool = false

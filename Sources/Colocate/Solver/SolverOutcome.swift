@@ -43,8 +43,8 @@ public struct SolverOutcome: Sendable {
   public let crossings: Crossings?
   /// `Objective.value(of:)` of the placement.
   public let value: Int?
-  /// No placement has a smaller value; nil where nothing is known. Always nil for a staged answer of
-  /// two steps: those minimise two numbers one after the other, and no single number bounds the
+  /// No placement has a smaller value; nil where nothing is known. Always nil for a staged answer
+  /// of two steps: those minimise two numbers one after the other, and no single number bounds the
   /// crossings of every placement. What is proved of it is each step's own bound, in `stages`, and
   /// what any placement costs when both levels count at once, in `joint`.
   public let bound: Int?

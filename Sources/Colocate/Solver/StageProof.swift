@@ -1,6 +1,7 @@
 import ColocateModel
 
-/// What a certificate needs from one stage: the problem, the placement, and the evidence for its bound.
+/// What a certificate needs from one stage: the problem, the placement, and the evidence for its
+/// bound.
 package struct StageProof: Sendable {
   /// The evidence, by method.
   package enum Kind: Sendable {

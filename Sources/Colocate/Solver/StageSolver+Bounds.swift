@@ -25,7 +25,8 @@ extension StageSolver {
     return remaining.isFinite ? min(60, remaining * 0.25) : 20
   }
 
-  /// Annealing and recombination for `seconds`, or until the bound is reached; or until nothing comes for a while (`patience`).
+  /// Annealing and recombination for `seconds`, or until the bound is reached; or until nothing
+  /// comes for a while (`patience`).
   func searchLocally(
     _ incumbent: Incumbent, seconds: Double, seed: UInt64, patience: Double = .infinity
   ) {
@@ -75,7 +76,8 @@ extension StageSolver {
     }
   }
 
-  /// Seconds for the path search: all there is where it can hope for a proof, part of it where the co-location bound may be better.
+  /// Seconds for the path search: all there is where it can hope for a proof, part of it where the
+  /// co-location bound may be better.
   private var boundShare: Double {
     let remaining = control.remaining
     return problem.groupSize <= 2 || problem.experts <= 16 ? remaining : remaining * 0.75

@@ -1,8 +1,10 @@
 import ColocateModel
 
-/// Flat memory for the hot loops of bounds and search: allocated once, addressed without checks, freed with its last owner.
+/// Flat memory for the hot loops of bounds and search: allocated once, addressed without checks,
+/// freed with its last owner.
 ///
-/// Only plain values (numbers, SIMD vectors) go in. Whoever writes from several threads writes to parts that do not overlap.
+/// Only plain values (numbers, SIMD vectors) go in. Whoever writes from several threads writes to
+/// parts that do not overlap.
 package final class Block<Element: BitwiseCopyable>: @unchecked Sendable {
   package let base: UnsafeMutablePointer<Element>
   package let count: Int
@@ -28,7 +30,8 @@ package final class Block<Element: BitwiseCopyable>: @unchecked Sendable {
   }
 }
 
-/// A list that grows, without the checks and the reference counting of `Array`. Not shared between threads.
+/// A list that grows, without the checks and the reference counting of `Array`. Not shared between
+/// threads.
 package struct GrowingList<Element: BitwiseCopyable> {
   package private(set) var base: UnsafeMutablePointer<Element>
   package private(set) var count = 0

@@ -2,8 +2,9 @@ import ColocateModel
 import Dispatch
 import Synchronization
 
-/// Calls `body(worker, index)` for every index of `0 ..< count` from up to `threads` threads and returns when all calls have. `worker` is in
-/// `0 ..< threads`, and no two calls with the same `worker` run at once.
+/// Calls `body(worker, index)` for every index of `0 ..< count` from up to `threads` threads and
+/// returns when all calls have. `worker` is in `0 ..< threads`, and no two calls with the same
+/// `worker` run at once.
 ///
 /// Which worker gets an index is not fixed; what a call computes must not depend on it.
 package func concurrentFor(

@@ -2,9 +2,10 @@ import ColocateModel
 
 /// Exponential and logarithm for the smoothed dual, without a C library.
 ///
-/// exp: x = k·ln 2 + r with |r| ≤ ½ ln 2; eʳ by its Taylor polynomial; 2ᵏ by the exponent's bits. log: x = 2ᵏ·m with
-/// m in [√½, √2), ln m = 2·artanh((m − 1)/(m + 1)) by its odd series. Both are good to a few units in the last place, and nothing that
-/// is claimed about a bound depends on them: the smoothed dual only finds prices, the bound is evaluated in integers.
+/// exp: x = k·ln 2 + r with |r| ≤ ½ ln 2; eʳ by its Taylor polynomial; 2ᵏ by the exponent's bits.
+/// log: x = 2ᵏ·m with m in [√½, √2), ln m = 2·artanh((m − 1)/(m + 1)) by its odd series. Both are
+/// good to a few units in the last place, and nothing that is claimed about a bound depends on
+/// them: the smoothed dual only finds prices, the bound is evaluated in integers.
 package enum Elementary {
   /// eˣ; 0 below −708, and the largest exponent that doubles have beyond 709.
   @inline(__always)

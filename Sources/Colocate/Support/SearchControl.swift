@@ -4,8 +4,9 @@ import Synchronization
 
 /// When to stop: asked by every long loop of heuristics, bounds and search, from any thread.
 ///
-/// Time and cancellation stop a run wherever it is; work is counted in units that do not depend on the machine, and whoever spends
-/// it decides at which points of its own a used-up budget ends the run, so that results under a work limit can be repeated.
+/// Time and cancellation stop a run wherever it is; work is counted in units that do not depend on
+/// the machine, and whoever spends it decides at which points of its own a used-up budget ends the
+/// run, so that results under a work limit can be repeated.
 package final class SearchControl: Sendable {
   /// Nanoseconds of `DispatchTime` after which to stop.
   private let deadline: UInt64
@@ -38,9 +39,11 @@ package final class SearchControl: Sendable {
     parent = nil
   }
 
-  /// A part of `parent`'s time: stops after `seconds` (infinite: no limit of its own), or when the parent stops.
+  /// A part of `parent`'s time: stops after `seconds` (infinite: no limit of its own), or when the
+  /// parent stops.
   ///
-  /// Its work limit is what the parent has left, or `work` if that is less; what it spends the parent spends too.
+  /// Its work limit is what the parent has left, or `work` if that is less; what it spends the
+  /// parent spends too.
   package init(
     part seconds: Double, work: Int = .max, of parent: SearchControl, threads: Int? = nil
   ) {
@@ -74,7 +77,8 @@ package final class SearchControl: Sendable {
     return now >= deadline ? 0 : Double(deadline - now) * 1e-9
   }
 
-  /// Whether the time is over or somebody asked to stop. About 30 ns: call it every few thousand steps.
+  /// Whether the time is over or somebody asked to stop. About 30 ns: call it every few thousand
+  /// steps.
   package var shouldStop: Bool {
     if isCancelled { return true }
     return deadline != .max && DispatchTime.now().uptimeNanoseconds >= deadline

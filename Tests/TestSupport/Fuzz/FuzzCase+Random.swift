@@ -55,8 +55,8 @@ extension FuzzCase {
     }
   }
 
-  /// Sizes whose partitions the reference can list: one level (flat objectives) three times, so that
-  /// most cases are flat; then two levels.
+  /// Sizes whose partitions the reference can list: one level (flat objectives) three times, so
+  /// that most cases are flat; then two levels.
   private static func shapes(states: Int) -> [(Int, Int, Int)] {
     var shapes = [(Int, Int, Int)]()
     for experts in [1, 2, 3, 4, 5, 6, 8, 9, 10] {
@@ -109,7 +109,8 @@ extension FuzzCase {
     }
   }
 
-  /// Tokens that use k experts in every layer: pairs of neighbouring layers, pairs of one layer, loads.
+  /// Tokens that use k experts in every layer: pairs of neighbouring layers, pairs of one layer,
+  /// loads.
   private mutating func drawTokens(_ random: inout SeededGenerator) {
     let k = 1 + random.next(below: min(3, experts))
     let favour = random.next(below: 3)

@@ -3,8 +3,8 @@ import Colocate
 /// One run of the whole solver, small enough that its optimum can be found by listing everything:
 /// the instance, the options, and what is done around the run.
 ///
-/// A case is either drawn from a seed (`FuzzCase+Random.swift`) or read from the line that a failure
-/// prints, so that every failure can be run again.
+/// A case is either drawn from a seed (`FuzzCase+Random.swift`) or read from the line that a
+/// failure prints, so that every failure can be run again.
 package struct FuzzCase: Hashable, Sendable {
   package var layers = 2
   package var experts = 2

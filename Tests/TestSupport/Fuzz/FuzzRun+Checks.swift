@@ -85,8 +85,8 @@ extension FuzzRun {
     if outcome.stopReason == .cancelled, !fuzz.cancels { fail("end: nobody cancelled") }
   }
 
-  /// A staged answer: its first step against the optimum for nodes, the others against the optimum of
-  /// each node's inside, and what it is worth jointly.
+  /// A staged answer: its first step against the optimum for nodes, the others against the optimum
+  /// of each node's inside, and what it is worth jointly.
   private mutating func checkStages(
     _ outcome: SolverOutcome, _ labels: [Int], _ truth: Truth, node: Int, inside: Int
   ) {
@@ -195,8 +195,8 @@ extension FuzzRun {
     forgeFalseBound(certificate, outcome, instance, counts, truth)
   }
 
-  /// The evidence offered for a placement below the optimum, with a bound one below the optimum: false
-  /// by one, and nothing but the evidence says so.
+  /// The evidence offered for a placement below the optimum, with a bound one below the optimum:
+  /// false by one, and nothing but the evidence says so.
   private mutating func forgeFalseBound(
     _ certificate: Certificate, _ outcome: SolverOutcome, _ instance: Instance,
     _ counts: TransitionCounts, _ truth: Truth

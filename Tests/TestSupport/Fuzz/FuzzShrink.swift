@@ -1,8 +1,8 @@
 import Colocate
 
 extension FuzzCase {
-  /// A smaller case for which `fails` still answers true: fewer layers, experts, GPUs, smaller counts,
-  /// and the default of one option after the other.
+  /// A smaller case for which `fails` still answers true: fewer layers, experts, GPUs, smaller
+  /// counts, and the default of one option after the other.
   /// - Parameters:
   ///   - runs: how often `fails` may be asked.
   package func shrunk(runs: Int = 400, while fails: (FuzzCase) -> Bool) -> FuzzCase {

@@ -4,7 +4,8 @@ import Colocate
 /// layer. It shares no code with the solver.
 ///
 /// A state of a layer is a partition of its experts into nodes, and of each node's experts into
-/// GPUs, without names. A placement saves, over all transitions and pairs of one layer used together,
+/// GPUs, without names. A placement saves, over all transitions and pairs of one layer used
+/// together,
 ///
 ///     saved = Σ W · (perNode · [same node] + perGPU · [same GPU]),
 ///
