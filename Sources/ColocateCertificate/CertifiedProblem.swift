@@ -115,7 +115,9 @@ package struct CertifiedProblem: Sendable {
   }
 
   /// The problem with all counts divided by `unit` and all loads by `loadUnit`.
-  package func divided(by unit: Int, loads loadUnit: Int) throws(CertificateError) -> CertifiedProblem {
+  package func divided(by unit: Int, loads loadUnit: Int) throws(CertificateError)
+    -> CertifiedProblem
+  {
     if unit == 1, loadUnit == 1 { return self }
     guard unit >= 1, step % unit == 0 else {
       throw CertificateError("counts in units of \(unit), which does not divide all of them")

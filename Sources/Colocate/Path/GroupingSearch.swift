@@ -160,7 +160,8 @@ package struct GroupingSearch: Sendable {
       !options.usesDolls
       ? .overflow
       : dolls.run { dolls in
-        progress(TreeProgress(bound: max(dolls.bound, incumbent.kept), treeNodes: 1, openTreeNodes: 1))
+        progress(
+          TreeProgress(bound: max(dolls.bound, incumbent.kept), treeNodes: 1, openTreeNodes: 1))
       }
     var rootBound = min(root.bound, dolls.bound)
     switch outcome {
@@ -184,7 +185,9 @@ package struct GroupingSearch: Sendable {
     if rootBound - incumbent.kept <= options.gapLimit {
       return result(rootBound, .gap, treeNodes: 1, method: .dolls)
     }
-    guard options.branches else { return result(rootBound, .finished, treeNodes: 1, method: .dolls) }
+    guard options.branches else {
+      return result(rootBound, .finished, treeNodes: 1, method: .dolls)
+    }
     let tree = SearchTree(
       root: root.shared, rootBound: rootBound, options: options, incumbent: incumbent,
       control: control, proof: proof, progress: progress)

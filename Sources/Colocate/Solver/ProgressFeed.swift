@@ -72,7 +72,8 @@ package final class ProgressFeed: Sendable {
     _ state: State, source: Character, placement: Placement? = nil
   ) -> SolverProgress {
     SolverProgress(
-      stage: state.stage, source: source, treeNodes: state.treeNodes, openTreeNodes: state.openTreeNodes,
+      stage: state.stage, source: source, treeNodes: state.treeNodes,
+      openTreeNodes: state.openTreeNodes,
       value: state.value.map { $0 * unit }, bound: state.bound.map { $0 * unit },
       placement: placement, seconds: control.elapsed)
   }

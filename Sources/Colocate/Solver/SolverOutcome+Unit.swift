@@ -21,7 +21,8 @@ extension StageOutcome {
   fileprivate func multiplied(by unit: Int) -> StageOutcome {
     StageOutcome(
       name: name, status: status, stopReason: stopReason, value: value.map { $0 * unit },
-      bound: bound.map { $0 * unit }, boundMethod: boundMethod, treeNodes: treeNodes, seconds: seconds)
+      bound: bound.map { $0 * unit }, boundMethod: boundMethod, treeNodes: treeNodes,
+      seconds: seconds)
   }
 }
 

@@ -81,7 +81,9 @@ extension FuzzRun {
     }
     if outcome.stopReason == .work, fuzz.options.workLimit == nil { fail("end: no work limit") }
     if outcome.stopReason == .time, fuzz.options.timeLimit == nil { fail("end: no time limit") }
-    if outcome.stopReason == .treeNodes, fuzz.options.treeNodeLimit == nil { fail("end: no limit on tree nodes") }
+    if outcome.stopReason == .treeNodes, fuzz.options.treeNodeLimit == nil {
+      fail("end: no limit on tree nodes")
+    }
     if outcome.stopReason == .cancelled, !fuzz.cancels { fail("end: nobody cancelled") }
   }
 
