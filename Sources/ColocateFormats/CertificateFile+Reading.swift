@@ -38,17 +38,17 @@ extension CertificateFile {
     _ = try document.optional("tool")?.string()
     let placement = try placement(document)
     let (cap, caps) = try loadCap(document)
-    var stages = [Certificate.Stage]()
+    var claims = [Certificate.Claim]()
     for node in try document.member("stages").elements() {
       try node.checkKeys(["name", "kept", "kept_bound", "unit", "load_unit", "evidence"])
       let name = try node.member("name").string()
-      guard let level = Certificate.Level(name: name) else {
+      guard let level = Stage(name: name) else {
         throw JSONProblem(
           message: "stage '\(name)', expected 'gpus', 'nodes' or 'node k'")
       }
-      stages.append(
-        Certificate.Stage(
-          level: level, kept: try node.member("kept").integer(),
+      claims.append(
+        Certificate.Claim(
+          stage: level, kept: try node.member("kept").integer(),
           keptBound: try node.member("kept_bound").integer(),
           unit: try node.optional("unit")?.integer() ?? 1,
           loadUnit: try node.optional("load_unit")?.integer() ?? 1,
@@ -57,7 +57,7 @@ extension CertificateFile {
     return CertificateFile(
       certificate: Certificate(
         placement: placement, objective: try objective(document.member("objective")),
-        loadCap: cap, caps: caps, stages: stages),
+        loadCap: cap, caps: caps, claims: claims),
       digest: try document.member("counts_sha256").string())
   }
 

@@ -18,9 +18,9 @@ extension CertificateFile {
       (
         "stages",
         .array(
-          certificate.stages.map { stage in
+          certificate.claims.map { stage in
             .object([
-              ("name", .string(stage.level.name)), ("kept", .integer(stage.kept)),
+              ("name", .string(stage.stage.description)), ("kept", .integer(stage.kept)),
               ("kept_bound", .integer(stage.keptBound)), ("unit", .integer(stage.unit)),
               ("load_unit", .integer(stage.loadUnit)),
               ("evidence", Self.json(stage.evidence, layers: placement.layers)),

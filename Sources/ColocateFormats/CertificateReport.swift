@@ -57,32 +57,34 @@ public struct CertificateReport: Hashable, Sendable {
     countsDigest = digest
     stages = findings.map {
       Stage(
-        name: $0.level.name, evidence: $0.evidence, crossings: $0.crossings, bound: $0.bound,
+        name: $0.stage.description, evidence: $0.evidence, crossings: $0.crossings, bound: $0.bound,
         total: $0.total)
     }
-    func crossings(_ level: Certificate.Level) -> Int {
+    func crossings(_ stage: ColocateModel.Stage) -> Int {
       guard
-        let (problem, labels) = try? CertifiedProblem.level(
-          level, counts: counts, placement: certificate.placement, caps: nil)
+        let (problem, labels) = try? CertifiedProblem.stage(
+          stage, counts: counts, placement: certificate.placement, caps: nil)
       else { return 0 }
       return problem.total - problem.kept(labels)
     }
-    func bound(_ level: Certificate.Level) -> Int {
-      findings.first { $0.level == level }?.bound ?? 0
+    func bound(_ stage: ColocateModel.Stage) -> Int {
+      findings.first { $0.stage == stage }?.bound ?? 0
     }
     let (flat, flatBound) = (crossings(.gpus), bound(.gpus))
     switch objective {
     case .flat: (value, self.bound) = (flat, flatBound)
     case .staged: (value, self.bound) = (flat, nil)
-    case .joint(let inter, let intra):
+    case .joint(let weights):
       // intra·(crossings of GPUs) + (inter - intra)·(crossings of nodes), each bounded by itself.
       // With one GPU a node the two are the same.
       let isSame = topology.gpusPerNode == 1
       let nodes = isSame ? flat : crossings(.nodes)
       let nodesBound = isSame ? max(flatBound, bound(.nodes)) : bound(.nodes)
-      let (gpusBound, more) = (isSame ? nodesBound : flatBound, inter - intra)
-      value = Self.clamped(intra, flat, more, nodes)
-      self.bound = Self.clamped(intra, gpusBound, more, nodesBound)
+      let (gpusBound, more) = (
+        isSame ? nodesBound : flatBound, weights.interNode - weights.intraNode
+      )
+      value = Self.clamped(weights.intraNode, flat, more, nodes)
+      self.bound = Self.clamped(weights.intraNode, gpusBound, more, nodesBound)
     }
   }
 
@@ -144,7 +146,8 @@ public struct CertificateReport: Hashable, Sendable {
     switch objective {
     case .flat: "flat"
     case .staged: "staged: between nodes, then inside each"
-    case .joint(let inter, let intra): "joint: \(inter) between nodes, \(intra) inside"
+    case .joint(let weights):
+      "joint: \(weights.interNode) between nodes, \(weights.intraNode) inside"
     }
   }
 

@@ -65,7 +65,8 @@ public struct IntegerProgram {
         throw .sizes(
           "the staged objective is a program for the nodes and one for each node: export the first with as many GPUs as nodes and the flat objective"
         )
-      case .joint(let inter, let intra):
+      case .joint(let weights):
+        let (inter, intra) = (weights.interNode, weights.intraNode)
         if intra > 0 {
           kinds.append(
             PairKind(

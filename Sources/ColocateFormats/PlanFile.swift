@@ -154,9 +154,10 @@ public struct PlanFile: Sendable {
     switch objective {
     case .flat: return .object([("name", "flat")])
     case .staged: return .object([("name", "staged")])
-    case .joint(let inter, let intra):
+    case .joint(let weights):
       return .object([
-        ("name", "joint"), ("inter_node", .integer(inter)), ("intra_node", .integer(intra)),
+        ("name", "joint"), ("inter_node", .integer(weights.interNode)),
+        ("intra_node", .integer(weights.intraNode)),
       ])
     }
   }
@@ -179,7 +180,7 @@ public struct PlanFile: Sendable {
   /// A stage as the plan has it.
   public static func json(_ stage: StageOutcome) -> JSONText {
     .object([
-      ("name", .string(stage.name)), ("status", .string(stage.status.rawValue)),
+      ("name", .string(stage.stage.description)), ("status", .string(stage.status.rawValue)),
       ("stop_reason", .string(stage.stopReason.rawValue)), ("value", JSONText(stage.value)),
       ("bound", JSONText(stage.bound)), ("gap", JSONText(stage.gap)),
       ("bound_method", stage.boundMethod.map { .string($0.rawValue) } ?? nil),
@@ -191,7 +192,8 @@ public struct PlanFile: Sendable {
   /// What a staged answer is worth by the joint objective, as the plan has it.
   public static func json(_ joint: JointComparison) -> JSONText {
     .object([
-      ("inter_node", .integer(joint.interNode)), ("intra_node", .integer(joint.intraNode)),
+      ("inter_node", .integer(joint.weights.interNode)),
+      ("intra_node", .integer(joint.weights.intraNode)),
       ("value", .integer(joint.value)), ("bound", JSONText(joint.bound)),
       ("gap", JSONText(joint.gap)),
     ])

@@ -225,7 +225,7 @@ public struct TraceFile: Sendable {
               throw .counts("token \(number / counts.layers): changed since it was counted")
             }
             isUsed = true
-            let gpu = placement[layer, Int(id)]
+            let gpu = placement[layer: layer, expert: Int(id)]
             if gpuSeen[gpu] != number {
               gpuSeen[gpu] = number
               gpus += 1

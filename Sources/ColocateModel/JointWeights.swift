@@ -10,6 +10,16 @@ public struct JointWeights: Hashable, Sendable {
     self.intraNode = intraNode
   }
 
+  /// What a placement with these crossings costs.
+  public func value(of crossings: Crossings) -> Int {
+    value(gpu: crossings.gpu, node: crossings.node)
+  }
+
+  /// `w_inter · node + w_intra · (gpu − node)`, of crossings or of bounds on them.
+  package func value(gpu: Int, node: Int) -> Int {
+    intraNode * gpu + (interNode - intraNode) * node
+  }
+
   /// With other weights the bound on the joint objective would not hold.
   package func check() throws(ModelError) {
     guard intraNode >= 0, interNode >= intraNode, interNode <= 1_000_000 else {

@@ -9,17 +9,20 @@ public enum Objective: Hashable, Sendable {
   case flat
   /// ExFlow's: first the crossings between nodes, then inside each node those between its GPUs.
   case staged
-  /// `interNode · (node crossings) + intraNode · (GPU crossings inside a node)`,
-  /// `interNode ≥ intraNode ≥ 0`.
-  case joint(interNode: Int, intraNode: Int)
+  /// `interNode · (node crossings) + intraNode · (GPU crossings inside a node)`.
+  case joint(JointWeights)
+
+  /// The joint objective with these weights, `interNode ≥ intraNode ≥ 0`.
+  public static func joint(interNode: Int, intraNode: Int) -> Objective {
+    .joint(JointWeights(interNode: interNode, intraNode: intraNode))
+  }
 
   /// The single number to minimise. For `staged`, whose stages are minimised one after the other,
   /// it is GPU crossings: what the two stages together leave.
   public func value(of crossings: Crossings) -> Int {
     switch self {
     case .flat, .staged: return crossings.gpu
-    case .joint(let inter, let intra):
-      return inter * crossings.node + intra * (crossings.gpu - crossings.node)
+    case .joint(let weights): return weights.value(of: crossings)
     }
   }
 }
@@ -97,7 +100,7 @@ extension TransitionCounts {
     var sums = [Int](repeating: 0, count: layers * gpus)
     for l in 0..<layers {
       for e in 0..<experts {
-        sums[l * gpus + placement[l, e]] += loads[l * experts + e]
+        sums[l * gpus + placement[layer: l, expert: e]] += loads[l * experts + e]
       }
     }
     return sums

@@ -49,11 +49,13 @@ public struct Placement: Hashable, Sendable {
   }
 
   /// The GPU of expert `expert` of layer `layer`.
-  public subscript(layer: Int, expert: Int) -> Int { assignment[layer * experts + expert] }
+  public subscript(layer layer: Int, expert expert: Int) -> Int {
+    assignment[layer * experts + expert]
+  }
 
   /// The experts of layer `layer` on GPU `gpu`, ascending.
   public func experts(layer: Int, gpu: Int) -> [Int] {
-    (0..<experts).filter { self[layer, $0] == gpu }
+    (0..<experts).filter { self[layer: layer, expert: $0] == gpu }
   }
 
   /// The same placement with its interchangeable labels in one order: within layer 0, nodes by
@@ -61,7 +63,9 @@ public struct Placement: Hashable, Sendable {
   public func canonical() -> Placement {
     let g = topology.gpusPerNode
     var smallest = [Int](repeating: Int.max, count: topology.gpus)
-    for e in stride(from: experts - 1, through: 0, by: -1) { smallest[self[0, e]] = e }
+    for e in stride(from: experts - 1, through: 0, by: -1) {
+      smallest[self[layer: 0, expert: e]] = e
+    }
     let nodes = (0..<topology.nodes).sorted { a, b in
       smallest[(a * g)..<((a + 1) * g)].min()! < smallest[(b * g)..<((b + 1) * g)].min()!
     }
@@ -70,11 +74,13 @@ public struct Placement: Hashable, Sendable {
       let gpus = ((node * g)..<((node + 1) * g)).sorted { smallest[$0] < smallest[$1] }
       for (index, gpu) in gpus.enumerated() { renamed[gpu] = newNode * g + index }
     }
-    return Placement(unchecked: topology, layers, experts, assignment.map { renamed[$0] })
+    return Placement(
+      unchecked: topology, layers: layers, experts: experts,
+      assignment: assignment.map { renamed[$0] })
   }
 
   /// For code whose construction keeps the invariant.
-  package init(unchecked topology: Topology, _ layers: Int, _ experts: Int, _ assignment: [Int]) {
+  package init(unchecked topology: Topology, layers: Int, experts: Int, assignment: [Int]) {
     self.topology = topology
     self.layers = layers
     self.experts = experts

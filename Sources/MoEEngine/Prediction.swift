@@ -52,8 +52,8 @@ struct Prediction {
     var at = home
     for l in 0..<placement.layers {
       let chosen = (0..<k).map { Int(route[l * k + $0]) }
-      let ranksOfExperts = Set(chosen.map { placement[l, $0] })
-      let next = mode == .home ? home : placement[l, chosen[0]]
+      let ranksOfExperts = Set(chosen.map { placement[layer: l, expert: $0] })
+      let next = mode == .home ? home : placement[layer: l, expert: chosen[0]]
       for rank in ranksOfExperts {
         rows[Collective.dispatch.rawValue][l][distance(at, rank)] += 1
         if mode == .home || k > 1 {

@@ -134,8 +134,9 @@ import Testing
     #expect(try #require(plan.value) > (try #require(plan.bound)))
     // The key once, then the header, then incumbents from worse to better.
     let lines = result.errors.split(separator: "\n").map(String.init)
-    #expect(lines.first == SolverProgress.key)
-    #expect(lines.count { $0 == SolverProgress.key } == 1)
+    let key = "B baseline  W warm start  L local search  P partition pool  X exact method  T tree"
+    #expect(lines.first == key)
+    #expect(lines.count { $0 == key } == 1)
     #expect(lines.dropFirst().first?.contains("Incumbent") == true)
     #expect(result.errors.contains("load "))
   }

@@ -56,7 +56,7 @@ import Testing
 
   /// What no placement of a stage keeps more than, by brute force.
   static func optimum(
-    _ level: Certificate.Level, _ certificate: Certificate, _ counts: TransitionCounts
+    _ level: Stage, _ certificate: Certificate, _ counts: TransitionCounts
   ) -> Int? {
     let topology = certificate.placement.topology
     let experts = counts.experts
@@ -71,6 +71,7 @@ import Testing
         coactivation: counts.coactivation, loads: counts.loads,
         caps: certificate.caps?.map { min($0, 1 << 55) * topology.gpusPerNode }
       ).bruteForce()?.kept
+    case .joint, .gpusForJoint: return nil
     case .node(let node):
       let members = (0..<counts.layers).map { l in
         (0..<experts).filter {
@@ -112,11 +113,11 @@ import Testing
             (try? parsed.check(counts: instance.counts, path: "forged", seconds: 10)) != nil
           else { continue }
           accepted += 1
-          for stage in parsed.certificate.stages {
-            let most = Self.optimum(stage.level, parsed.certificate, instance.counts)
+          for stage in parsed.certificate.claims {
+            let most = Self.optimum(stage.stage, parsed.certificate, instance.counts)
             #expect(
               stage.keptBound >= most ?? .max,
-              "seed \(seed), way \(way), forgery \(number): \(stage.level.name)")
+              "seed \(seed), way \(way), forgery \(number): \(stage.stage)")
           }
         }
       }
@@ -139,7 +140,7 @@ import Testing
       Certificate(
         placement: try Placement(
           topology: Topology(gpus: 2), layers: 2, experts: 4, assignment: [0, 0, 1, 1, 0, 0, 1, 1]),
-        objective: .flat, loadCap: nil, caps: nil, stages: []), counts: counts
+        objective: .flat, loadCap: nil, caps: nil, claims: []), counts: counts
     ).digest
     func file(_ evidence: String, gpus: Int = 2, kept: String = "8796093022208") -> String {
       let row = gpus == 2 ? "[0, 0, 1, 1]" : "[0, 1, 2, 3]"
@@ -231,7 +232,7 @@ import Testing
     let file = CertificateFile(
       Certificate(
         placement: placement, objective: .flat, loadCap: nil, caps: nil,
-        stages: [.init(kept: 48, keptBound: 48, evidence: .tree(tree))]), counts: counts)
+        claims: [.init(kept: 48, keptBound: 48, evidence: .tree(tree))]), counts: counts)
     #expect(throws: FormatError.self) {
       _ = try file.check(counts: counts, path: "long", seconds: 1)
     }

@@ -94,7 +94,7 @@ import Testing
     func cost(_ placement: Placement) -> Int? {
       func x(_ name: String) -> Int {
         let parts = name.split(separator: "_").dropFirst().map { Int($0)! }
-        return placement[parts[0], parts[1]] == parts[2] ? 1 : 0
+        return placement[layer: parts[0], expert: parts[1]] == parts[2] ? 1 : 0
       }
       var least = [String: Int]()
       for row in rows.values {

@@ -30,7 +30,7 @@ import Testing
       #expect(result.proof != nil, "\(random)")
       if let proof = result.proof {
         leaves += Self.leaves(proof)
-        let stage = Certificate.Stage(
+        let stage = Certificate.Claim(
           kept: optimum.kept, keptBound: optimum.kept, evidence: .tree(CertificateTree(proof)))
         #expect(throws: Never.self, "\(random)") {
           let bound = try Certificate.proved(
@@ -189,7 +189,7 @@ import Testing
       }
       let kept = incumbent.kept
       #expect(kept == Self.optimum(problem), "seed \(seed)")
-      let stage = Certificate.Stage(
+      let stage = Certificate.Claim(
         kept: kept, keptBound: kept, evidence: .tree(CertificateTree(proof)))
       #expect(throws: Never.self, "seed \(seed)") {
         _ = try Certificate.proved(

@@ -61,7 +61,7 @@ import Testing
       guard let proof = result.proof else { continue }
       proved += 1
       #expect(result.keptBound == kept, "seed \(seed)")
-      let stage = Certificate.Stage(
+      let stage = Certificate.Claim(
         kept: kept, keptBound: kept, evidence: .tree(CertificateTree(proof)))
       let bound = try? Certificate.proved(
         stage, problem: CertifiedProblem(problem), kept: kept, effort: CertificateEffort())
@@ -265,7 +265,7 @@ import Testing
       #expect(findings[0].isOptimal || outcome.status != .optimal)
       // One better than proved is refused in any unit.
       var forged = certificate
-      forged.stages[0].keptBound -= 1
+      forged.claims[0].keptBound -= 1
       #expect(throws: CertificateError.self) {
         try forged.check(counts: counts, effort: CertificateEffort())
       }

@@ -49,7 +49,9 @@ import Testing
     var inside = 0
     for node in 0..<2 {
       let members = (0..<placement.layers).map { l in
-        (0..<placement.experts).filter { placement.topology.node(of: placement[l, $0]) == node }
+        (0..<placement.experts).filter {
+          placement.topology.node(of: placement[layer: l, expert: $0]) == node
+        }
       }
       let problem = instance.nodeProblem.restricted(to: members, groups: 2, caps: nil)
       inside += problem.total - (try #require(problem.bruteForce())).kept

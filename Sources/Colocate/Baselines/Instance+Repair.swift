@@ -23,6 +23,6 @@ extension Instance {
     guard LoadRepair.repair(&labels, problem: reduced.gpuProblem, control: control) else {
       return nil
     }
-    return Placement(unchecked: topology, placement.layers, placement.experts, labels)
+    return Placement(unchecked: topology, layers: placement.layers, experts: placement.experts, assignment: labels)
   }
 }

@@ -200,7 +200,7 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
 
   /// A result of one stream into the pool, the epoch's best and the incumbent.
   private func take(
-    _ labels: [Int], _ value: Int, _ source: Incumbent.Source, _ epoch: inout Epoch
+    _ labels: [Int], _ value: Int, _ source: IncumbentSource, _ epoch: inout Epoch
   ) {
     epoch.pool.add(labels, value: value)
     if value > epoch.best?.value ?? -1 {
@@ -222,7 +222,7 @@ private final class Rounds<Gain: FixedWidthInteger & SignedInteger & SIMDScalar 
     take(best.labels, best.value, .pool, &epoch)
   }
 
-  private func offer(_ labels: [Int], _ value: Int, _ source: Incumbent.Source) {
+  private func offer(_ labels: [Int], _ value: Int, _ source: IncumbentSource) {
     // Under a cap the start of a stream may be over it, where no packing was found.
     guard search.problem.caps == nil || search.problem.isFeasible(labels) else { return }
     search.incumbent.offer(labels, kept: value, source: source)

@@ -32,13 +32,12 @@ package struct SavedWeights: Sendable, Equatable {
   }
 
   /// Two levels with the weights of `Objective.joint`, or one where they are equal.
-  package static func joint(
-    topology: Topology, interNode: Int, intraNode: Int
-  ) -> SavedWeights {
-    interNode == intraNode || topology.nodes == 1
-      ? SavedWeights(groupsPerNode: topology.gpus, group: intraNode, node: 0)
+  package static func joint(topology: Topology, weights: JointWeights) -> SavedWeights {
+    let more = weights.interNode - weights.intraNode
+    return more == 0 || topology.nodes == 1
+      ? SavedWeights(groupsPerNode: topology.gpus, group: weights.intraNode, node: 0)
       : SavedWeights(
-        groupsPerNode: topology.gpusPerNode, group: intraNode, node: interNode - intraNode)
+        groupsPerNode: topology.gpusPerNode, group: weights.intraNode, node: more)
   }
 
   /// The value of `labels` (`[L, E]`) by definition. O(L · E²).

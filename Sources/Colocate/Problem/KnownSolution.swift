@@ -14,13 +14,13 @@ package final class KnownSolution: Sendable {
   package let labels: [Int]
   /// What it keeps.
   package let kept: Int
-  /// Where the search is: "gpus", "nodes", "node 0" …
-  package let stage: String
+  /// Where the search is.
+  package let stage: Stage
   package let faults: FaultLog
 
   /// - Returns: nil where the labels are no solution of the problem.
   package init?(
-    problem: GroupingProblem, labels: [Int], stage: String = "search", faults: FaultLog = FaultLog()
+    problem: GroupingProblem, labels: [Int], stage: Stage = .gpus, faults: FaultLog = FaultLog()
   ) {
     guard problem.isFeasible(labels) else { return nil }
     self.problem = problem

@@ -23,7 +23,8 @@ final class BestPlacement: Sendable {
   func offer(_ labels: [Int]) -> Placement? {
     let counts = instance.counts
     let offered = Placement(
-      unchecked: instance.topology, counts.layers, counts.experts, labels)
+      unchecked: instance.topology, layers: counts.layers, experts: counts.experts,
+      assignment: labels)
     guard let crossings = try? counts.crossings(of: offered) else { return placement }
     let cost =
       instance.objective == .staged

@@ -11,32 +11,32 @@ extension Certificate {
   package init?(of outcome: SolverOutcome, instance: Instance, control: SearchControl) {
     guard let placement = outcome.placement else { return nil }
     let topology = instance.topology
-    var levels = [Level.gpus]
+    var levels: [Stage] = [.gpus]
     if topology.nodes > 1, topology.gpusPerNode > 1, instance.objective != .flat {
       levels += [.nodes]
       if instance.objective == .staged { levels += (0..<topology.nodes).map { .node($0) } }
     }
     let effort = CertificateEffort(threads: control.threads, seconds: control.remaining)
-    var stages = [Stage]()
+    var claims = [Claim]()
     for level in levels {
       guard
-        let (problem, labels) = try? CertifiedProblem.level(
+        let (problem, labels) = try? CertifiedProblem.stage(
           level, counts: instance.counts, placement: placement, caps: instance.capPerLayer),
         let (proof, unit, loadUnit) = Self.proof(of: problem, in: outcome.proofs),
         let evidence = Self.evidence(proof)
       else { continue }
       let kept = problem.kept(labels)
-      var stage = Stage(
-        level: level, kept: kept, keptBound: problem.total, unit: unit, loadUnit: loadUnit,
+      var claim = Claim(
+        stage: level, kept: kept, keptBound: problem.total, unit: unit, loadUnit: loadUnit,
         evidence: evidence)
-      guard let bound = stage.claim(problem, kept: kept, effort: effort) else { continue }
-      stage.keptBound = bound
-      stages.append(stage)
+      guard let bound = claim.leastClaim(of: problem, kept: kept, effort: effort) else { continue }
+      claim.keptBound = bound
+      claims.append(claim)
     }
-    guard !stages.isEmpty else { return nil }
+    guard !claims.isEmpty else { return nil }
     self.init(
       placement: placement, objective: instance.objective, loadCap: instance.loadCap,
-      caps: instance.capPerLayer, stages: stages)
+      caps: instance.capPerLayer, claims: claims)
   }
 
   /// The proof whose problem is `problem`, or `problem` with its counts and loads divided.
@@ -61,7 +61,7 @@ extension Certificate {
   }
 
   private static func evidence(_ proof: StageProof) -> Evidence? {
-    switch proof.kind {
+    switch proof.evidence {
     case .chain(let answer):
       switch answer.method {
       case .oneGroup: return .oneGroup
@@ -139,11 +139,11 @@ extension Certificate {
   }
 }
 
-extension Certificate.Stage {
+extension Certificate.Claim {
   /// The least that this stage can claim, so that every checker finds it true; nil where the
   /// evidence is beyond the checker's limits.
-  package func claim(
-    _ problem: CertifiedProblem, kept: Int, effort: CertificateEffort
+  package func leastClaim(
+    of problem: CertifiedProblem, kept: Int, effort: CertificateEffort
   ) -> Int? {
     switch evidence {
     case .chain(let values):

@@ -58,7 +58,8 @@ package struct FuzzRun {
       let labels = FuzzCase.randomLabels(fuzz, &random)
       if instance.gpuProblem.isFeasible(labels) {
         options.warmStart = Placement(
-          unchecked: instance.topology, fuzz.layers, fuzz.experts, labels)
+          unchecked: instance.topology, layers: fuzz.layers, experts: fuzz.experts,
+          assignment: labels)
         warmValue = truth.value(labels)
       }
     }
