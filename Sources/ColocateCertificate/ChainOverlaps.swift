@@ -14,7 +14,7 @@ struct GroupOverlaps: Sendable {
     func number(_ masks: [UInt64]) -> (places: [Int], distinct: [UInt64]) {
       let distinct = Array(Set(masks)).sorted()
       let place = Dictionary(uniqueKeysWithValues: distinct.enumerated().map { ($1, $0) })
-      return (masks.map { place[$0]! }, distinct)
+      return (masks.map { place[$0, default: 0] }, distinct)
     }
     let (rows, rowMasks) = number(from)
     let (columnPlaces, columnMasks) = number(to)

@@ -122,7 +122,8 @@ private struct Figures {
       guard !crossings.total.multipliedReportingOverflow(by: weights.interNode).overflow else {
         throw FormatError(
           input.paths.joined(separator: " + "),
-          "\(crossings.total) transitions are too many for the plan's weight of \(weights.interNode)"
+          "\(crossings.total) transitions are too many for the plan's weight of "
+            + "\(weights.interNode)"
         )
       }
     }

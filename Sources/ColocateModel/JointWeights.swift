@@ -24,7 +24,8 @@ public struct JointWeights: Hashable, Sendable {
   package func check() throws(ModelError) {
     guard intraNode >= 0, interNode >= intraNode, interNode <= 1_000_000 else {
       throw .sizes(
-        "joint weights \(interNode) (between nodes) and \(intraNode) (inside a node): expected 0 ≤ inside ≤ between ≤ 1000000"
+        "joint weights \(interNode) (between nodes) and \(intraNode) (inside a node): expected 0 ≤ "
+          + "inside ≤ between ≤ 1000000"
       )
     }
   }
@@ -40,7 +41,8 @@ public struct JointWeights: Hashable, Sendable {
     }
     guard passes(all, Magnitude.joint), passes(all / counts.unit, Magnitude.saved) else {
       throw .sizes(
-        "joint weight \(interNode) with counts that add up to \(all) (in units of \(counts.unit)): expected a product of at most 2^58 in "
+        "joint weight \(interNode) with counts that add up to \(all) (in units of \(counts.unit)): "
+          + "expected a product of at most 2^58 in "
           + "those units and 2^61 without; divide the counts or both weights by a common factor")
     }
   }

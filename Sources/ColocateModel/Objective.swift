@@ -1,7 +1,8 @@
 /// What a placement costs: THE definition. Every gain, bound and report in the package is tested
 /// against this file.
 ///
-///     crossing(π) = Σ_l Σ_ij W_l[i,j] · [π_l(i) ≠ π_{l+1}(j)]          (+ Σ_l Σ_{i<i'} V_l[i,i'] · [π_l(i) ≠ π_l(i')])
+///     crossing(π) = Σ_l Σ_ij W_l[i,j] · [π_l(i) ≠ π_{l+1}(j)]
+///                 (+ Σ_l Σ_{i<i'} V_l[i,i'] · [π_l(i) ≠ π_l(i')] where co-activation counts)
 ///
 /// counted between GPUs and, with node(g) in place of g, between nodes.
 public enum Objective: Hashable, Sendable {
@@ -116,7 +117,7 @@ extension TransitionCounts {
     for l in 0..<layers {
       let layer = sums[(l * gpus)..<((l + 1) * gpus)]
       let tokens = layer.reduce(0, +)
-      if tokens > 0 { worst = max(worst, Double(layer.max()!) * Double(gpus) / Double(tokens)) }
+      if tokens > 0 { worst = max(worst, Double(layer.max() ?? 0) * Double(gpus) / Double(tokens)) }
     }
     return worst
   }
@@ -124,7 +125,8 @@ extension TransitionCounts {
   package func check(_ placement: Placement) throws(ModelError) {
     guard placement.layers == layers, placement.experts == experts else {
       throw .placement(
-        "the placement is for \(placement.layers) layers × \(placement.experts) experts, the counts for "
+        "the placement is for \(placement.layers) layers × \(placement.experts) experts, the "
+          + "counts for "
           + "\(layers) × \(experts)")
     }
   }

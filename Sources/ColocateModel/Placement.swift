@@ -21,7 +21,8 @@ public struct Placement: Hashable, Sendable {
     let perGPU = try topology.expertsPerGPU(experts: experts)
     guard layers >= 1, assignment.count == layers * experts else {
       throw .placement(
-        "\(assignment.count) entries: expected \(layers) layers × \(experts) experts = \(layers * experts)"
+        "\(assignment.count) entries: expected \(layers) layers × \(experts) experts = "
+          + "\(layers * experts)"
       )
     }
     var held = [Int](repeating: 0, count: topology.gpus)
@@ -31,14 +32,16 @@ public struct Placement: Hashable, Sendable {
         let gpu = assignment[l * experts + e]
         guard held.indices.contains(gpu) else {
           throw .placement(
-            "layer \(l), expert \(e) is on GPU \(gpu): expected a number from 0 to \(topology.gpus - 1)"
+            "layer \(l), expert \(e) is on GPU \(gpu): expected a number from 0 to "
+              + "\(topology.gpus - 1)"
           )
         }
         held[gpu] += 1
       }
       if let gpu = held.firstIndex(where: { $0 != perGPU }) {
         throw .placement(
-          "layer \(l): GPU \(gpu) holds \(held[gpu]) experts, expected \(perGPU) (= \(experts) experts / \(topology.gpus) GPUs)"
+          "layer \(l): GPU \(gpu) holds \(held[gpu]) experts, expected \(perGPU) (= \(experts) "
+            + "experts / \(topology.gpus) GPUs)"
         )
       }
     }
@@ -67,7 +70,8 @@ public struct Placement: Hashable, Sendable {
       smallest[self[layer: 0, expert: e]] = e
     }
     let nodes = (0..<topology.nodes).sorted { a, b in
-      smallest[(a * g)..<((a + 1) * g)].min()! < smallest[(b * g)..<((b + 1) * g)].min()!
+      (smallest[(a * g)..<((a + 1) * g)].min() ?? 0)
+        < (smallest[(b * g)..<((b + 1) * g)].min() ?? 0)
     }
     var renamed = [Int](repeating: 0, count: topology.gpus)
     for (newNode, node) in nodes.enumerated() {

@@ -46,14 +46,16 @@ public struct TransitionCounts: Hashable, Sendable {
     }
     guard weights.count == (layers - 1) * square else {
       throw .counts(
-        "\(weights.count) transition counts: expected (\(layers) - 1) × \(experts) × \(experts) = \((layers - 1) * square)"
+        "\(weights.count) transition counts: expected (\(layers) - 1) × \(experts) × \(experts) = "
+          + "\((layers - 1) * square)"
       )
     }
     var total = 0
     for (index, weight) in weights.enumerated() {
       guard weight >= 0 else {
         throw .counts(
-          "negative count \(weight) at [\(index / square), \(index / experts % experts), \(index % experts)]"
+          "negative count \(weight) at [\(index / square), \(index / experts % experts), "
+            + "\(index % experts)]"
         )
       }
       total = try Self.added(weight, to: total, "counts")
@@ -78,7 +80,8 @@ public struct TransitionCounts: Hashable, Sendable {
     if !coactivation.isEmpty {
       guard coactivation.count == layers * square else {
         throw .counts(
-          "\(coactivation.count) co-activation counts: expected \(layers) × \(experts) × \(experts) = \(layers * square)"
+          "\(coactivation.count) co-activation counts: expected \(layers) × \(experts) × "
+            + "\(experts) = \(layers * square)"
         )
       }
       for l in 0..<layers {

@@ -30,10 +30,9 @@ final class BestPlacement: Sendable {
       instance.objective == .staged
       ? [crossings.node, crossings.gpu] : [instance.objective.value(of: crossings)]
     return held.withLock { held in
-      if held == nil || cost.lexicographicallyPrecedes(held!.cost) {
-        held = Held(placement: offered, cost: cost)
-      }
-      return held!.placement
+      if let held, !cost.lexicographicallyPrecedes(held.cost) { return held.placement }
+      held = Held(placement: offered, cost: cost)
+      return offered
     }
   }
 

@@ -263,10 +263,20 @@ extension CertificateColocationCut {
     case .load(let node, let half, let atMost):
       shape = .load(vertex: node, half: half, atMost: atMost)
     case .loadPair(let i, let k, let half, let relation):
-      shape = .loadPair(i, k, half: half, relation: PairRelation(rawValue: relation.rawValue)!)
+      shape = .loadPair(i, k, half: half, relation: PairRelation(relation))
     case .loadProduct(let first, let second, let atMost):
       shape = .loadProduct(first: first, second: second, atMost: atMost)
     }
     self.init(boundary: cut.boundary, shape: shape, multiplier: cut.multiplier)
+  }
+}
+
+extension CertificateColocationCut.PairRelation {
+  fileprivate init(_ relation: ColocationCut.PairRelation) {
+    switch relation {
+    case .difference: self = .difference
+    case .most: self = .most
+    case .least: self = .least
+    }
   }
 }

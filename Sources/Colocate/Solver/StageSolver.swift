@@ -6,8 +6,8 @@ import ColocateModel
 /// `FirstPlacement` gives an incumbent before anything else, whatever the limits. Then it is a loop
 /// over the steps of `Schedule`: each may offer placements to the incumbent, and each bounding
 /// method answers a `BoundReport`. The smallest bound counts; the loop ends when the incumbent has
-/// reached it, or at a limit. Every bound is an integer: kept weights are, so the floor of a bound is
-/// one.
+/// reached it, or at a limit. Every bound is an integer: kept weights are, so the floor of a bound
+/// is one.
 final class StageSolver {
   /// What is known at the end.
   struct Answer {
@@ -92,7 +92,7 @@ final class StageSolver {
     }
     let found = fault == nil ? best : incumbent.entry
     let ruledOut = isInfeasible && fault == nil
-    let isOptimal = fault == nil && found != nil && found!.kept >= known.kept
+    let isOptimal = fault == nil && found.map { $0.kept >= known.kept } ?? false
     let reason: StopReason =
       isOptimal || ruledOut
       ? .proved
