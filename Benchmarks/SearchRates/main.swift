@@ -31,8 +31,8 @@ func problem(layers: Int, groups: Int, affinity: Double = 0.95) throws -> Groupi
 
 func readingRate(threads: Int) -> Double {
   let words = 1 << 27
-  let memory = Block<UInt64>(words, 1)
-  let sums = Block<UInt64>(threads * 8, 0)
+  let memory = SharedBuffer<UInt64>(repeating: 1, count: words)
+  let sums = SharedBuffer<UInt64>(repeating: 0, count: threads * 8)
   let pass = {
     concurrentFor(threads, threads: threads) { _, part in
       var sum = SIMD8<UInt64>.zero
@@ -53,7 +53,7 @@ func evaluationRate(_ problem: GroupingProblem, threads: Int) -> Double {
   let prices = relaxation.startPrices(share: 0.5)
   relaxation.evaluate(experts: prices)
   // Forward and backward.
-  let arcs = 2 * relaxation.arcCount
+  let arcs = 2 * relaxation.vertices.arcCount
   let best = (0..<7).map { _ in seconds { relaxation.evaluate(experts: prices) } }.min()!
   return Double(arcs) / best
 }
@@ -69,7 +69,7 @@ func proof(_ problem: GroupingProblem, threads: Int, states: Int) -> (
     problem: problem, seed: 1, control: control, incumbent: incumbent, pool: pool
   ).run(rounds: 24)
   var options = GroupingSearch.Options()
-  (options.rootStates, options.nodeStates) = (states, states)
+  (options.rootStates, options.treeNodeStates) = (states, states)
   var nodes = 0
   let time = seconds {
     let result = GroupingSearch(problem: problem, options: options).run(

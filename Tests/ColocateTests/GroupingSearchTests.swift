@@ -9,10 +9,10 @@ import Testing
   /// - Returns: the leaves of the proofs.
   @discardableResult
   static func check(_ random: RandomProblem, _ change: (inout GroupingSearch.Options) -> Void)
-    -> [ProofNode]
+    -> [ProofTree.Node]
   {
     let problem = random.problem
-    var leaves = [ProofNode]()
+    var leaves = [ProofTree.Node]()
     guard problem.groups >= 2, let optimum = problem.bruteForce() else { return [] }
     var options = GroupingSearch.Options()
     options.keepsProof = true
@@ -54,11 +54,8 @@ import Testing
     return leaves
   }
 
-  static func leaves(_ node: ProofNode) -> [ProofNode] {
-    if case .branch(_, _, _, _, let together, let apart) = node {
-      return leaves(together) + leaves(apart)
-    }
-    return [node]
+  static func leaves(_ tree: ProofTree) -> [ProofTree.Node] {
+    tree.nodes.filter { if case .branch = $0 { false } else { true } }
   }
 
   @Test(arguments: 0..<10)
@@ -66,6 +63,27 @@ import Testing
     for seed in 0..<100 {
       Self.check(RandomProblem(seed: UInt64(block * 100 + seed) + 20_000)) { _ in }
     }
+  }
+
+  /// A tree as deep as there could be pairs to decide is made, written and freed on the small stack
+  /// of a worker.
+  @Test func aDeepProofNeedsNoDeepStack() async throws {
+    let depth = 200_000
+    let nodes = await Task.detached {
+      var builder = ProofBuilder()
+      let prices = PathPrices(experts: [0])
+      var number = 0
+      for level in 0..<depth {
+        let pair = BranchDecision(layer: level, first: 0, second: 1)
+        let children = builder.branch(number, deletions: [], pair)
+        builder.close(children.apart, .bounded(deletions: [], prices: prices))
+        number = children.together
+      }
+      guard builder.tree() == nil else { return -1 }
+      builder.close(number, .bounded(deletions: [], prices: prices))
+      return builder.tree().map { CertificateTree($0).nodes.count } ?? 0
+    }.value
+    #expect(nodes == 2 * depth + 1)
   }
 
   /// Lists that hold next to nothing: everything has to be branched.
@@ -76,7 +94,7 @@ import Testing
       let random = RandomProblem(seed: UInt64(block * 25 + seed) + 40_000, experts: [6, 8, 9])
       let leaves = Self.check(random) {
         $0.rootStates = 2
-        $0.nodeStates = 2
+        $0.treeNodeStates = 2
         // A root that is far from the minimum leaves something to branch on.
         $0.effort.evaluationsPerStage = 4
         $0.effort.deepShare = 1
@@ -216,7 +234,7 @@ import Testing
       let incumbent = Incumbent()
       var options = GroupingSearch.Options()
       options.rootStates = 10
-      options.nodeStates = 10
+      options.treeNodeStates = 10
       options.effort.evaluationsPerStage = 10
       let result = GroupingSearch(problem: problem, options: options).run(
         incumbent: incumbent, control: SearchControl(threads: threads))!
