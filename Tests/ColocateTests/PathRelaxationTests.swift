@@ -38,7 +38,7 @@ import Testing
       }
       return own(l, members) + best
     }
-    let lambda = subsets(0).map { longest(0, $0) }.max()!
+    let lambda = subsets(0).map { longest(0, $0) }.max() ?? .min
     let value = prices.reduce(0, +) + problem.groups * lambda
     return Int((Double(value) / Double(ticks)).rounded(.down))
   }

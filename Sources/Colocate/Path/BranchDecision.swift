@@ -80,7 +80,9 @@ extension PathEvaluation {
   /// Any pair that is undecided.
   private func undecidedPair() -> BranchDecision? {
     for l in layers.indices {
-      if let (e, f) = undecidedPairs(l).first { return BranchDecision(layer: l, first: f, second: e) }
+      if let (e, f) = undecidedPairs(l).first {
+        return BranchDecision(layer: l, first: f, second: e)
+      }
     }
     return nil
   }

@@ -1,7 +1,7 @@
 import ColocateModel
 
-/// What a known solution loses under the prices of a path relaxation: the equation of `RussianDolls`
-/// term by term, against which every doll is held.
+/// What a known solution loses under the prices of a path relaxation: the equation of
+/// `RussianDolls` term by term, against which every doll is held.
 extension KnownSolution {
   /// What it loses from each layer on, in ticks, `[L]`: the least that the doll of that layer can
   /// be. nil where some of its groups are not among the vertices.

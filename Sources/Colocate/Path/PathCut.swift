@@ -1,8 +1,8 @@
 /// A subset-row cut of the path relaxation, with its price.
 ///
-/// **Subset-row cuts** (Jepsen, Petersen, Spoorendonk, Pisinger, Operations Research 2008). Let O be
-/// an odd number of experts of one layer. The groups of a partition are disjoint, so the pairs that
-/// they take out of O are disjoint too, and no more than ⌊|O|/2⌋ of them fit:
+/// **Subset-row cuts** (Jepsen, Petersen, Spoorendonk, Pisinger, Operations Research 2008). Let O
+/// be an odd number of experts of one layer. The groups of a partition are disjoint, so the pairs
+/// that they take out of O are disjoint too, and no more than ⌊|O|/2⌋ of them fit:
 ///
 ///     Σ_groups ⌊|S ∩ O|/2⌋ ≤ ⌊|O|/2⌋
 ///

@@ -1,8 +1,8 @@
 /// The arcs of a boundary that are good enough to matter, found by one streaming pass over all of
 /// them: an arc is never stored before it has been seen to be one.
 ///
-/// An arc S → T costs a placement `slack(S,T) = f(T) − own(T) − w(S,T) − f(S) ≥ 0`, by which the way
-/// to T over S is shorter than the longest way to T. Its penalty is
+/// An arc S → T costs a placement `slack(S,T) = f(T) − own(T) − w(S,T) − f(S) ≥ 0`, by which the
+/// way to T over S is shorter than the longest way to T. Its penalty is
 ///
 ///     λ − f(S) − w(S,T) − own(T) − b(T) = slack(S,T) + pen(T)
 ///

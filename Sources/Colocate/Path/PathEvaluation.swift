@@ -2,8 +2,8 @@ import ColocateModel
 
 /// The path relaxation at one price vector: potentials, the longest path, the bound. Exact.
 ///
-/// With own(S) = V(S) − Σ_{e∈S} u_e − Σ_O ⌊|S∩O|/2⌋·v_O the weight of a vertex and w(S,T) that of an
-/// arc, two passes over the layers give
+/// With own(S) = V(S) − Σ_{e∈S} u_e − Σ_O ⌊|S∩O|/2⌋·v_O the weight of a vertex and w(S,T) that of
+/// an arc, two passes over the layers give
 ///
 ///     f_0(S) = own(S),        f_{l+1}(T) = own(T) + max_S ( f_l(S) + w(S,T) )
 ///     b_{L-1}(S) = 0,         b_l(S) = max_T ( w(S,T) + own(T) + b_{l+1}(T) )

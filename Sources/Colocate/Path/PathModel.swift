@@ -32,8 +32,8 @@ package struct PathModel: Sendable {
     }
   }
 
-  /// The μ, in tokens, at which stages of price optimisation end where nothing else is said: 10⁻⁴ of
-  /// a boundary's weight, at most 4 tokens.
+  /// The μ, in tokens, at which stages of price optimisation end where nothing else is said: 10⁻⁴
+  /// of a boundary's weight, at most 4 tokens.
   var lastMu: Double {
     min(4, max(0.05, Double(problem.total) / Double(problem.layers - 1) * 1e-4))
   }

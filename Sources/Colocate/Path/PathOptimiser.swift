@@ -9,9 +9,9 @@ import ColocateModel
 ///
 /// The kernel of F_μ is taken at reference prices (`PathSmoothing`) and holds while the prices stay
 /// within a few μ of them. Whenever they have moved further, they are rounded to ticks and
-/// evaluated exactly over all arcs: that gives a bound, lets the penalties delete subsets, and makes
-/// the next kernel. Within one kernel L-BFGS (`LimitedMemory`) keeps 30 pairs, steps are at most
-/// 8 μ, and a step is taken by Armijo's rule 1e-4 with backtracking by 0.4.
+/// evaluated exactly over all arcs: that gives a bound, lets the penalties delete subsets, and
+/// makes the next kernel. Within one kernel L-BFGS (`LimitedMemory`) keeps 30 pairs, steps are at
+/// most 8 μ, and a step is taken by Armijo's rule 1e-4 with backtracking by 0.4.
 ///
 /// After the last stage come, in this order, deeper stages while they pay, and rounds of
 /// subset-row cuts (`PathCut`) that the smoothed cover violates.

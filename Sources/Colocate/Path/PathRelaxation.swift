@@ -7,17 +7,18 @@ import ColocateModel
 /// placement is P such paths that together hold every expert of every layer exactly once. Drop that
 /// condition, and pay a price `u_{l,e}` for every expert held instead:
 ///
-///     kept ≤ B(u) = Σ u + P·λ(u),   λ(u) = the longest path under  w_l(S,T) + V(S) − Σ_{e∈S} u_{l,e}
+///     kept ≤ B(u) = Σ u + P·λ(u)
+///     λ(u) = the longest path under  w_l(S,T) + V(S) − Σ_{e∈S} u_{l,e}
 ///
 /// **Proof.** The P paths of a placement hold every expert once, so their lengths under those
-/// weights add up to `kept − Σ u`. Each is at most λ. Hence `kept − Σ u ≤ P·λ`. Nothing was asked of
-/// u: every price vector gives a bound. With subset-row cuts (`PathCut`) at prices v ≥ 0 the lengths
-/// add up to `kept − Σ u − Σ_O v·Σ_S ⌊|S∩O|/2⌋`, and since the inner sum is at most ⌊|O|/2⌋ the
-/// same holds with `Σ_O ⌊|O|/2⌋·v` added to B.
+/// weights add up to `kept − Σ u`. Each is at most λ. Hence `kept − Σ u ≤ P·λ`. Nothing was asked
+/// of u: every price vector gives a bound. With subset-row cuts (`PathCut`) at prices v ≥ 0 the
+/// lengths add up to `kept − Σ u − Σ_O v·Σ_S ⌊|S∩O|/2⌋`, and since the inner sum is at most ⌊|O|/2⌋
+/// the same holds with `Σ_O ⌊|O|/2⌋·v` added to B.
 ///
-/// Labels of groups never appear, so there is no symmetry to break; a load cap only removes subsets.
-/// Prices are whole multiples of a tick (1/64 token) and weights are integers, so B is evaluated
-/// exactly (`PathEvaluation`): no tolerance is needed anywhere.
+/// Labels of groups never appear, so there is no symmetry to break; a load cap only removes
+/// subsets. Prices are whole multiples of a tick (1/64 token) and weights are integers, so B is
+/// evaluated exactly (`PathEvaluation`): no tolerance is needed anywhere.
 ///
 /// **What a placement loses.** The same proof as an equation:
 /// `B − kept = Σ_paths (λ − length) + Σ_O v·(⌊|O|/2⌋ − Σ_S ⌊|S∩O|/2⌋)`, no term negative. A subset

@@ -6,8 +6,9 @@ import Synchronization
 ///
 /// **Losses.** Take the potentials f, λ of an evaluation. On a path S_0 … S_{L-1} the slacks of the
 /// arcs, `f(T) − own(T) − w(S,T) − f(S) ≥ 0`, telescope to `f(S_{L-1}) − length`, and
-/// `pen(S_{L-1}) = λ − f(S_{L-1})`, so `λ − length` is the sum of the slacks and the last penalty. By
-/// the equation of `PathRelaxation` a placement, with π_l the partition of layer l, therefore loses
+/// `pen(S_{L-1}) = λ − f(S_{L-1})`, so `λ − length` is the sum of the slacks and the last penalty.
+/// By the equation of `PathRelaxation` a placement, with π_l the partition of layer l, therefore
+/// loses
 ///
 ///     B − kept = Σ_l cut(π_l) + Σ slacks of its arcs + Σ_{S∈π_{L-1}} pen(S),
 ///     cut(π) = Σ_O v_O·(⌊|O|/2⌋ − Σ_{S∈π} ⌊|S∩O|/2⌋)
@@ -20,10 +21,10 @@ import Synchronization
 /// by matching the groups of each state to disjoint subsets along arcs. Under a limit D a state is
 /// kept if what is still to come leaves it a chance, by two bounds on that:
 ///
-/// * a path that has lost s in slacks on its way to S is at most `f(S) − s + b(S)` long, so it loses
-///   `s + pen(S)` or more: a state is left out where `g + Σ_S pen(S)` is over D;
-/// * any completion loses at least `doll_l` from layer l on, `cut(π_l)` included: the same with what
-///   g was before `cut(π_l)`, plus `doll_l`.
+/// * a path that has lost s in slacks on its way to S is at most `f(S) − s + b(S)` long, so it
+///   loses `s + pen(S)` or more: a state is left out where `g + Σ_S pen(S)` is over D;
+/// * any completion loses at least `doll_l` from layer l on, `cut(π_l)` included: the same with
+///   what g was before `cut(π_l)`, plus `doll_l`.
 ///
 /// **Dolls.** Those values come from the same search on suffixes, last layer first (Verfaillie,
 /// Lemaître, Schiex: Russian doll search, AAAI 1996). For k = L−1 … 0 every partition of layer k
@@ -40,11 +41,11 @@ import Synchronization
 /// path, so it is a constant of the layer minus a sum over the groups, added when a state is
 /// complete.
 ///
-/// **Limits.** Arcs, penalties and the losses of states have 32 bits, since the tables of states are
-/// what fills the memory. A search starts only if the budget is below 2²⁹ ticks, 8.4 million tokens,
-/// and all prices of cuts together below 2³¹; then no sum leaves its type: what is stored is at
-/// most a budget, or a loss on cuts. Beyond that, and where a list grows over its limit, it answers
-/// `overflow`, and the search tree takes over, whose nodes have smaller gaps.
+/// **Limits.** Arcs, penalties and the losses of states have 32 bits, since the tables of states
+/// are what fills the memory. A search starts only if the budget is below 2²⁹ ticks, 8.4 million
+/// tokens, and all prices of cuts together below 2³¹; then no sum leaves its type: what is stored
+/// is at most a budget, or a loss on cuts. Beyond that, and where a list grows over its limit, it
+/// answers `overflow`, and the search tree takes over, whose nodes have smaller gaps.
 package final class RussianDolls {
   /// How a search ended.
   package enum Result: Sendable {

@@ -7,7 +7,8 @@
 /// * **penalties**: the arcs chosen, and the least penalty of each group to come, come to no more
 ///   than the limit (a path loses at least its arc's penalty). Arcs are sorted by penalty, so the
 ///   first that is too dear ends a group's list;
-/// * **slacks**: the same with slacks, and with the doll of the next layer for all that comes later;
+/// * **slacks**: the same with slacks, and with the doll of the next layer for all that comes
+///   later;
 /// * **what must be held**: an expert that no arc of a later group holds has to be in this group.
 final class StateExpansion {
   private let arcs: PathArcs
