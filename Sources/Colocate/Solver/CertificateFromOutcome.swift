@@ -196,11 +196,11 @@ extension CertificatePrices {
 }
 
 extension CertificateTree {
-  package init(_ root: ProofNode) {
+  package init(_ tree: ProofTree) {
     // A list of what is still to be written, so that no depth of tree is too deep.
     var nodes = [Node]()
-    var open: [(node: ProofNode, parent: Int, isTogether: Bool)] = [(root, -1, true)]
-    while let (node, parent, isTogether) = open.popLast() {
+    var open = [(number: 0, parent: -1, isTogether: true)]
+    while let (number, parent, isTogether) = open.popLast() {
       let place = nodes.count
       if parent >= 0,
         case .branch(let l, let i, let k, let together, let apart) = nodes[parent].kind
@@ -209,7 +209,7 @@ extension CertificateTree {
           layer: l, first: i, second: k, together: isTogether ? place : together,
           apart: isTogether ? apart : place)
       }
-      switch node {
+      switch tree.nodes[number] {
       case .bounded(let deletions, let prices):
         nodes.append(
           Node(
@@ -220,11 +220,12 @@ extension CertificateTree {
           Node(
             deletions: deletions.map { CertificatePrices($0) },
             kind: .exhausted(prices: CertificatePrices(prices), dolls: dolls)))
-      case .branch(let deletions, let layer, let first, let second, let together, let apart):
+      case .branch(let deletions, let pair, let together, let apart):
         nodes.append(
           Node(
             deletions: deletions.map { CertificatePrices($0) },
-            kind: .branch(layer: layer, first: first, second: second, together: -1, apart: -1)))
+            kind: .branch(
+              layer: pair.layer, first: pair.first, second: pair.second, together: -1, apart: -1)))
         open.append((apart, place, false))
         open.append((together, place, true))
       }

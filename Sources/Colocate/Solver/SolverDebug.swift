@@ -8,5 +8,8 @@ public struct SolverDebug: Hashable, Sendable {
   /// stops and `SolverOutcome.internalFault` names the step.
   public var knownSolution: Placement?
 
+  /// Faults that a test puts into the path search.
+  package var pathFaults = PathFaults()
+
   public init() {}
 }

@@ -10,7 +10,7 @@ package struct StageProof: Sendable {
     /// Prices of the path relaxation: `B(u)` at the root.
     case path(prices: PathPrices)
     /// The tree of `GroupingSearch`.
-    case tree(ProofNode)
+    case tree(ProofTree)
     /// Multipliers of the co-location relaxation.
     case colocation(ColocationMultipliers)
   }

@@ -24,6 +24,7 @@ extension StageSolver {
     search.treeNodeLimit = options.treeNodeLimit
     search.keepsProof = options.keepsCertificate
     search.known = bound.known
+    search.faults = options.debug.pathFaults
     search.partitions = { [pool] in pool.partitions(layer: $0) }
     let result = GroupingSearch(problem: problem, options: search).run(
       incumbent: incumbent, control: schedule.path

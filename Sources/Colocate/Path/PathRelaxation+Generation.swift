@@ -14,9 +14,7 @@ import ColocateModel
 /// round then starts again from the best prices so far, with the subsets that did. (Evaluating
 /// half-way between the two, Wentges 1997, gained less than it cost; so did keeping the master
 /// inside the radius in which what it lacks cannot matter. What matters most is that the master is
-/// optimised well: with 120,000 arcs a boundary instead of 300,000 and 80 evaluations a stage
-/// instead of 150 the bound of gpt-oss-20b on 8 GPUs was three times as far away after two and a
-/// half minutes.)
+/// optimised well: fewer arcs and fewer evaluations a stage cost more than they saved.)
 extension PathRelaxation {
   /// What generation may cost.
   package struct Generation: Sendable {
@@ -34,16 +32,17 @@ extension PathRelaxation {
   }
 
   /// Lowers the bound until the layers have `enough` subsets on average, nothing is gained, or
-  /// `control` stops. Evaluated at the best prices afterwards where few enough subsets are left.
-  /// Where an evaluation is stopped (`isStopped`) the bound is that of the ones before.
+  /// `control` stops. Where an evaluation is stopped the bound is that of the ones before.
   /// - Parameters:
   ///   - start: the first prices, `[L, E]` in ticks.
   ///   - partitions: of each layer, `[E]` group of every expert; the incumbent's first.
+  /// - Returns: an evaluation at the best prices where few enough subsets are left.
+  @discardableResult
   package func optimiseByGeneration(
-    from start: [Int], partitions: [[[Int]]], incumbent: () -> Int,
+    from start: [Int], partitions: [[[Int]]], incumbent: @escaping () -> Int,
     generation: Generation = Generation(),
     control: SearchControl, progress: (PathRelaxation) -> Void = { _ in }
-  ) {
+  ) -> PathEvaluation? {
     var active = (0..<problem.layers).map {
       groups(of: partitions[$0], layer: $0, generation)
     }
@@ -57,78 +56,85 @@ extension PathRelaxation {
     effort.arcLimit = generation.arcLimit
     var failures = 0
     for round in 0..<generation.rounds {
-      let master = PathRelaxation(
-        root: shared,
-        layers: (0..<problem.layers).map { l in
-          layers[l].selected(problem: problem, layer: l, active[l])
-        }, threads: threads)
+      let master = master(of: active)
       if master.isEmpty { break }
-      guard master.evaluate(best) else { return }
+      guard let first = master.evaluate(best) else { return nil }
       if round == 1 { effort.firstShare /= 8 }
       if round == 2 { effort.evaluationsPerStage = generation.evaluationsPerStage }
-      master.optimise(incumbent: incumbent, effort: effort, control: control)
+      let prices = master.optimise(
+        from: first, incumbent: incumbent, effort: effort, control: control)
       if control.shouldStop || control.isWorkOver { break }
       let begun = control.elapsed
-      control.spend(arcCount / 32)
-      guard evaluate(master.prices) else { return }
+      control.spend(vertices.arcCount / 32)
+      guard let evaluation = evaluate(prices) else { return nil }
       progress(self)
-      if bound <= incumbent() { return }
-      let improved = boundInTicks < bestTicks
+      if bound <= incumbent() { return nil }
+      let improved = evaluation.boundInTicks < bestTicks
       failures = improved ? 0 : failures + 1
-      // What these prices make attractive comes in, whether they are better or not; the worst
-      // leave.
-      var chosen = [Set<UInt64>]()
-      for l in 0..<problem.layers {
-        let ranked = (0..<layers[l].count).sorted {
-          let (a, b) = (penalty(l, $0), penalty(l, $1))
-          return a == b ? $0 < $1 : a < b
-        }
-        var masks = Set(active[l].map { layers[l].masks[$0] })
-        var fresh = improved ? generation.fresh : 2 * generation.fresh
-        for s in ranked where fresh > 0 && masks.insert(layers[l].masks[s]).inserted { fresh -= 1 }
-        if improved, masks.count > generation.most {
-          masks = Set(
-            ranked.map { layers[l].masks[$0] }.filter(masks.contains).prefix(generation.most))
-        }
-        chosen.append(masks)
+      let chosen = (0..<problem.layers).map { l in
+        exchanged(active[l], layer: l, by: evaluation, improved: improved, generation)
       }
       if improved {
-        bestTicks = boundInTicks
-        best = prices
-        delete(incumbent: incumbent())
+        bestTicks = evaluation.boundInTicks
+        best = evaluation.prices
+        delete(using: evaluation, incumbent: incumbent())
         if isEmpty { break }
       }
       active = (0..<problem.layers).map { l in
-        (0..<layers[l].count).filter { chosen[l].contains(layers[l].masks[$0]) }
+        (0..<layers[l].count).filter { chosen[l].contains(layers[l].set($0)) }
       }
-      if meanCount <= generation.enough || failures >= 4 { break }
+      if vertices.meanCount <= generation.enough || failures >= 4 { break }
       if control.remaining < 2 * (control.elapsed - begun) { break }
     }
-    if !isEmpty, meanCount <= generation.enough { evaluate(best) }
+    return !isEmpty && vertices.meanCount <= generation.enough ? evaluate(best) : nil
+  }
+
+  /// The relaxation over the subsets with these numbers alone.
+  private func master(of active: [[Int]]) -> PathRelaxation {
+    PathRelaxation(
+      model: model,
+      layers: (0..<problem.layers).map { l in
+        layers[l].selected(problem: problem, layer: l, active[l])
+      }, threads: threads, known: known)
+  }
+
+  /// The master's subsets of a layer for the next round: what the last prices make attractive comes
+  /// in, whether they are better or not; where they are, the worst leave.
+  private func exchanged(
+    _ active: [Int], layer l: Int, by evaluation: PathEvaluation, improved: Bool,
+    _ generation: Generation
+  ) -> Set<ExpertSet> {
+    let subsets = evaluation.layers[l]
+    let penalties = (0..<subsets.count).map { evaluation.penalty(l, $0) }
+    let ranked = penalties.indices.sorted { (penalties[$0], $0) < (penalties[$1], $1) }
+    var chosen = Set(active.map(subsets.set))
+    var fresh = improved ? generation.fresh : 2 * generation.fresh
+    for s in ranked where fresh > 0 && chosen.insert(subsets.set(s)).inserted { fresh -= 1 }
+    if improved, chosen.count > generation.most {
+      chosen = Set(ranked.map(subsets.set).filter(chosen.contains).prefix(generation.most))
+    }
+    return chosen
   }
 
   /// The groups of the given partitions, and for the first partitions those that differ by one
-  /// expert, as indices of subsets.
+  /// expert, as numbers of subsets.
   private func groups(of partitions: [[Int]], layer l: Int, _ generation: Generation) -> [Int] {
-    var masks = Set<UInt64>()
-    var ranked = [UInt64]()
-    func add(_ mask: UInt64) { if masks.insert(mask).inserted { ranked.append(mask) } }
-    func bits(_ partition: [Int]) -> [UInt64] {
-      var masks = [UInt64](repeating: 0, count: groups)
-      for (e, g) in partition.enumerated() { masks[g] |= 1 << UInt64(e) }
-      return masks
-    }
-    for partition in partitions { bits(partition).forEach(add) }
-    for partition in partitions.prefix(3) {
-      for group in bits(partition) {
-        for a in 0..<experts where group >> UInt64(a) & 1 == 1 {
-          for b in 0..<experts where group >> UInt64(b) & 1 == 0 {
-            add(group & ~(1 << UInt64(a)) | 1 << UInt64(b))
-          }
+    var known = Set<ExpertSet>()
+    var ranked = [ExpertSet]()
+    func add(_ set: ExpertSet) { if known.insert(set).inserted { ranked.append(set) } }
+    let all = partitions.map { Labels($0, experts: experts).sets(layer: 0, groups: groups) }
+    all.joined().forEach(add)
+    for group in all.prefix(3).joined() {
+      for leaving in group {
+        for entering in ExpertSet.all(experts).subtracting(group) {
+          var other = group
+          other.remove(leaving)
+          other.insert(entering)
+          add(other)
         }
       }
     }
     let chosen = Set(ranked.prefix(generation.most))
-    return (0..<layers[l].count).filter { chosen.contains(layers[l].masks[$0]) }
+    return (0..<layers[l].count).filter { chosen.contains(layers[l].set($0)) }
   }
 }
