@@ -202,7 +202,7 @@ import Testing
         dual: [Int](repeating: 0, count: 48),
         cuts: [ColocationCut(boundary: 0, shape: cut, multiplier: 1)])
     }
-    known.check(multipliers(.load(node: 0, half: 0, atMost: true)))
+    known.check(multipliers(.load(vertex: 0, half: 0, atMost: true)))
     known.check(multipliers(.partition([0], [1, 2])))
     #expect(faults.text == nil)
     // Expert 0 of layer 0 shares its group with expert 2, and not with expert 1.

@@ -261,8 +261,8 @@ extension CertificateColocationCut {
     case .crowd(let vertices): shape = .crowd(vertices)
     case .company(let i, let k, let half, let first, let second):
       shape = .company(i, k, half: half, first: first, second: second)
-    case .load(let node, let half, let atMost):
-      shape = .load(vertex: node, half: half, atMost: atMost)
+    case .load(let vertex, let half, let atMost):
+      shape = .load(vertex: vertex, half: half, atMost: atMost)
     case .loadPair(let i, let k, let half, let relation):
       shape = .loadPair(i, k, half: half, relation: PairRelation(relation))
     case .loadProduct(let first, let second, let atMost):
