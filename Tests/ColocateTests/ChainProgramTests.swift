@@ -35,7 +35,7 @@ import Testing
           }
           let two = Self.boundary(problem, l)
           var matching = LabelMatching()
-          matching.apply(two, saved: .flat(groups: groups), labels: &labels)
+          matching.relabel(&labels, problem: two, saved: .flat(groups: groups))
           let inside = Self.inside(problem, l + 1, Array(labels[problem.experts...]))
           #expect(
             found.values[l + 1][b] >= found.values[l][a] + two.kept(labels) + inside,

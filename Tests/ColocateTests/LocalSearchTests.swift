@@ -77,7 +77,7 @@ import Testing
     // Nothing that label matching or a swap could still win.
     var matched = polished.labels
     var matching = LabelMatching()
-    matching.apply(problem, saved: .flat(groups: problem.groups), labels: &matched)
+    matching.relabel(&matched, problem: problem, saved: .flat(groups: problem.groups))
     #expect(problem.kept(matched) == polished.value, "\(instance)")
     for l in 0..<problem.layers {
       for a in 0..<problem.experts {
@@ -179,7 +179,7 @@ import Testing
           solutions[k][(l * problem.experts)..<((l + 1) * problem.experts)]
         }
         var matching = LabelMatching()
-        matching.apply(problem, saved: .flat(groups: problem.groups), labels: &labels)
+        matching.relabel(&labels, problem: problem, saved: .flat(groups: problem.groups))
         most = max(most, problem.kept(labels))
         return
       }

@@ -79,9 +79,9 @@ extension LoadCap {
     _ failure: Failure, counts: TransitionCounts, gpus: Int, works: LoadRatio
   ) -> String {
     let l = failure.layer
-    let busiest = (0..<counts.experts).max {
-      counts.load(layer: l, expert: $0) < counts.load(layer: l, expert: $1)
-    }!
+    var busiest = 0
+    for e in 0..<counts.experts
+    where counts.load(layer: l, expert: e) > counts.load(layer: l, expert: busiest) { busiest = e }
     let share = LoadRatio(
       load: counts.load(layer: l, expert: busiest), tokens: counts.load(layer: l), gpus: gpus)
     let least = failure.lower.decimal(digits: 4, up: false)

@@ -8,7 +8,7 @@ import ColocateModel
 /// is a generalised assignment problem); swaps that respect the cap do the rest. With co-activation
 /// the gains are a linearisation, and the answer is taken only where the true value rises.
 package struct LayerSweep {
-  private var transportation: Transportation
+  private let transportation: Transportation
   private var gains: [Int] = []
   private var groupOf: [Int] = []
   private var old: [Int] = []
@@ -102,7 +102,7 @@ package struct LayerSweep {
       if control.shouldStop { return }
       let value = table.value
       var labels = table.placement
-      matching.apply(model.problem, saved: model.saved, labels: &labels)
+      matching.relabel(&labels, problem: model.problem, saved: model.saved)
       let matched = model.saved.value(model.problem, labels)
       if matched > value {
         table.load(labels)

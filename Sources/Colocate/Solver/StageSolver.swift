@@ -131,7 +131,8 @@ final class StageSolver {
     // Every placement of one group keeps everything; and listable chains are exact.
     let isTrivial = problem.groups == 1 || problem.groups == problem.experts
     if isTrivial || options.proves, !control.shouldStop,
-      let program = ChainProgram(problem, methods: options.methods, costLimit: exactCostLimit)
+      let program = ChainProgram(
+        problem, allowing: options.methods.chainAllowance, costLimit: exactCostLimit)
     {
       let found = program.solve(control: control, keepsValues: options.keepsCertificate)
       control.spend(Int(program.estimate / Self.secondsPerUnit))
