@@ -168,6 +168,27 @@ import Testing
     #expect(answers.count == 1, "\(answers)")
   }
 
+  /// However many threads are asked for, no control gives more than the option's range allows, and
+  /// a search under such a control does the work of any other.
+  @Test func threadsStayInTheirRange() throws {
+    for asked in [Int.min, -1, 0, 1, 2, 1024, 1025, 99_999_999_999, .max] {
+      let control = SearchControl(workLimit: 100_000, threads: asked)
+      #expect(control.threads == min(max(1, asked), 1024))
+      #expect(SearchControl(part: 1, of: control).threads == control.threads)
+      #expect(SearchControl(part: 1, of: control, threads: asked).threads == control.threads)
+    }
+    let problem = RandomProblem(seed: 12, experts: [8]).problem
+    let answers = [1, 99_999_999_999].map { threads in
+      let incumbent = Incumbent()
+      LocalSearch(
+        problem: problem, seed: 1, control: SearchControl(workLimit: 200_000, threads: threads),
+        incumbent: incumbent, pool: PartitionPool(problem: problem)
+      ).run()
+      return incumbent.entry?.labels
+    }
+    #expect(answers[0] != nil && answers[0] == answers[1])
+  }
+
   @Test func jointWeightsOutOfOrderAreRefused() throws {
     let instance = try instance(RandomProblem(seed: 3, experts: [4]))
     var options = options

@@ -27,9 +27,6 @@ package struct BalancedPacking: Sendable {
   /// Groups up to which the exact search, which goes one level deeper for each, is tried.
   private static let mostGroups = 512
 
-  /// Whether nothing is smaller than `maximum`.
-  package var isExact: Bool { lowerBound == maximum }
-
   /// - Parameters:
   ///   - loads: none negative; a multiple of `groups` of them.
   ///   - goal: a maximum that is small enough: the search ends once it is met or known to be out of

@@ -190,7 +190,7 @@ final class GroupPairs {
       var k = 0
       chosen[l] = 0
       for e in 0..<experts {
-        let label = Int(table.labels[l * experts + e])
+        let label = table.label(l, e)
         guard label == pair.p || label == pair.q else { continue }
         members[l * width + k] = e
         if label == pair.p { chosen[l] |= 1 << k }
@@ -225,7 +225,7 @@ final class GroupPairs {
     for l in stride(from: layers - 1, through: 0, by: -1) {
       let mask = crossed == 0 ? states[state] : (1 << width) - 1 - states[state]
       if mask != chosen[l] {
-        for e in 0..<experts { layer[e] = Int(table.labels[l * experts + e]) }
+        for e in 0..<experts { layer[e] = table.label(l, e) }
         for k in 0..<width {
           layer[members[l * width + k]] = mask >> k & 1 == 1 ? pair.p : pair.q
         }

@@ -78,9 +78,6 @@ package final class PartitionPool: Sendable {
         theta: [[Int]](repeating: [], count: problem.layers - 1)))
   }
 
-  /// Distinct partitions held of layer `l`.
-  package func count(layer l: Int) -> Int { state.withLock { $0.entries[l].count } }
-
   /// The held partitions of layer `l`, each `[E]` with groups named by their smallest member, best
   /// first.
   package func partitions(layer l: Int) -> [[Int]] {

@@ -2,7 +2,10 @@ import ColocateModel
 
 /// The numbers of a problem laid out for the hot loops: rows padded to whole vectors, and every
 /// boundary in both directions so that the neighbours of an expert are a contiguous row on either
-/// side. Immutable after `init`, shared by all streams.
+/// side.
+///
+/// `@unchecked Sendable` holds because nothing writes to the memory after `init`, and it is freed
+/// only with the last reference to the model: all streams read it at once.
 package final class SearchModel<Gain: FixedWidthInteger & SignedInteger & SIMDScalar & Sendable>:
   @unchecked Sendable
 {
@@ -54,7 +57,7 @@ package final class SearchModel<Gain: FixedWidthInteger & SignedInteger & SIMDSc
       for i in 0..<experts {
         if i & 31 == 0, control?.shouldStop ?? false { break }
         for j in 0..<experts {
-          let weight = problem.weights[(l * experts + i) * experts + j]
+          let weight = problem.weight(l, i, j)
           forward[(l * experts + i) * pitch + j] = Gain(weight)
           backward[(l * experts + j) * pitch + i] = Gain(weight)
           sum += weight
@@ -69,9 +72,8 @@ package final class SearchModel<Gain: FixedWidthInteger & SignedInteger & SIMDSc
       rows.initialize(repeating: 0, count: layers * square)
       for row in 0..<(layers * experts) {
         if row & 31 == 0, control?.shouldStop ?? false { break }
-        for j in 0..<experts {
-          rows[row * pitch + j] = Gain(problem.coactivation[row * experts + j])
-        }
+        let (l, i) = (row / experts, row % experts)
+        for j in 0..<experts { rows[row * pitch + j] = Gain(problem.coactivation(l, i, j)) }
       }
       together = rows
     }
