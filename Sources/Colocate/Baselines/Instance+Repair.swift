@@ -9,8 +9,8 @@ extension Instance {
     try counts.check(placement)
     guard placement.topology == topology else {
       throw .placement(
-        "the placement is for \(placement.topology.nodes) × \(placement.topology.gpusPerNode) GPUs, "
-          + "the instance has \(topology.nodes) × \(topology.gpusPerNode)")
+        "the placement is for \(placement.topology.nodes) × \(placement.topology.gpusPerNode) "
+          + "GPUs, the instance has \(topology.nodes) × \(topology.gpusPerNode)")
     }
     return repaired(unchecked: placement)
   }

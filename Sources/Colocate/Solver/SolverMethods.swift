@@ -33,4 +33,10 @@ public struct SolverMethods: Hashable, Sendable {
   public var colocationIterations: Int?
 
   public init() {}
+
+  /// What these switches leave to the chain programme.
+  var chainAllowance: ChainProgram.Allowance {
+    ChainProgram.Allowance(
+      assignment: assignment, partitions: chain ? chainPartitions : 0, twoGroups: twoGroupChain)
+  }
 }

@@ -171,7 +171,7 @@ final class StageSolver {
     let isTrivial = problem.groups == 1 || problem.groups == problem.experts
     guard isTrivial || options.proves,
       let program = ChainProgram(
-        problem, methods: options.methods, costLimit: schedule.exactSeconds)
+        problem, allowing: options.methods.chainAllowance, costLimit: schedule.exactSeconds)
     else { return nil }
     let found = program.solve(control: control, keepsValues: options.keepsCertificate)
     control.spend(Int(program.estimate / Schedule.secondsPerUnit))

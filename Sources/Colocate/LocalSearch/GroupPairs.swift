@@ -14,6 +14,9 @@ import ColocateModel
 /// price per expert: what the attractions say without the pair's own members. A load cap strikes
 /// states; co-activation is a weight on them. This is a neighbourhood that swaps need long uphill
 /// walks for: it exchanges whole stretches of two paths, shifted in any way from layer to layer.
+///
+/// A pair costs O(L · C(2c, c)²) with two table entries a step; pairs come in one order, and one
+/// that was optimal is left out until something that it feels has changed.
 final class GroupPairs {
   /// Experts of a group that are still quick: C(10, 5) = 252 states.
   static let mostMembers = 5
@@ -37,12 +40,18 @@ final class GroupPairs {
   private let sums: UnsafeMutablePointer<Int>
   /// `[2c, 2c]`.
   private let block: UnsafeMutablePointer<Int>
+  /// `[L, 2c]`: the pair's experts in each layer, ascending.
   private var members: [Int]
+  /// `[2c]`: see `price`.
   private var unary: [Int]
+  /// `[L]`: which members are in the first group now, as a mask.
   private var chosen: [Int]
+  /// `[E]`: scratch for a layer's groups.
   private var layer: [Int]
-  /// Per group, the time of its last change; per pair, the time it was last optimal.
+  /// `[P]`: the time of each group's last change, and the latest of them.
   private var changed: [Int]
+  private var lastChange = 0
+  /// `[P, P]`: the time each pair was last optimal.
   private var settled: [Int]
   private var time = 1
 
@@ -55,24 +64,26 @@ final class GroupPairs {
     let (width, size) = (width, size)
     let half = (0..<(1 << width)).filter { $0 & 1 == 1 && $0.nonzeroBitCount == size }
     states = half + half.map { (1 << width) - 1 - $0 }
-    reach = .allocate(capacity: states.count)
-    best = .allocate(capacity: states.count)
-    origin = .allocate(capacity: layers * states.count)
-    rows = .allocate(capacity: 2 * width << size)
-    sums = .allocate(capacity: 2 << size)
-    block = .allocate(capacity: width * width)
-    reach.initialize(repeating: 0, count: states.count)
-    best.initialize(repeating: 0, count: states.count)
-    origin.initialize(repeating: 0, count: layers * states.count)
-    rows.initialize(repeating: 0, count: 2 * width << size)
-    sums.initialize(repeating: 0, count: 2 << size)
-    block.initialize(repeating: 0, count: width * width)
+    reach = Self.zeros(states.count)
+    best = Self.zeros(states.count)
+    origin = Self.zeros(layers * states.count)
+    rows = Self.zeros((2 * width) << size)
+    sums = Self.zeros(2 << size)
+    block = Self.zeros(width * width)
     members = [Int](repeating: 0, count: layers * width)
     unary = [Int](repeating: 0, count: width)
     chosen = [Int](repeating: 0, count: layers)
     layer = [Int](repeating: 0, count: experts)
     changed = [Int](repeating: 0, count: groups)
     settled = [Int](repeating: -1, count: groups * groups)
+  }
+
+  private static func zeros<Value: FixedWidthInteger>(
+    _ count: Int
+  ) -> UnsafeMutablePointer<Value> {
+    let memory = UnsafeMutablePointer<Value>.allocate(capacity: count)
+    memory.initialize(repeating: 0, count: count)
+    return memory
   }
 
   deinit {
@@ -92,10 +103,11 @@ final class GroupPairs {
     return groups * (groups - 1) / 2 * layers * half * (half + 40) / 16
   }
 
-  /// Every pair until none gains.
+  /// Every pair until none gains; the table's labels change on the way.
   /// - Returns: whether the value rose.
   func improve<Gain>(_ table: GainTable<Gain>, control: SearchControl) -> Bool {
     for g in 0..<groups { changed[g] = time }
+    lastChange = time
     var improved = false
     var again = true
     while again {
@@ -104,12 +116,11 @@ final class GroupPairs {
         for q in (p + 1)..<max(groups, p + 1) {
           if control.shouldStop { return improved }
           // On two levels a pair also feels the other groups of its nodes.
-          let last = table.model.isFlat ? max(changed[p], changed[q]) : changed.max()!
+          let last = table.model.isFlat ? max(changed[p], changed[q]) : lastChange
           guard settled[p * groups + q] < last else { continue }
           time += 1
           if solve(table, p, q) {
-            changed[p] = time
-            changed[q] = time
+            (changed[p], changed[q], lastChange) = (time, time, time)
             (again, improved) = (true, true)
           }
           settled[p * groups + q] = time
@@ -119,54 +130,45 @@ final class GroupPairs {
     return improved
   }
 
+  /// Two groups that are dealt out anew.
+  private struct Pair {
+    let p: Int
+    let q: Int
+    /// Whether exchanging the two labels in a layer changes nothing but the pair's own overlap: on
+    /// one level, or inside one node. Then only the states with member 0 are kept, and each step
+    /// may cross.
+    let isAlike: Bool
+    /// What the pair saves where a weight stays in one of the two groups.
+    let factor: Int
+
+    init(_ p: Int, _ q: Int, _ saved: SavedWeights) {
+      (self.p, self.q) = (p, q)
+      isAlike = saved.node == 0 || p / saved.groupsPerNode == q / saved.groupsPerNode
+      factor = saved.group + (isAlike ? 0 : saved.node)
+    }
+  }
+
   /// The best of all ways to deal the pair's experts out; carried out if it is better.
   private func solve<Gain>(_ table: GainTable<Gain>, _ p: Int, _ q: Int) -> Bool {
-    let data = table.model
-    for l in 0..<layers {
-      var k = 0
-      for e in 0..<experts {
-        let label = Int(table.labels[l * experts + e])
-        guard label == p || label == q else { continue }
-        members[l * width + k] = e
-        k += 1
-      }
-    }
-    let per = data.saved.groupsPerNode
-    let alike = data.saved.node == 0 || p / per == q / per
-    let factor = data.saved.group + (alike ? 0 : data.saved.node)
-    // Where the labels are alike only the states with member 0 are kept, and each step may cross.
-    let count = alike ? states.count / 2 : states.count
-    let stride = states.count
-    let impossible = Int.min / 4
+    let pair = Pair(p, q, table.model.saved)
+    let count = pair.isAlike ? states.count / 2 : states.count
+    findMembers(table, pair)
     var before = 0
     for l in 0..<layers {
-      var now = 0
-      for k in 0..<width where Int(table.labels[l * experts + members[l * width + k]]) == p {
-        now |= 1 << k
-      }
       if l == 0 {
         for t in 0..<count { best[t] = 0 }
       } else {
-        let boundary = data.forward + (l - 1) * experts * data.pitch
-        for i in 0..<width {
-          let row = boundary + members[(l - 1) * width + i] * data.pitch
-          for j in 0..<width { block[i * width + j] = factor * Int(row[members[l * width + j]]) }
-        }
-        step(l, count: count, crosses: alike, impossible: impossible)
-        for i in 0..<width {
-          for j in 0..<width where (chosen[l - 1] >> i & 1) == (now >> j & 1) {
-            before += block[i * width + j]
-          }
-        }
+        before += cross(table.model, l, pair, count: count)
       }
-      chosen[l] = now
-      if !alike { price(table, l, p, q) }
-      before += inside(data, l, now, factor: factor, priced: !alike)
+      if !pair.isAlike { price(table, l, p, q) }
+      before += inside(table.model, l, chosen[l], pair)
       for t in 0..<count {
-        if best[t] <= impossible || (data.isCapped && !fits(data, l, states[t])) {
-          reach[t] = impossible
+        if best[t] <= Self.impossible
+          || (table.model.isCapped && !fits(table.model, l, states[t]))
+        {
+          reach[t] = Self.impossible
         } else {
-          reach[t] = best[t] + inside(data, l, states[t], factor: factor, priced: !alike)
+          reach[t] = best[t] + inside(table.model, l, states[t], pair)
         }
       }
     }
@@ -174,27 +176,72 @@ final class GroupPairs {
     for t in 0..<count where reach[t] > reach[state] { state = t }
     guard reach[state] > before else { return false }
     let value = table.value
-    var crossed = 0
-    for l in Swift.stride(from: layers - 1, through: 0, by: -1) {
-      let mask = crossed == 0 ? states[state] : (1 << width) - 1 - states[state]
-      if mask != chosen[l] {
-        for e in 0..<experts { layer[e] = Int(table.labels[l * experts + e]) }
-        for k in 0..<width { layer[members[l * width + k]] = mask >> k & 1 == 1 ? p : q }
-        table.assign(layer: l, groupOf: layer)
-      }
-      if l > 0 {
-        let from = Int(origin[l * stride + state])
-        state = from / 2
-        crossed ^= from & 1
-      }
-    }
+    deal(table, pair, from: state)
     precondition(table.value > value, "a pair's optimum is below what it was")
     return true
   }
 
+  /// The value of a state that the load cap strikes.
+  private static var impossible: Int { .min / 4 }
+
+  /// `members`, and which of them are in `p` as `chosen`.
+  private func findMembers<Gain>(_ table: GainTable<Gain>, _ pair: Pair) {
+    for l in 0..<layers {
+      var k = 0
+      chosen[l] = 0
+      for e in 0..<experts {
+        let label = table.label(l, e)
+        guard label == pair.p || label == pair.q else { continue }
+        members[l * width + k] = e
+        if label == pair.p { chosen[l] |= 1 << k }
+        k += 1
+      }
+    }
+  }
+
+  /// The step over the boundary before layer `l`.
+  /// - Returns: what the pair keeps of it now.
+  private func cross<Gain>(
+    _ model: SearchModel<Gain>, _ l: Int, _ pair: Pair, count: Int
+  ) -> Int {
+    let boundary = model.forward + (l - 1) * experts * model.pitch
+    var before = 0
+    for i in 0..<width {
+      let row = boundary + members[(l - 1) * width + i] * model.pitch
+      for j in 0..<width {
+        let weight = pair.factor * Int(row[members[l * width + j]])
+        block[i * width + j] = weight
+        if (chosen[l - 1] >> i & 1) == (chosen[l] >> j & 1) { before += weight }
+      }
+    }
+    step(l, count: count, crosses: pair.isAlike)
+    return before
+  }
+
+  /// Carries out the chain of states that ends in `last`.
+  private func deal<Gain>(_ table: GainTable<Gain>, _ pair: Pair, from last: Int) {
+    var state = last
+    var crossed = 0
+    for l in stride(from: layers - 1, through: 0, by: -1) {
+      let mask = crossed == 0 ? states[state] : (1 << width) - 1 - states[state]
+      if mask != chosen[l] {
+        for e in 0..<experts { layer[e] = table.label(l, e) }
+        for k in 0..<width {
+          layer[members[l * width + k]] = mask >> k & 1 == 1 ? pair.p : pair.q
+        }
+        table.assign(layer: l, groupOf: layer)
+      }
+      if l > 0 {
+        let from = Int(origin[l * states.count + state])
+        state = from / 2
+        crossed ^= from & 1
+      }
+    }
+  }
+
   /// `best[T] = max_S reach[S] + b_S + Σ_{j∈T} d_S[j]` (or crossed) over the weights in `block`.
   @inline(__always)
-  private func step(_ l: Int, count: Int, crosses: Bool, impossible: Int) {
+  private func step(_ l: Int, count: Int, crosses: Bool) {
     let (low, parts) = ((1 << size) - 1, 1 << size)
     var total = 0
     for index in 0..<(width * width) { total += block[index] }
@@ -208,12 +255,12 @@ final class GroupPairs {
     }
     let columns = rows + (parts - 1) * width  // all rows of the first half
     let others = rows + (2 * parts - 1) * width
-    for t in 0..<count { best[t] = impossible }
+    for t in 0..<count { best[t] = Self.impossible }
     let from = origin + l * states.count
     states.withUnsafeBufferPointer { states in
-      for s in 0..<count where reach[s] > impossible {
+      for s in 0..<count where reach[s] > Self.impossible {
         let (first, second) = (
-          rows + (states[s] & low) * width, rows + (parts + states[s] >> size) * width
+          rows + (states[s] & low) * width, rows + (parts + (states[s] >> size)) * width
         )
         var kept = reach[s]
         for part in 0..<2 {
@@ -244,29 +291,30 @@ final class GroupPairs {
     }
   }
 
-  private func fits<Gain>(_ data: SearchModel<Gain>, _ l: Int, _ mask: Int) -> Bool {
+  /// Whether both groups are within the cap of layer `l`.
+  private func fits<Gain>(_ model: SearchModel<Gain>, _ l: Int, _ mask: Int) -> Bool {
     var (first, second) = (0, 0)
     for k in 0..<width {
-      let load = data.loads[l * experts + members[l * width + k]]
+      let load = model.loads[l * experts + members[l * width + k]]
       if mask >> k & 1 == 1 { first += load } else { second += load }
     }
-    return max(first, second) <= data.caps[l]
+    return max(first, second) <= model.caps[l]
   }
 
   /// Co-activation inside the pair, and the nodes' prices.
   @inline(__always)
   private func inside<Gain>(
-    _ data: SearchModel<Gain>, _ l: Int, _ mask: Int, factor: Int, priced: Bool
+    _ model: SearchModel<Gain>, _ l: Int, _ mask: Int, _ pair: Pair
   ) -> Int {
     var value = 0
-    if priced {
+    if !pair.isAlike {
       for k in 0..<width where mask >> k & 1 == 1 { value += unary[k] }
     }
-    if let together = data.together {
+    if let together = model.together {
       for i in 0..<width {
-        let row = together + (l * experts + members[l * width + i]) * data.pitch
+        let row = together + (l * experts + members[l * width + i]) * model.pitch
         for j in 0..<i where (mask >> i & 1) == (mask >> j & 1) {
-          value += factor * Int(row[members[l * width + j]])
+          value += pair.factor * Int(row[members[l * width + j]])
         }
       }
     }
@@ -276,25 +324,25 @@ final class GroupPairs {
   /// `unary[k]`: what member `k` of layer `l` saves more in `p` than in `q` by the groups outside
   /// the pair.
   private func price<Gain>(_ table: GainTable<Gain>, _ l: Int, _ p: Int, _ q: Int) {
-    let data = table.model
-    let pitch = data.pitch
+    let model = table.model
+    let pitch = model.pitch
     for k in 0..<width {
       let e = members[l * width + k]
       var sum = table.attraction(l, p, e) - table.attraction(l, q, e)
       func leaveOut(_ other: Int, _ weight: Gain) {
         let h = Int(table.labels[other])
-        sum -= Int(weight) * (data.saved.saved(p, h) - data.saved.saved(q, h))
+        sum -= Int(weight) * (model.saved.saved(p, h) - model.saved.saved(q, h))
       }
       for m in 0..<width {
         if l > 0 {
           let f = members[(l - 1) * width + m]
-          leaveOut((l - 1) * experts + f, data.forward[((l - 1) * experts + f) * pitch + e])
+          leaveOut((l - 1) * experts + f, model.forward[((l - 1) * experts + f) * pitch + e])
         }
         if l < layers - 1 {
           let f = members[(l + 1) * width + m]
-          leaveOut((l + 1) * experts + f, data.forward[(l * experts + e) * pitch + f])
+          leaveOut((l + 1) * experts + f, model.forward[(l * experts + e) * pitch + f])
         }
-        if let together = data.together {
+        if let together = model.together {
           let f = members[l * width + m]
           leaveOut(l * experts + f, together[(l * experts + e) * pitch + f])
         }

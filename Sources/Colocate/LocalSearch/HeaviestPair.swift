@@ -8,22 +8,27 @@ import ColocateModel
 /// first, to the GPU that gains most weight among those with room in each of the cluster's layers.
 /// A cluster that fits nowhere whole is dropped and its experts are placed one by one, layer by
 /// layer, where they gain most.
+///
+/// Experts are numbered through all layers, expert `e` of layer `l` as `l · E + e`. With n positive
+/// weights, O(n · (log n + L)) for the pairs and O(P · E) for the placing of each expert. Equal
+/// weights come in their order in the counts; nothing is random.
 struct HeaviestPair {
   private let problem: GroupingProblem
   private let control: SearchControl
-  /// Clusters: of each expert its representative; of each representative members, members per
-  /// layer.
+  /// Of each expert the representative of its cluster, `[L · E]`.
   private var cluster: [Int]
+  /// Of each representative the cluster's experts, and how many of them each layer has, `[L]`.
   private var members: [[Int]]
   private var perLayer: [[Int]]
-  /// `[L, E]`, -1 where not placed yet; `[P, L]`.
-  private var placed: [Int]
+  /// The groups, -1 where not placed yet.
+  private var placed: Labels
+  /// Free seats, `[P, L]`.
   private var room: [Int]
 
   /// - Returns: nil where stopped.
   static func labels(_ problem: GroupingProblem, control: SearchControl) -> [Int]? {
     var method = HeaviestPair(problem, control: control)
-    return method.join() && method.pack() ? method.placed : nil
+    return method.join() && method.pack() ? method.placed.flat : nil
   }
 
   private init(_ problem: GroupingProblem, control: SearchControl) {
@@ -33,12 +38,12 @@ struct HeaviestPair {
     let count = layers * experts
     cluster = Array(0..<count)
     members = (0..<count).map { [$0] }
-    perLayer = (0..<count).map { node in
+    perLayer = (0..<count).map { expert in
       var layer = [Int](repeating: 0, count: layers)
-      layer[node / experts] = 1
+      layer[expert / experts] = 1
       return layer
     }
-    placed = [Int](repeating: -1, count: count)
+    placed = Labels(layers: layers, experts: experts, group: -1)
     room = [Int](repeating: problem.groupSize, count: problem.groups * layers)
   }
 
@@ -56,7 +61,7 @@ struct HeaviestPair {
         continue
       }
       if members[a].count < members[b].count { swap(&a, &b) }
-      for node in members[b] { cluster[node] = a }
+      for expert in members[b] { cluster[expert] = a }
       members[a] += members[b]
       members[b] = []
       for l in 0..<layers { perLayer[a][l] += perLayer[b][l] }
@@ -79,28 +84,35 @@ struct HeaviestPair {
     }
     var length = run
     while length < sorted.count {
-      var merged = [Int]()
-      merged.reserveCapacity(sorted.count)
-      for start in stride(from: 0, to: sorted.count, by: 2 * length) {
-        let middle = min(start + length, sorted.count)
-        let end = min(middle + length, sorted.count)
-        var (a, b) = (start, middle)
-        while a < middle || b < end {
-          if merged.count & 0xFFFF == 0, control.shouldStop { return nil }
-          // Runs are in the order of the indices: of equal weights the first run's comes first.
-          if b == end || (a < middle && weights[sorted[a]] >= weights[sorted[b]]) {
-            merged.append(sorted[a])
-            a += 1
-          } else {
-            merged.append(sorted[b])
-            b += 1
-          }
-        }
-      }
+      guard let merged = merged(sorted, runs: length) else { return nil }
       sorted = merged
       length *= 2
     }
     return sorted
+  }
+
+  /// Sorted runs of `length` merged two by two; nil where stopped.
+  private func merged(_ sorted: [Int], runs length: Int) -> [Int]? {
+    let weights = problem.weights
+    var merged = [Int]()
+    merged.reserveCapacity(sorted.count)
+    for start in stride(from: 0, to: sorted.count, by: 2 * length) {
+      let middle = min(start + length, sorted.count)
+      let end = min(middle + length, sorted.count)
+      var (a, b) = (start, middle)
+      while a < middle || b < end {
+        if merged.count & 0xFFFF == 0, control.shouldStop { return nil }
+        // Runs are in the order of the indices: of equal weights the first run's comes first.
+        if b == end || (a < middle && weights[sorted[a]] >= weights[sorted[b]]) {
+          merged.append(sorted[a])
+          a += 1
+        } else {
+          merged.append(sorted[b])
+          b += 1
+        }
+      }
+    }
+    return merged
   }
 
   /// The clusters into groups. Answers false where stopped; asked before every cluster.
@@ -112,43 +124,38 @@ struct HeaviestPair {
       if control.shouldStop { return false }
       if !put(members[representative]) { loose += members[representative] }
     }
-    for node in loose.sorted() {
+    for expert in loose.sorted() {
       if control.shouldStop { return false }
-      _ = put([node])
+      _ = put([expert])
     }
     return true
   }
 
-  /// Nodes into the group with room for all that gains most. Answers false where none has room.
-  private mutating func put(_ nodes: [Int]) -> Bool {
+  /// Experts into the group with room for all that gains most. Answers false where none has room.
+  private mutating func put(_ cluster: [Int]) -> Bool {
     let (layers, experts) = (problem.layers, problem.experts)
     var needed = [Int](repeating: 0, count: layers)
-    for node in nodes { needed[node / experts] += 1 }
+    for expert in cluster { needed[expert / experts] += 1 }
     var best = (gain: -1, group: -1)
     for g in 0..<problem.groups
     where (0..<layers).allSatisfy({ room[g * layers + $0] >= needed[$0] }) {
-      let sum = nodes.reduce(0) { $0 + gain($1, g) }
+      let sum = cluster.reduce(0) { $0 + gain($1 / experts, $1 % experts, in: g) }
       if sum > best.gain { best = (sum, g) }
     }
     guard best.group >= 0 else { return false }
-    for node in nodes {
-      placed[node] = best.group
-      room[best.group * layers + node / experts] -= 1
+    for expert in cluster {
+      placed[expert / experts, expert % experts] = best.group
+      room[best.group * layers + expert / experts] -= 1
     }
     return true
   }
 
-  private func gain(_ node: Int, _ group: Int) -> Int {
-    let experts = problem.experts
-    let (l, e) = (node / experts, node % experts)
+  /// Weight between expert `e` of layer `l` and what is placed in a group already.
+  private func gain(_ l: Int, _ e: Int, in group: Int) -> Int {
     var sum = 0
-    for i in 0..<experts {
-      if l > 0, placed[node - e - experts + i] == group {
-        sum += problem.weights[((l - 1) * experts + i) * experts + e]
-      }
-      if l < problem.layers - 1, placed[node - e + experts + i] == group {
-        sum += problem.weights[(l * experts + e) * experts + i]
-      }
+    for i in 0..<problem.experts {
+      if l > 0, placed[l - 1, i] == group { sum += problem.weight(l - 1, i, e) }
+      if l < problem.layers - 1, placed[l + 1, i] == group { sum += problem.weight(l, e, i) }
     }
     return sum
   }
