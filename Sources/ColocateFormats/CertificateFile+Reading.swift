@@ -8,15 +8,8 @@ extension CertificateFile {
   /// Reads a certificate. Nothing in it is believed before `check`.
   /// - Throws: `FormatError` with the place of what is wrong.
   public static func read(_ path: String) throws(FormatError) -> CertificateFile {
-    let file = try MappedFile(path)
-    guard file.bytes.count <= mostBytes else {
-      throw FormatError(
-        path, "\(file.bytes.count) bytes, expected a certificate of at most 128 MiB")
-    }
-    do throws(JSONProblem) {
-      return try parse(try JSONReader.read(file.bytes))
-    } catch {
-      throw FormatError(path, error.message)
+    try JSONDocument.read(path, expected: "a certificate (.json)", mostBytes: mostBytes) {
+      document throws(JSONProblem) in try parse(document)
     }
   }
 

@@ -1,6 +1,5 @@
 import Colocate
 import ColocateCertificate
-import Foundation
 
 /// A certificate as JSON.
 ///
@@ -90,9 +89,8 @@ public struct CertificateFile: Sendable {
 
   /// SHA-256 of L, E, W, loads, V as little-endian 64-bit integers.
   static func digest(of counts: TransitionCounts) -> String {
-    let numbers =
-      [counts.layers, counts.experts] + counts.weights + counts.loads + counts.coactivation
-    let words = numbers.map { Int64($0).littleEndian }
-    return Digest.sha256(words.withUnsafeBytes { Data($0) })
+    Digest.sha256([
+      [counts.layers, counts.experts], counts.weights, counts.loads, counts.coactivation,
+    ])
   }
 }

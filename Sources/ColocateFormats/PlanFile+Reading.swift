@@ -5,17 +5,8 @@ extension PlanFile {
   /// Reads a plan.
   /// - Throws: `FormatError` with the place of what is wrong.
   public static func read(_ path: String) throws(FormatError) -> PlanFile {
-    let file = try MappedFile(path)
-    if let container = Container(file), !container.name.contains(".json") {
-      throw container.error(path, expected: "a plan (.json, .csv)")
-    }
-    guard file.bytes.count <= 1 << 28 else {
-      throw FormatError(path, "\(file.bytes.count) bytes, expected a plan of at most 256 MiB")
-    }
-    do throws(JSONProblem) {
-      return try parse(try JSONReader.read(file.bytes))
-    } catch {
-      throw FormatError(path, error.message)
+    try JSONDocument.read(path, expected: "a plan (.json, .csv)") { document throws(JSONProblem) in
+      try parse(document)
     }
   }
 
