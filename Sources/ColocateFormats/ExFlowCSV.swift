@@ -66,7 +66,8 @@ public enum ExFlowCSV {
       guard assignment.indices.contains(expert) else {
         throw FormatError(
           path,
-          "line \(number): expert \(expert), expected 0 to \(assignment.count - 1) (\(layers) layers × \(experts) experts)"
+          "line \(number): expert \(expert), expected 0 to \(assignment.count - 1) "
+            + "(\(layers) layers × \(experts) experts)"
         )
       }
       guard assignment[expert] < 0 else {
@@ -83,7 +84,8 @@ public enum ExFlowCSV {
     if let missing = assignment.firstIndex(of: -1) {
       throw FormatError(
         path,
-        "no line for expert \(missing) (layer \(missing / experts), expert \(missing % experts)): expected \(assignment.count) experts"
+        "no line for expert \(missing) (layer \(missing / experts), expert \(missing % experts)): "
+          + "expected \(assignment.count) experts"
       )
     }
     do throws(ModelError) {

@@ -124,8 +124,8 @@ public struct IntegerArray: Sendable {
   }
 
   /// The entries of `rows` of the first axis, row-major; nil for all.
-  /// - Throws: `FormatError` for an entry beyond `Int`, with its place, and where the file cannot be
-  ///   read or has become shorter.
+  /// - Throws: `FormatError` for an entry beyond `Int`, with its place, and where the file cannot
+  ///   be read or has become shorter.
   public func integers(rows: Range<Int>? = nil) throws(FormatError) -> [Int] {
     try integers(rows: rows, wrapping: false)
   }

@@ -8,9 +8,9 @@ import Colocate
 /// pair variables, one for each `W_l[i,j] > 0`:
 ///
 ///     minimise   Σ_l Σ_ij W_l[i,j] · y_{l,i,j}
-///     one_l_e:   Σ_g x_{l,e,g} = 1                           every expert has one GPU
-///     size_l_g:  Σ_e x_{l,e,g} = E / P                       every GPU has E / P experts of a layer
-///     load_l_g:  Σ_e loads_l(e) · x_{l,e,g} ≤ cap_l          with a load cap
+///     one_l_e:   Σ_g x_{l,e,g} = 1                          every expert has one GPU
+///     size_l_g:  Σ_e x_{l,e,g} = E / P                      every GPU has E / P experts of a layer
+///     load_l_g:  Σ_e loads_l(e) · x_{l,e,g} ≤ cap_l         with a load cap
 ///     y_l_i_j_g: y_{l,i,j} ≥ x_{l,i,g} - x_{l+1,j,g}         for every g
 ///     x binary, 0 ≤ y ≤ 1
 ///

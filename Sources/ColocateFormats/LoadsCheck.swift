@@ -81,7 +81,8 @@ struct LoadsCheck {
     return [
       .warning(
         "\(place(worst)), but only \(touching(worst)) transitions leave or enter this expert, "
-          + "where other loads stand for up to \(k) a token: are these the loads of the same tokens?"
+          + "where other loads stand for up to \(k) a token: are these the loads of the same "
+          + "tokens?"
       )
     ]
   }

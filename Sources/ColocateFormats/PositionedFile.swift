@@ -67,8 +67,8 @@ package final class PositionedFile: Sendable {
       guard count > 0 else {
         throw FormatError(
           path,
-          "ends before byte \(range.upperBound), but had \(size) bytes when it was opened: the file "
-            + "became shorter while it was read")
+          "ends before byte \(range.upperBound), but had \(size) bytes when it was opened: the "
+            + "file became shorter while it was read")
       }
       done += count
     }

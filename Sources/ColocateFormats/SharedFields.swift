@@ -1,7 +1,7 @@
 import ColocateModel
 
-/// The fields that plans and certificates have in common, coded once: what the file is, the machines
-/// and the placement, the objective, the load cap.
+/// The fields that plans and certificates have in common, coded once: what the file is, the
+/// machines and the placement, the objective, the load cap.
 ///
 ///     "format": …, "version": 1
 ///     "nodes": N, "gpus_per_node": G          (a plan has these two in "topology")

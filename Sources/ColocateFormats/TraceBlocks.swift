@@ -66,8 +66,8 @@ struct TraceBlocks {
     }
   }
 
-  /// Reads the ids of the tokens `rows`, all layers, into `block`. Answers how many are -1 without a
-  /// sign.
+  /// Reads the ids of the tokens `rows`, all layers, into `block`. Answers how many are -1 without
+  /// a sign.
   private struct Loading: IntegerWork {
     let blocks: TraceBlocks
     let rows: Range<Int>

@@ -163,8 +163,8 @@ struct TraceRules {
     throw refusal(
       "layer \(kept[0]) has ids \(survey.least[kept[0]]) to \(survey.most[kept[0]]), layer "
         + "\(kept[1]) \(survey.least[kept[1]]) to \(survey.most[kept[1]]), and so on: numbered "
-        + "through the layers? Expected 0 to E - 1 in each layer (t - E * numpy.arange(layers)), or "
-        + "--as trace if it is so")
+        + "through the layers? Expected 0 to E - 1 in each layer (t - E * numpy.arange(layers)), "
+        + "or --as trace if it is so")
   }
 
   /// Ids that start at 1 make one expert too many, and a first one that nobody uses.

@@ -227,7 +227,8 @@ import Testing
     #expect(trace.kind == .trace && trace.counts.experts == 3 && trace.tokens == 2)
     let counts = try TraceFile(
       file(
-        #"{"counts":{"dtype":"I16","shape":[1,2,2],"data_offsets":[4,12]},"loads":{"dtype":"U8","shape":[2,2],"data_offsets":[0,4]}}"#,
+        #"{"counts":{"dtype":"I16","shape":[1,2,2],"data_offsets":[4,12]},"#
+          + #""loads":{"dtype":"U8","shape":[2,2],"data_offsets":[0,4]}}"#,
         [9, 8, 7, 6] + bytes([1, 2, 3, 4], "<i2")))
     #expect(counts.counts.weights == [1, 2, 3, 4] && counts.counts.loads == [9, 8, 7, 6])
     for (header, reason) in [
