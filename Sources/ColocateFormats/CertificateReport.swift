@@ -93,15 +93,6 @@ public struct CertificateReport: Hashable, Sendable {
     Int(clamping: Int128(a) * Int128(x) + Int128(b) * Int128(y))
   }
 
-  /// A load cap as plans and certificates have it.
-  static func json(_ cap: LoadCap?) -> JSONText {
-    guard let cap else { return nil }
-    return .object([
-      ("numerator", .integer(cap.numerator)), ("denominator", .integer(cap.denominator)),
-      ("relaxed_to_feasible", .bool(cap.relaxedToFeasible)),
-    ])
-  }
-
   /// For people, in lines of at most 80 columns.
   /// - Parameter counting: how the counts were made, e.g. "all pairs of a token's experts".
   public func text(counting: String) -> String {
@@ -166,8 +157,8 @@ public struct CertificateReport: Hashable, Sendable {
     .object([
       ("layers", .integer(layers)), ("experts", .integer(experts)),
       ("gpus", .integer(topology.gpus)), ("nodes", .integer(topology.nodes)),
-      ("load_cap", Self.json(loadCap)), ("caps", caps.map { JSONText($0) } ?? nil),
-      ("objective", PlanFile.json(objective)), ("counting", .string(counting)),
+      ("load_cap", SharedFields.json(loadCap)), ("caps", caps.map { JSONText($0) } ?? nil),
+      ("objective", SharedFields.json(objective)), ("counting", .string(counting)),
       ("coactivation", .bool(hasCoactivation)), ("counts_sha256", .string(countsDigest)),
       ("value", .integer(value)), ("bound", bound.map { .integer($0) } ?? nil),
       ("optimal", .bool(stages.allSatisfy(\.isOptimal))),

@@ -164,17 +164,18 @@ import Testing
       return "{\"kind\": \"co-location\", \"fraction_bits\": \(bits), \"left\": [\(row(10))], "
         + "\"between\": [\(row(16))], \"right\": [\(row(10))]\(cut)}"
     }
+    let pathOf = "{\"kind\": \"path\", \"prices\": [["
     let hostile = [
       tree(shared), tree([branch(0, 0)]), tree([branch(1, 2), leaf]),
       tree([branch(most, least)]), tree([]),
       String(repeating: "[", count: 1_000_000),
-      "{\"kind\": \"path\", \"prices\": [[\(most), \(most), 0, 0], [\(least), 0, 0, 0]], \"cuts\": []}",
+      "\(pathOf)\(most), \(most), 0, 0], [\(least), 0, 0, 0]], \"cuts\": []}",
       "{\"kind\": \"path\", \(prices.dropLast(2))[[0, \(most), 0, 1, 2], [0, \(most), 0, 1, 3]]}",
       "{\"kind\": \"path\", \(prices), \"kind\": \"one-group\"}",
       "{\"kind\": \"path\", \(prices), \"more\": 1}",
       "{\"kind\": \"path\", \"prices\": [[NaN, 0, 0, 0], [0, 0, 0, 0]], \"cuts\": []}",
       "{\"kind\": \"path\", \"prices\": [[1e300, 0, 0, 0], [0, 0, 0, 0]], \"cuts\": []}",
-      "{\"kind\": \"path\", \"prices\": [[18446744073709551616, 0, 0, 0], [0, 0, 0, 0]], \"cuts\": []}",
+      "\(pathOf)18446744073709551616, 0, 0, 0], [0, 0, 0, 0]], \"cuts\": []}",
       "{\"kind\": \"chain\", \"values\": [[\(least), 0, 0], [\(most), \(most), \(most)]]}",
       "{\"kind\": \"chain\", \"values\": [[0, 0, 0], [0, 0, 0]]}",
       colocation(least), colocation(0, bits: 63), colocation((1 << 52) - 1, bits: 40),

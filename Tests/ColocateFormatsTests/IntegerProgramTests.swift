@@ -39,11 +39,11 @@ import Testing
           }
           if isInteger { program.binaries.insert(words[0]) }
           if words[1] == "crossings" {
-            program.cost[words[0]] = Int(words[2])!
+            program.cost[words[0]] = Int(words[2])
           } else {
-            program.rows[words[1]]!.terms[words[0]] = Int(words[2])!
+            program.rows[words[1]]?.terms[words[0]] = Int(words[2])
           }
-        case "RHS": program.rows[words[1]]!.right = Int(words[2])!
+        case "RHS": program.rows[words[1]]?.right = Int(words[2]) ?? .min
         default: break
         }
       }
@@ -75,17 +75,17 @@ import Testing
           } else if word == "+" || word == "-" {
             sign = word == "+" ? 1 : -1
           } else if let sense = senses[word] {
-            program.rows[row]!.sense = sense
+            program.rows[row]?.sense = sense
             isRight = true
           } else if let number = Int(word) {
-            if isRight { program.rows[row]!.right = number } else { factor = number }
+            if isRight { program.rows[row]?.right = number } else { factor = number }
           } else {
-            program.rows[row]!.terms[word, default: 0] += sign * factor
+            program.rows[row]?.terms[word, default: 0] += sign * factor
             (sign, factor) = (1, 1)
           }
         }
       }
-      program.cost = program.rows.removeValue(forKey: "crossings")!.terms
+      program.cost = program.rows.removeValue(forKey: "crossings")?.terms ?? [:]
       return program
     }
 
@@ -93,7 +93,7 @@ import Testing
     /// take the least value that their rows allow.
     func cost(_ placement: Placement) -> Int? {
       func x(_ name: String) -> Int {
-        let parts = name.split(separator: "_").dropFirst().map { Int($0)! }
+        let parts = name.split(separator: "_").dropFirst().compactMap { Int($0) }
         return placement[layer: parts[0], expert: parts[1]] == parts[2] ? 1 : 0
       }
       var least = [String: Int]()
