@@ -52,10 +52,21 @@ public struct Model {
   }
 
   /// An engine on every rank, after a look at whether its weights and buffers fit into memory.
+  /// - Parameters:
+  ///   - placement: of this model's experts on the communicator's topology; the same on every rank.
+  ///   - times: whether the phases of its steps are timed.
   /// - Throws: the same `EngineError` on every rank.
   public func engine(
     placement: Placement, mode: Mode, capacity: Capacity, times: Bool = false
   ) throws(EngineError) -> Engine {
+    guard placement.topology == communicator.topology, placement.layers == config.layers,
+      placement.experts == config.experts
+    else {
+      throw EngineError(
+        "a placement of \(placement.layers) layers × \(placement.experts) experts on "
+          + "\(Self.text(placement.topology)); expected \(config.layers) × \(config.experts) on "
+          + Self.text(communicator.topology), isShared: true)
+    }
     let neighbours = communicator.nodeOf.count { $0 == communicator.nodeOf[communicator.rank] }
     try communicator.together { () throws(EngineError) in
       // By construction of a placement, each rank has as many experts of a layer.
@@ -69,6 +80,10 @@ public struct Model {
         config: config, checkpoint: checkpoint, placement: placement, mode: mode,
         communicator: communicator, capacity: capacity, times: times)
     }
+  }
+
+  private static func text(_ topology: Topology) -> String {
+    "\(topology.nodes) nodes × \(topology.gpusPerNode) ranks"
   }
 }
 

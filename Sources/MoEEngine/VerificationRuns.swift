@@ -35,9 +35,8 @@ extension Model {
     }
     var report = Verification(
       ranks: communicator.size, nodes: communicator.topology.nodes, layers: config.layers,
-      experts: config.experts,
-      expertsPerToken: config.expertsPerToken, sequences: prompts.sequences,
-      prompt: prompts.positions, decodeSteps: new - 1)
+      experts: config.experts, expertsPerToken: config.expertsPerToken,
+      sequences: prompts.sequences, prompt: prompts.positions, decodeSteps: new - 1)
 
     report.runs.append(try observe(.home, "contiguous", contiguous, baseline))
     report.logitScale = baseline.logitScale

@@ -50,6 +50,20 @@ struct ReferenceTests {
     let routes = try model.trace(tokens, placement: model.contiguous, mode: .home)
     #expect(routes.map(Int.init) == (try Fixture.integers(name, "trace.npy")))
   }
+
+  @Test func whatFitsNotThisModelIsRefused() throws {
+    let (model, tokens) = try Fixture.open("random-mixtral")
+    let (other, _) = try Fixture.open("tiny-olmoe-16x8")
+    let error = try #require(throws: EngineError.self) {
+      _ = try model.logits(tokens, placement: other.contiguous, mode: .home)
+    }
+    #expect(error.description.contains("expected 3 × 8 on 1 nodes × 1 ranks"), "\(error)")
+    for (sequences, ids) in [(2, [1, 2, 3] as [Int32]), (0, []), (-1, [])] {
+      #expect(throws: EngineError.self) {
+        _ = try Tokens(sequences: sequences, positions: 2, ids: ids)
+      }
+    }
+  }
 }
 
 /// The stored checkpoints and answers.
