@@ -12,18 +12,8 @@ extension Engine {
     let layer = weights.layers[l]
     let (d, nq) = (config.hidden, config.queryWidth)
     let width = nq + 2 * config.keyValueWidth
-    measure(.vectors) {
-      for row in 0..<localRows {
-        VectorMath.rmsNorm(
-          work.x + row * d, layer.attentionNorm, work.normed + row * d, width: d,
-          epsilon: config.normEpsilon)
-      }
-    }
-    measure(.products) {
-      MatrixProduct.multiply(
-        work.normed, xStride: d, rows: localRows, layer.queryKeyValue, inputs: d, outputs: width,
-        into: work.queryKeyValue, yStride: width)
-    }
+    multiplyNormed(
+      layer.attentionNorm, layer.queryKeyValue, outputs: width, into: work.queryKeyValue)
     measure(.vectors) {
       for row in 0..<localRows { placeInContext(row, l) }
     }
@@ -125,9 +115,9 @@ extension Engine {
         let q = work.queryKeyValue + rows.lowerBound * width + head * hd
         let o = work.mixed + rows.lowerBound * nq + head * hd
         measure(.attentionProducts) {
-          MatrixProduct.scores(
-            q, qStride: one ? hd : width, rows: queries, keys, positions: context, width: hd,
-            into: work.scores, sStride: context)
+          MatrixProduct.multiplyContext(
+            q, xStride: one ? hd : width, rows: queries, keys, positions: context, width: hd,
+            isTransposed: true, into: work.scores, yStride: context)
         }
         measure(.vectors) {
           for i in 0..<queries {
@@ -136,9 +126,9 @@ extension Engine {
           }
         }
         measure(.attentionProducts) {
-          MatrixProduct.mix(
-            work.scores, pStride: context, rows: queries, values, positions: context, width: hd,
-            into: o, oStride: one ? hd : nq)
+          MatrixProduct.multiplyContext(
+            work.scores, xStride: context, rows: queries, values, positions: context, width: hd,
+            isTransposed: false, into: o, yStride: one ? hd : nq)
         }
       }
     }

@@ -166,6 +166,27 @@ public final class Engine {
     work.context.entries = 0
   }
 
+  /// `normed` ← RMSNorm(x), for all local rows.
+  @inline(__always)
+  func normLocalRows(_ norm: Floats) {
+    let d = config.hidden
+    for row in 0..<localRows {
+      VectorMath.rmsNorm(
+        work.x + row * d, norm, work.normed + row * d, width: d, epsilon: config.normEpsilon)
+    }
+  }
+
+  /// y = RMSNorm(x) · W, `[rows, outputs]`, for all local rows; `normed` keeps RMSNorm(x).
+  func multiplyNormed(_ norm: Floats, _ w: Floats, outputs: Int, into y: Floats) {
+    let d = config.hidden
+    measure(.vectors) { normLocalRows(norm) }
+    measure(.products) {
+      MatrixProduct.multiply(
+        work.normed, xStride: d, rows: localRows, w, inputs: d, outputs: outputs, into: y,
+        yStride: outputs)
+    }
+  }
+
   /// logits = RMSNorm(x) · head, for the rows wanted; next token = argmax.
   private func project(_ wanted: WantedLogits) {
     logitRows = 0

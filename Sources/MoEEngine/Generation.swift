@@ -59,13 +59,8 @@ extension Engine {
   /// wanted or not: on rank 0 `body(sequence, position, hidden[d])` for each row. Overwrites
   /// `normed`.
   func collectHidden(_ buffer: RowBuffer?, _ body: (Int, Int, UnsafePointer<Float>) -> Void) {
-    let d = config.hidden
-    for row in 0..<localRows {
-      VectorMath.rmsNorm(
-        work.x + row * d, weights.finalNorm, work.normed + row * d, width: d,
-        epsilon: config.normEpsilon)
-    }
-    collect(work.normed, ids: work.rowIds, rows: localRows, width: d, buffer, body)
+    normLocalRows(weights.finalNorm)
+    collect(work.normed, ids: work.rowIds, rows: localRows, width: config.hidden, buffer, body)
   }
 
   /// Rows of all ranks on rank 0.

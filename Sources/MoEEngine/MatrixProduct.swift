@@ -158,40 +158,14 @@ enum MatrixProduct {
   @inline(__always)
   static func isFew(rows: Int) -> Bool { rows < gemmRows }
 
-  /// Scores S = Q · Kᵀ.
+  /// The products of attention: scores S = Q · Kᵀ with `isTransposed`, mixed values O = P · V
+  /// without; a gemv for one row, a gemm for more.
   /// - Parameters:
-  ///   - q: `[rows, width]`, rows `qStride` apart.
-  ///   - k: `[positions, width]`, contiguous.
-  ///   - s: `[rows, positions]`, rows `sStride` apart.
+  ///   - x: rows `xStride` apart, of `width` values if transposed, of `positions` values if not.
+  ///   - m: a head's keys or values, `[positions, width]`, contiguous.
+  ///   - y: rows `yStride` apart, of `positions` values if transposed, of `width` values if not.
   @inline(__always)
-  static func scores(
-    _ q: UnsafePointer<Float>, qStride: Int, rows: Int, _ k: UnsafePointer<Float>, positions: Int,
-    width: Int, into s: Floats, sStride: Int
-  ) {
-    multiplyContext(
-      q, xStride: qStride, rows: rows, k, positions: positions, width: width, isTransposed: true,
-      into: s, yStride: sStride)
-  }
-
-  /// Mixed values O = P · V.
-  /// - Parameters:
-  ///   - p: `[rows, positions]`, rows `pStride` apart.
-  ///   - v: `[positions, width]`, contiguous.
-  ///   - o: `[rows, width]`, rows `oStride` apart.
-  @inline(__always)
-  static func mix(
-    _ p: UnsafePointer<Float>, pStride: Int, rows: Int, _ v: UnsafePointer<Float>, positions: Int,
-    width: Int, into o: Floats, oStride: Int
-  ) {
-    multiplyContext(
-      p, xStride: pStride, rows: rows, v, positions: positions, width: width, isTransposed: false,
-      into: o, yStride: oStride)
-  }
-
-  /// Y = X · M, or X · Mᵀ, for a head's keys or values M, `[positions, width]`, contiguous: a gemv
-  /// for one row, a gemm for more.
-  @inline(__always)
-  private static func multiplyContext(
+  static func multiplyContext(
     _ x: UnsafePointer<Float>, xStride: Int, rows: Int, _ m: UnsafePointer<Float>, positions: Int,
     width: Int, isTransposed: Bool, into y: Floats, yStride: Int
   ) {
