@@ -69,7 +69,7 @@ final class WeightReader {
     let ranks = try memory.integers(config.experts)
     var next = 0
     for e in 0..<config.experts {
-      let home = placement[l, e]
+      let home = placement[layer: l, expert: e]
       ranks[e] = Int32(home)
       localIndex[e] = home == rank ? Int32(next) : -1
       guard home == rank else {
