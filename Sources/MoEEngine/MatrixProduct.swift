@@ -88,15 +88,12 @@ enum MatrixProduct {
   private static let isPrepared: Bool = {
     openblas_set_num_threads(1)
     let (rows, inputs, outputs) = (64, 512, 2048)
-    let numbers = [Float](repeating: 0, count: rows * inputs + inputs * outputs)
+    let x = [Float](repeating: 0, count: rows * inputs)
+    let w = [Float](repeating: 0, count: inputs * outputs)
     var y = [Float](repeating: 0, count: rows * outputs)
-    numbers.withUnsafeBufferPointer { numbers in
-      let x = numbers.baseAddress!
-      cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(rows), blasint(outputs),
-        blasint(inputs), 1, x, blasint(inputs), x + rows * inputs, blasint(outputs), 0, &y,
-        blasint(outputs))
-    }
+    cblas_sgemm(
+      CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(rows), blasint(outputs), blasint(inputs),
+      1, x, blasint(inputs), w, blasint(outputs), 0, &y, blasint(outputs))
     return true
   }()
 
@@ -110,20 +107,10 @@ enum MatrixProduct {
     _ x: UnsafePointer<Float>, xStride: Int, rows: Int, _ w: UnsafePointer<Float>, inputs: Int,
     outputs: Int, into y: Floats, yStride: Int, adds: Bool = false
   ) {
-    if rows == 1 {
-      multiply(x, w, inputs: inputs, outputs: outputs, into: y, beta: adds ? 1 : 0)
-    } else if rows < gemmRows {
-      let step = max(8, slab / outputs)
-      var input = 0
-      while input < inputs {
-        let count = min(step, inputs &- input)
-        for row in 0..<rows {
-          multiply(
-            x + (row &* xStride &+ input), w + input &* outputs, inputs: count, outputs: outputs,
-            into: y + row &* yStride, beta: adds || input > 0 ? 1 : 0)
-        }
-        input &+= count
-      }
+    if rows < gemmRows {
+      multiplyScattered(
+        rows: rows, w, inputs: inputs, outputs: outputs, adds: adds,
+        x: { x + $0 &* xStride }, y: { y + $0 &* yStride })
     } else {
       var output = 0
       while output < outputs {
@@ -171,45 +158,28 @@ enum MatrixProduct {
   @inline(__always)
   static func isFew(rows: Int) -> Bool { rows < gemmRows }
 
-  /// Scores S = Q · Kᵀ.
+  /// The products of attention: scores S = Q · Kᵀ with `isTransposed`, mixed values O = P · V
+  /// without; a gemv for one row, a gemm for more.
   /// - Parameters:
-  ///   - q: `[rows, width]`, rows `qStride` apart.
-  ///   - k: `[positions, width]`, contiguous.
-  ///   - s: `[rows, positions]`, rows `sStride` apart.
+  ///   - x: rows `xStride` apart, of `width` values if transposed, of `positions` values if not.
+  ///   - m: a head's keys or values, `[positions, width]`, contiguous.
+  ///   - y: rows `yStride` apart, of `positions` values if transposed, of `width` values if not.
   @inline(__always)
-  static func scores(
-    _ q: UnsafePointer<Float>, qStride: Int, rows: Int, _ k: UnsafePointer<Float>, positions: Int,
-    width: Int, into s: Floats, sStride: Int
+  static func multiplyContext(
+    _ x: UnsafePointer<Float>, xStride: Int, rows: Int, _ m: UnsafePointer<Float>, positions: Int,
+    width: Int, isTransposed: Bool, into y: Floats, yStride: Int
   ) {
+    // Of a row-major M, cblas_sgemv computes M · x, which is x · Mᵀ.
     if rows == 1 {
       cblas_sgemv(
-        CblasRowMajor, CblasNoTrans, blasint(positions), blasint(width), 1, k, blasint(width), q, 1,
-        0, s, 1)
+        CblasRowMajor, isTransposed ? CblasNoTrans : CblasTrans, blasint(positions),
+        blasint(width), 1, m, blasint(width), x, 1, 0, y, 1)
     } else {
+      let (inputs, outputs) = isTransposed ? (width, positions) : (positions, width)
       cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasTrans, blasint(rows), blasint(positions), blasint(width),
-        1, q, blasint(qStride), k, blasint(width), 0, s, blasint(sStride))
-    }
-  }
-
-  /// Mixed values O = P · V.
-  /// - Parameters:
-  ///   - p: `[rows, positions]`, rows `pStride` apart.
-  ///   - v: `[positions, width]`, contiguous.
-  ///   - o: `[rows, width]`, rows `oStride` apart.
-  @inline(__always)
-  static func mix(
-    _ p: UnsafePointer<Float>, pStride: Int, rows: Int, _ v: UnsafePointer<Float>, positions: Int,
-    width: Int, into o: Floats, oStride: Int
-  ) {
-    if rows == 1 {
-      cblas_sgemv(
-        CblasRowMajor, CblasTrans, blasint(positions), blasint(width), 1, v, blasint(width), p, 1,
-        0, o, 1)
-    } else {
-      cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(rows), blasint(width),
-        blasint(positions), 1, p, blasint(pStride), v, blasint(width), 0, o, blasint(oStride))
+        CblasRowMajor, CblasNoTrans, isTransposed ? CblasTrans : CblasNoTrans, blasint(rows),
+        blasint(outputs), blasint(inputs), 1, x, blasint(xStride), m, blasint(width), 0, y,
+        blasint(yStride))
     }
   }
 }
