@@ -31,7 +31,8 @@ import Testing
     try runner.refuses(["solve", ".", "--gpus", "2"], ".: a folder")
     try runner.refuses(
       ["solve", good, "--gpus", "3"],
-      "good.npy: 4 experts do not spread evenly over 3 GPUs: the number of GPUs must be one of 1, 2, 4"
+      "good.npy: 4 experts do not spread evenly over 3 GPUs: the number of GPUs must be one "
+        + "of 1, 2, 4"
     )
     try runner.refuses(["solve", good, "--gpus", "4", "--nodes", "3"], "must be one of 1, 2, 4")
     try runner.refuses(["solve", good, "--gpus", "0"], "0 GPUs")

@@ -94,7 +94,7 @@ import Testing
               }
               match(0, 0, 0)
               return values[l - 1][from] + best + inside[to]
-            }.max()!
+            }.max() ?? 0
           })
       }
       partitions.append(states)
@@ -350,7 +350,8 @@ import Testing
         !accepts(
           certificate(
             instance, worse, kept: value, bound: value,
-            .tree(.init(nodes: [.init(kind: .exhausted(prices: vector, dolls: boast))]))), instance),
+            .tree(.init(nodes: [.init(kind: .exhausted(prices: vector, dolls: boast))]))),
+          instance),
         "seed \(seed)")
     }
     #expect(proved > 20)

@@ -83,8 +83,8 @@ import Testing
     let slow = try #require(general.solve(control: SearchControl(threads: 3), keepsValues: true))
     #expect(answer.values == slow.values && answer.partitions == slow.partitions, "seed \(seed)")
     #expect(answer.labels == slow.labels, "seed \(seed)")
-    // Another oracle: label matching over every pair of partitions, by PartitionPool, whose limit is
-    // set to all of them.
+    // Another oracle: label matching over every pair of partitions, by PartitionPool, whose limit
+    // is set to all of them.
     let all = PartitionList.all(
       experts: experts, groups: 2, loads: [Int](repeating: 0, count: experts), cap: nil)
     let pool = PartitionPool(problem: problem, limit: all.count / 2)

@@ -23,6 +23,8 @@ extension Instance {
     guard LoadRepair.repair(&labels, problem: reduced.gpuProblem, control: control) else {
       return nil
     }
-    return Placement(unchecked: topology, layers: placement.layers, experts: placement.experts, assignment: labels)
+    return Placement(
+      unchecked: topology, layers: placement.layers, experts: placement.experts,
+      assignment: labels)
   }
 }
