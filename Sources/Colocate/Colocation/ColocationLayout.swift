@@ -49,6 +49,16 @@ package struct ColocationLayout: Sendable {
   /// All places, used and unused.
   package var count: Int { blocks * blockSize }
 
+  // MARK: Vertices
+
+  /// The vertices of a boundary that are layer l's (`half` 0) or layer l+1's (`half` 1).
+  @inline(__always)
+  package func vertices(half: Int) -> Range<Int> { (half * experts)..<((half + 1) * experts) }
+
+  /// The vertex of expert `e` of layer l + `half`.
+  @inline(__always)
+  package func vertex(_ half: Int, _ e: Int) -> Int { half * experts + e }
+
   // MARK: Variables
 
   /// The place of Y_l[i, j].

@@ -31,6 +31,9 @@ package struct BoundaryMarginals: ~Copyable {
     }
   }
 
+  /// The vertices of layer l (`half` 0) or l+1 (`half` 1).
+  func vertices(half: Int) -> Range<Int> { (half * experts)..<((half + 1) * experts) }
+
   /// m_ab.
   @inline(__always)
   package subscript(_ a: Int, _ b: Int) -> Double { rows[a, b] }

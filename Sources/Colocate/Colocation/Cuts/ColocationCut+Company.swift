@@ -17,13 +17,12 @@ extension ColocationCut {
   func companyRow(
     _ i: Int, _ k: Int, half: Int, first: [Int], second: [Int], in context: Context
   ) -> Row? {
-    let experts = context.problem.experts
+    let layout = context.layout
     let members = first + second
     guard half == 0 || half == 1, context.areDistinctVertices([i, k] + members),
-      members.allSatisfy((half * experts..<(half + 1) * experts).contains)
+      members.allSatisfy(layout.vertices(half: half).contains)
     else { return nil }
-    let layout = context.layout
-    let rest = experts - members.count
+    let rest = layout.experts - members.count
     var row = Row(limit: 0)
     row.add(layout.pair(boundary, i, k), context.problem.groupSize - rest)
     for j in first { row.add(layout.pair(boundary, i, j), -1) }

@@ -17,7 +17,7 @@ extension ColocationCut {
     var row = Row(limit: atMost ? high : -low)
     for e in 0..<context.problem.experts {
       let load = sign * context.problem.load(boundary + half, e)
-      let other = half * context.problem.experts + e
+      let other = context.layout.vertex(half, e)
       if other == vertex {
         row.limit -= load
       } else {

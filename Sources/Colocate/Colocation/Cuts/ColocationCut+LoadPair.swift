@@ -21,15 +21,14 @@ extension ColocationCut {
     guard half == 0 || half == 1, context.areDistinctVertices([i, k]),
       let (low, high) = context.range(boundary + half)
     else { return nil }
-    let experts = context.problem.experts
     let (signI, signK, pair, limit) = coefficients(
       relation, low: low, high: high, half: half, in: context)
     var row = Row(limit: limit)
     // Where i or k are experts of this layer, their loads stand beside m_ii = 1 and beside m_ik.
     var lead = pair
-    for e in 0..<experts {
+    for e in 0..<context.problem.experts {
       let load = context.problem.load(boundary + half, e)
-      let vertex = half * experts + e
+      let vertex = context.layout.vertex(half, e)
       for (end, sign) in [(i, signI), (k, signK)] {
         if vertex == end {
           row.limit -= sign * load

@@ -53,7 +53,7 @@ extension ColocationCut {
       for j in 0..<problem.experts {
         let product =
           sign * problem.load(boundary + first, i) * problem.load(boundary + second, j)
-        let (a, b) = (first * problem.experts + i, second * problem.experts + j)
+        let (a, b) = (context.layout.vertex(first, i), context.layout.vertex(second, j))
         if a == b {
           row.limit -= product
         } else if first != second {

@@ -53,8 +53,7 @@ extension SparseCuts {
   ) -> [Double] {
     var sums = [Double](repeating: 0, count: m.vertices)
     for vertex in sums.indices {
-      for (j, load) in load.enumerated() {
-        let other = half * m.experts + j
+      for (other, load) in zip(m.vertices(half: half), load) {
         sums[vertex] += load * (other == vertex ? 1 : m[vertex, other])
       }
     }

@@ -117,7 +117,7 @@ extension SparseCuts {
   ) -> Double {
     let together = m[i, k]
     var sum = 0.0
-    for j in (half * m.experts)..<((half + 1) * m.experts) {
+    for j in m.vertices(half: half) {
       sum += j == i || j == k ? together : min(together, min(m[i, j], m[k, j]))
     }
     return Double(groupSize) * together - sum
@@ -128,7 +128,7 @@ extension SparseCuts {
     violation: Double
   ) -> Candidate {
     var (first, second) = ([Int](), [Int]())
-    for j in (half * m.experts)..<((half + 1) * m.experts) where j != i && j != k {
+    for j in m.vertices(half: half) where j != i && j != k {
       guard min(m[i, j], m[k, j]) < m[i, k] else { continue }
       if m[i, j] <= m[k, j] { first.append(j) } else { second.append(j) }
     }
