@@ -158,7 +158,8 @@ import Testing
     let problem = instance.problem
     var random = SeededGenerator(seed: UInt64(seed) + 5)
     let saved =
-      seed % 2 == 0 ? SavedWeights.flat(groups: problem.groups)
+      seed % 2 == 0
+      ? SavedWeights.flat(groups: problem.groups)
       : GainTableTests.weights(problem, &random)
     let pool = PartitionPool(problem: problem, saved: saved)
     var solutions = [[Int]]()
