@@ -9,7 +9,10 @@ import ColocateModel
 /// up mislabelled against a prefix, "domain walls"); exchanging two labels over a segment moves
 /// such a wall in one step, and at the end of a run the walls are settled exactly
 /// (`LabelMatching`).
-package struct Annealing {
+///
+/// A proposal costs O(1), an accepted swap what `GainTable` says, an exchange of labels O(E²) at
+/// each end of its segment. All chance comes from the caller's generator.
+package enum Annealing {
   /// Quantiles of the exponential distribution, `−ln((k + ½) / 2048)`.
   static let quantiles: [Float] = (0..<2048).map {
     Float(-Elementary.log((Double($0) + 0.5) / 2048))
@@ -70,6 +73,8 @@ package struct Annealing {
     }
   }
 
+  /// Proposes an exchange of two labels of one node over a random segment of layers: one layer,
+  /// from a cut to the end (a whole wall), or between two cuts.
   private static func relabel<Gain>(
     _ table: GainTable<Gain>, _ random: inout SeededGenerator, _ layers: Range<Int>,
     _ scale: Float, _ quantiles: UnsafeBufferPointer<Float>

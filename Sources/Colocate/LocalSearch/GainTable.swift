@@ -321,35 +321,24 @@ package final class GainTable<Gain: FixedWidthInteger & SignedInteger & SIMDScal
     }
     // At the two ends the neighbour kept its labels: what it sends in was exchanged with the rows
     // and goes back, and what goes out to it is new.
-    if lower > 0 {
-      for i in 0..<experts {
-        let outside = labels[(lower - 1) * experts + i]
-        if outside == first || outside == second {
-          let row = model.forward + ((lower - 1) * experts + i) * pitch
-          crossOver(lower, outside == first ? (p, q) : (q, p), row)
-        }
-        let inside = labels[lower * experts + i]
-        if inside == first || inside == second {
-          let row = model.backward + ((lower - 1) * experts + i) * pitch
-          crossOver(lower - 1, inside == first ? (p, q) : (q, p), row)
-        }
-      }
-    }
-    if upper < layers {
-      for i in 0..<experts {
-        let outside = labels[upper * experts + i]
-        if outside == first || outside == second {
-          let row = model.backward + ((upper - 1) * experts + i) * pitch
-          crossOver(upper - 1, outside == first ? (p, q) : (q, p), row)
-        }
-        let inside = labels[(upper - 1) * experts + i]
-        if inside == first || inside == second {
-          let row = model.forward + ((upper - 1) * experts + i) * pitch
-          crossOver(upper, inside == first ? (p, q) : (q, p), row)
-        }
-      }
-    }
+    if lower > 0 { crossOver(boundary: lower - 1, p, q) }
+    if upper < layers { crossOver(boundary: upper - 1, p, q) }
     value += gain
+  }
+
+  /// The experts of groups `p` and `q` on either side of boundary `l` attract the other side under
+  /// the labels that they have there now.
+  private func crossOver(boundary l: Int, _ p: Int, _ q: Int) {
+    for i in 0..<experts {
+      let (before, after) = (label(l, i), label(l + 1, i))
+      let row = (l * experts + i) * pitch
+      if before == p || before == q {
+        crossOver(l + 1, before == p ? (p, q) : (q, p), model.forward + row)
+      }
+      if after == p || after == q {
+        crossOver(l, after == p ? (p, q) : (q, p), model.backward + row)
+      }
+    }
   }
 
   /// A neighbour's weights `row` on layer `l` count for group `pair.0` from now on and no more for

@@ -6,9 +6,12 @@ import ColocateModel
 /// gains are the attractions of `GainTable`: exact, where any number of pairwise swaps can be
 /// stuck. Under a load cap the uncapped answer is taken where it meets the cap (the capped problem
 /// is a generalised assignment problem); swaps that respect the cap do the rest. With co-activation
-/// the gains are a linearisation, and the answer is taken only where the true value rises.
+/// the gains are a linearisation, and the answer is taken only where the true value rises. A layer
+/// costs O(E² · P); layers come in one order and nothing is random, so a start has one local
+/// optimum.
 package struct LayerSweep {
   private let transportation: Transportation
+  /// `[E, P]`, then `[E]`, `[E]` and `[P]`: scratch of `improve`.
   private var gains: [Int] = []
   private var groupOf: [Int] = []
   private var old: [Int] = []
