@@ -8,8 +8,8 @@ import ColocateCertificate
 ///       "objective": { "name": "flat" }, or staged, or joint with inter_node and intra_node
 ///       "load_cap": { "numerator": …, "denominator": …, "relaxed_to_feasible": … } or null,
 ///       "caps": the most tokens of a GPU in each layer, or null,
-///       "counts_sha256": of L, E, W, loads and co-activation (if any), as 64-bit integers, low byte
-///                        first,
+///       "counts_sha256": of L, E, W, loads and co-activation (if any), as 64-bit integers, low
+///                        byte first,
 ///       "assignment": [ GPU of each expert, a row for each layer ],
 ///       "stages": [ { "name": "gpus", "kept": …, "kept_bound": …, "unit": 1, "load_unit": 1,
 ///                     "evidence": { "kind": …, … } }, … ] }
