@@ -126,7 +126,7 @@ struct Container {
     for (separator, name) in [(",", "a CSV table (.csv)"), ("\t", "a TSV table (.tsv)")]
     where first.contains(separator) {
       let title = String(first.prefix(40)).trimmingCharacters(in: .whitespaces)
-      if first.hasPrefix("Expert,Node") {
+      if first.hasPrefix(ExFlowCSV.header) {
         return Container(
           "a plan (.csv, ExFlow's table)",
           "give it where a plan is asked for, by a name that ends in .csv")

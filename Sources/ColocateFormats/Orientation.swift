@@ -11,9 +11,8 @@ import ColocateModel
 ///
 /// Were all ids drawn from one distribution, the two rates would have the same mean. Each is a
 /// number of coincidences, about Poisson, over a number n of pairs that counts every pair both
-/// ways, so their difference has a standard deviation of about
-/// `√(2 c_layer / n_layer + 2 c_token / n_token)`. Six of these, and a tenth of the lower rate,
-/// are no chance.
+/// ways, so their difference has a standard deviation of about `√(2 c_layer / n_layer + 2 c_token /
+/// n_token)`. Six of these, and a tenth of the lower rate, are no chance.
 ///
 /// Routing without favourites says nothing, and a trace whose tokens keep to an id through the
 /// layers looks transposed: so this decides only where the shape alone leaves it open.

@@ -166,6 +166,9 @@ import Testing
     for broken in [
       "", "[]", "{}", "{\"format\": \"colocate-plan\"}", String(text.dropLast(text.count / 2)),
       text.replacingOccurrences(of: "co-location", with: "astrology"),
+      text.replacingOccurrences(of: "\"gpus_per_node\": ", with: "\"gpus_per_node\": 4000000000"),
+      text.replacingOccurrences(of: "\"nodes\": 1", with: "\"nodes\": 4611686018427387905"),
+      text.replacingOccurrences(of: "\"flat\"", with: "\"joint\""),
       text.replacingOccurrences(of: "\"fraction_bits\"", with: "\"fractionbits\""),
     ] {
       try withFile(broken) { path in
