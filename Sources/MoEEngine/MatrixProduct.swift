@@ -4,15 +4,14 @@ import Synchronization
 
 /// Y = X · W by OpenBLAS, on one thread, for weights stored `[in, out]`.
 ///
-/// With `[in, out]` the vectors that the kernels run along are contiguous in W, which is 1.4 to 3.7
-/// times faster for small batches than `[out, in]`. How the products are cut, measured with
-/// OpenBLAS 0.3.21 on a Zen core with 512 KiB of second-level cache:
+/// With `[in, out]` the vectors that the kernels run along are contiguous in W, which is faster for
+/// small batches than `[out, in]`. The products are cut as follows; the times behind the numbers
+/// are in Benchmarks/engine/README.md.
 ///
-/// * Up to 7 rows a gemv each: a gemm first packs all of W, whatever the number of rows (128 × 256:
-///   2.9 µs a row by gemv, 14 µs for 4 rows and 22 µs for 5 by gemm). W is cut into slabs of inputs
-///   that stay in cache while each row passes over them.
-/// * From 8 rows one gemm per 256 outputs: the packed block of W then stays in cache (64 rows of
-///   128 × 2048: 30 instead of 23 GFLOP/s). Tried and dropped: padding the rows to a multiple of 4.
+/// * Up to 7 rows take a gemv each, because a gemm first packs all of W, whatever the number of
+///   rows. W is cut into slabs of inputs that stay in cache while each row passes over them.
+/// * From 8 rows on there is one gemm for every 256 outputs, so that the packed block of W stays in
+///   cache.
 enum MatrixProduct {
   /// Rows from which gemm is faster than a gemv each.
   private static let gemmRows = 8
@@ -72,19 +71,16 @@ enum MatrixProduct {
 
   /// Time that a thread has spent computing; 0 where it has ended.
   private static func processorSeconds(of thread: pthread_t) -> Double {
-    var (clock, time) = (clockid_t(), timespec())
-    guard pthread_getcpuclockid(thread, &clock) == 0, clock_gettime(clock, &time) == 0 else {
-      return 0
-    }
-    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+    var clock = clockid_t()
+    return pthread_getcpuclockid(thread, &clock) == 0 ? Timings.seconds(of: clock) : 0
   }
 
   /// The value means nothing; that it has been computed does.
   ///
   /// The kernels prefetch beyond the end of what is packed. In a buffer that has never been written
   /// to those pages do not exist yet, each prefetch walks the page table in vain, and products of
-  /// 12 and more rows run at less than half their speed (13 instead of 29 GFLOP/s for 16 rows of
-  /// 128 × 256) until some large product has touched the buffer: this one.
+  /// 12 and more rows run at less than half their speed until some large product has touched the
+  /// buffer: this one.
   private static let isPrepared: Bool = {
     openblas_set_num_threads(1)
     let (rows, inputs, outputs) = (64, 512, 2048)

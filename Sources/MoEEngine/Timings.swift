@@ -39,18 +39,18 @@ public struct Timings: Sendable {
   init(isOn: Bool) { self.isOn = isOn }
 
   /// Seconds of a clock that only goes forward.
-  package static func now() -> Double {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
-  }
+  package static func now() -> Double { seconds(of: CLOCK_MONOTONIC) }
 
   /// Seconds that this thread has been computing: what other programs on the machine do hardly
   /// matters to it.
   @inline(__always)
-  static func computing() -> Double {
+  static func computing() -> Double { seconds(of: CLOCK_THREAD_CPUTIME_ID) }
+
+  /// What a clock shows; 0 where there is no such clock, as after the end of a thread.
+  @inline(__always)
+  static func seconds(of clock: clockid_t) -> Double {
     var time = timespec()
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    guard clock_gettime(clock, &time) == 0 else { return 0 }
     return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
   }
 
