@@ -10,7 +10,11 @@ enum Signals {
     // What the handlers read exists before the first of them is called.
     AtomicFile.removeUnfinished()
     for number in [SIGPIPE, SIGXFSZ] { signal(number, SIG_IGN) }
+    // A parent that blocks signals in the thread that starts programs hands that on.
+    var asked = sigset_t()
+    sigemptyset(&asked)
     for number in [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU] {
+      sigaddset(&asked, number)
       let before = signal(number) { number in
         AtomicFile.removeUnfinished()
         signal(number, SIG_DFL)
@@ -19,5 +23,6 @@ enum Signals {
       // Functions cannot be compared; SIG_IGN is the address 1.
       if unsafeBitCast(before, to: Int.self) == 1 { signal(number, SIG_IGN) }
     }
+    pthread_sigmask(SIG_UNBLOCK, &asked, nil)
   }
 }

@@ -68,10 +68,13 @@ struct TraceShape {
       throw loads(
         "\(reading) of \(experts) experts" + (isLoads ? ", and all rows have the same sum" : ""))
     }
-    // The first axis could be a model's layers, the second a few tokens.
-    let isSmall = (Self.fewTokens...Self.mostLayers).contains(tokens) && layers >= Self.fewTokens
+    // The first axis could be a model's layers, the second a few tokens; eight tokens a layer and
+    // more are a trace of few tokens, as tests and first trials have them.
+    let isSmall =
+      (Self.fewTokens...Self.mostLayers).contains(tokens) && layers >= Self.fewTokens
+      && tokens <= 8 * layers
     let evidence = isSmall ? try Orientation(array) : .asRead
-    if evidence != .asRead, layers >= Self.fewLayers, tokens <= 8 * layers {
+    if evidence != .asRead, layers >= Self.fewLayers {
       throw transposed(evidence)
     }
     if experts >= 16, visits < experts || (evidence != .asRead && visits < 4 * experts) {

@@ -249,7 +249,8 @@ import Testing
           dual: blocks.flatMap { $0 }, cuts: [])
       }
       var generator = SeededGenerator(seed: seed)
-      let largest = (problem.total << bits) / square + 1
+      // Small: under large random multipliers both bounds are all there is.
+      let largest = (problem.total << bits) / (64 * square) + 1
       var blocks = [[Int]](repeating: [Int](repeating: 0, count: square), count: 3)
       for block in 0..<3 {
         for i in 0..<experts {
