@@ -3,7 +3,7 @@ import ColocateModel
 /// A number that two groups' values are computed in, with its inner loop.
 ///
 /// The loops are written for concrete vectors: generic comparisons of vectors go lane by lane.
-protocol LaneScalar: BinaryFloatingPoint, SIMDScalar, Codable, Sendable {
+protocol LaneScalar: BinaryFloatingPoint, SIMDScalar, BitwiseCopyable, Codable, Sendable {
   /// The largest of `first + sum` and `second − sum` over sixteen lanes, where `sum` is
   /// `low + high` lane by lane.
   static func largest(
@@ -23,6 +23,8 @@ final class TwoGroupBlock<Scalar: LaneScalar> {
 
   private let problem: GroupingProblem
   private let boundary: Int
+  /// Holds what the four pointers below point to.
+  private let memory: Buffer<Scalar>
   /// `[256, width]`.
   private let low: UnsafeMutablePointer<Scalar>
   private let high: UnsafeMutablePointer<Scalar>
@@ -32,16 +34,12 @@ final class TwoGroupBlock<Scalar: LaneScalar> {
 
   init(_ problem: GroupingProblem, boundary: Int) {
     (self.problem, self.boundary) = (problem, boundary)
-    let count = (256 + 256 + 2) * Self.width
-    low = .allocate(capacity: count)
-    low.initialize(repeating: 0, count: count)
+    memory = Buffer(repeating: 0, count: (256 + 256 + 2) * Self.width)
+    low = memory.base
     high = low + 256 * Self.width
     first = high + 256 * Self.width
     second = first + Self.width
   }
-
-  // One allocation holds all four.
-  deinit { low.deallocate() }
 
   /// Where a target's sums stand in the two tables.
   static func offsets(of target: UInt64) -> (low: Int, high: Int) {
