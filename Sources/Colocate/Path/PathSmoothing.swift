@@ -298,11 +298,12 @@ package final class PathSmoothing: Sendable {
   /// evaluation, the worst `most` of each layer. `control` is looked at for every layer.
   func violatedTriples(tolerance: Double, most: Int, control: SearchControl) -> [PathCut] {
     var found = [PathCut]()
+    let triples = Self.triples(experts)
     for l in layers.indices where !control.shouldStop {
       let known = Set(reference.cuts.filter { $0.layer == l }.map(\.members))
       let carrying = shares(layer: l, above: 1e-3).map { (layers[l].masks[$0.subset], $0.share) }
       var worst = [(violation: Double, members: UInt64)]()
-      for triple in Self.triples(experts) where !known.contains(triple.bits) {
+      for triple in triples where !known.contains(triple.bits) {
         var sum = 0.0
         for (mask, share) in carrying where (mask & triple.bits).nonzeroBitCount >= 2 {
           sum += share
