@@ -10,8 +10,8 @@
 /// * `SharedBuffer` is a reference to a buffer: for values that are kept in arrays (which hold
 ///   nothing noncopyable), copied with the struct around them, or read by several threads.
 ///
-/// Only plain values (numbers, SIMD vectors) go in. `base` is for the loops that keep a pointer in a
-/// register; a subscript is checked in debug builds alone.
+/// Only plain values (numbers, SIMD vectors) go in. `base` is for the loops that keep a pointer in
+/// a register; a subscript is checked in debug builds alone.
 package struct Buffer<Element: BitwiseCopyable>: ~Copyable {
   package let base: UnsafeMutablePointer<Element>
   package let count: Int
