@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import assignment, chain, colocation, paths, tree
+from . import assignment, chain, colocation, fixing, paths, tree
 from .problem import Problem
 from .reading import array, boolean, integer, integers, members, need, small, table, text
 from .report import Report
@@ -27,6 +27,8 @@ def proved(p, evidence, kept, unit, load_unit):
         found = paths.bound(small_problem, evidence)
     elif kind == "co-location":
         found = colocation.bound(small_problem, evidence)
+    elif kind == "fixing":
+        found = fixing.bound(small_problem, evidence, kept // unit)
     else:
         need(kind == "tree", f"unknown kind of evidence '{kind}'")
         tree.check(small_problem, evidence, kept // unit)

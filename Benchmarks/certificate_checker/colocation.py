@@ -17,7 +17,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from .cuts import CUTS, apart_pairs
+from .cuts import CUTS
+from .pairs import FREE, TOGETHER, FixedPairs
 from .reading import TooLarge, array, integer, integers, members, need, small, table
 from .spectrum import upper_bound
 
@@ -71,8 +72,17 @@ def spectral_part(p, u, finer):
     return math.ceil(Fraction(value) * 2 * p.c * (1 << finer) / (n * n))
 
 
-def bound(p, evidence):
-    members(evidence, "co-location", ("kind", "fraction_bits", "left", "between", "right"), tuple(CUTS))
+class Parts:
+    """A bound in its parts: C_x of the pairs between layers [L-1, E, E] and of a layer [L, E, E], i < j (Python's integers in units of
+    2^-q), and all else in units of 2^-(q+20)."""
+
+    def __init__(self, between, inside, rest, bits):
+        self.between, self.inside, self.rest, self.bits = between, inside, rest, bits
+
+
+def parts(p, evidence, also=()):
+    """The parts of the bound that multipliers prove; `also` are keys of the evidence beside them."""
+    members(evidence, "co-location", (*also, "fraction_bits", "left", "between", "right"), tuple(CUTS))
     n, layers = p.experts, p.layers
     q = integer(evidence["fraction_bits"], "fraction_bits")
     need(0 <= q <= 40, "fraction_bits out of range")
@@ -110,10 +120,20 @@ def bound(p, evidence):
                     cz[l + 1][a - n, b - n] -= amount
                 else:
                     cy[l][a, b - n] -= amount
-    constant += sum(int(x) for x in cy.flat if x > 0)
-    for l in range(layers):
-        apart = apart_pairs(p, l)
-        constant += sum(int(cz[l][i, j]) for i in range(n) for j in range(i + 1, n) if cz[l][i, j] > 0 and (i, j) not in apart)
-    total = (constant << FINER) - (-(int(wide.sum()) << FINER) // p.groups)
-    total += sum(spectral_part(p, u[l], FINER) for l in range(layers - 1))
-    return total >> (q + FINER)
+    rest = (constant << FINER) - (-(int(wide.sum()) << FINER) // p.groups)
+    rest += sum(spectral_part(p, u[l], FINER) for l in range(layers - 1))
+    return Parts(cy, cz, rest, q + FINER)
+
+
+def bound(p, evidence):
+    found = parts(p, evidence, ("kind",))
+    return (found.rest + most(found, FixedPairs(p))) >> found.bits
+
+
+def most(found, pairs):
+    """The most that the pairs add to the bound, in its units."""
+    total = 0
+    for values, states in ((found.between, pairs.between), (found.inside, pairs.inside)):
+        total += sum(int(x) for x in values[states == FREE] if x > 0)
+        total += sum(int(x) for x in values[states == TOGETHER])
+    return total << FINER

@@ -95,6 +95,8 @@ extension Certificate {
       proved = Int(clamping: try paths.bound(prices) >> 6)
     case .colocation(let multipliers):
       proved = Int(clamping: try multipliers.bound(of: small, effort: effort).floor)
+    case .fixing(let fixing):
+      proved = try fixing.bound(of: small, incumbent: kept / unit, effort: effort)
     case .tree(let tree):
       try CertificatePaths(small, effort: effort).check(tree, incumbent: kept / unit)
       proved = kept / unit

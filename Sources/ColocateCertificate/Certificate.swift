@@ -29,6 +29,9 @@ package struct Certificate: Sendable {
     case path(CertificatePrices)
     /// Multipliers of the co-location relaxation.
     case colocation(CertificateColocation)
+    /// Multipliers of the co-location relaxation one after the other, each of which fixes pairs,
+    /// and perhaps a search over what is left.
+    case fixing(CertificateFixing)
     /// A search tree over the path relaxation: no placement keeps more than this one.
     case tree(CertificateTree)
 
@@ -40,6 +43,7 @@ package struct Certificate: Sendable {
       case .chain: "chain"
       case .path: "path"
       case .colocation: "co-location"
+      case .fixing: "fixing"
       case .tree: "tree"
       }
     }

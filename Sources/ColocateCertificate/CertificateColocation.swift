@@ -81,12 +81,36 @@ package struct CertificateColocation: Sendable {
   package func bound(
     of problem: CertifiedProblem, effort: CertificateEffort
   ) throws(CertificateError) -> Bound {
+    let parts = try parts(of: problem, effort: effort)
+    return try parts.bound(CertificateFixedPairs(problem))
+  }
+
+  /// The bound in its parts.
+  struct Parts {
+    /// C_x.
+    var sums: ColocationSums
+    /// All but what the pairs add, in units of 2^-(q + 20).
+    var rest: Int128
+    /// How much of it is margin for the rounding of eigenvalues.
+    var margin: Int128
+    var bits: Int
+
+    /// With the most that the pairs can add.
+    func bound(_ pairs: CertificateFixedPairs) throws(CertificateError) -> Bound {
+      let most = try Checked.product(sums.most(pairs), 1 << Int128(CertificateColocation.finer))
+      return Bound(units: try Checked.sum(rest, most), margin: margin, bits: bits)
+    }
+  }
+
+  func parts(
+    of problem: CertifiedProblem, effort: CertificateEffort
+  ) throws(CertificateError) -> Parts {
     try checkShape(problem)
-    let sums = try exactPart(problem, effort: effort)
+    let (sums, exact) = try exactPart(problem, effort: effort)
     let spectra = try effort.map(problem.layers - 1) { l in
       spectrum(boundary: l, problem: problem)
     }
-    var (units, margin) = (sums, Int128(0))
+    var (units, margin) = (exact, Int128(0))
     for (value, own) in spectra {
       // Beyond 2^100 nothing is lost by giving up; NaN fails the comparison too.
       guard value.magnitude < 0x1p100, own < 0x1p100 else {
@@ -95,7 +119,7 @@ package struct CertificateColocation: Sendable {
       units = try Checked.sum(units, Int128(value.rounded(.up)))
       margin += Int128(own.rounded(.up))
     }
-    return Bound(units: units, margin: margin, bits: fractionBits + Self.finer)
+    return Parts(sums: sums, rest: units, margin: margin, bits: fractionBits + Self.finer)
   }
 
   private func checkShape(_ problem: CertifiedProblem) throws(CertificateError) {
@@ -191,10 +215,10 @@ package struct CertificateColocation: Sendable {
     return (value + rounding, sum.margin / square * factor + 2 * rounding)
   }
 
-  /// Everything but eigenvalues in units of 2^-(q+20), (ΣU)/P rounded up.
+  /// C_x, and everything but eigenvalues and pairs in units of 2^-(q+20), (ΣU)/P rounded up.
   private func exactPart(
     _ problem: CertifiedProblem, effort: CertificateEffort
-  ) throws(CertificateError) -> Int128 {
+  ) throws(CertificateError) -> (sums: ColocationSums, constant: Int128) {
     let (layers, experts) = (problem.layers, problem.experts)
     var sums = ColocationSums(problem: problem)
     var (constant, all) = (Int128(0), Int128(0))
@@ -240,12 +264,11 @@ package struct CertificateColocation: Sendable {
       constant = try Checked.sum(
         constant, Checked.product(row.limit, Int128(cut.multiplier)))
     }
-    constant = try Checked.sum(constant, sums.positive(apart: cap.pairsApart()))
     constant = try Checked.product(constant, 1 << Int128(Self.finer))
     // ⌈(ΣU)·2^20 / P⌉.
     let (share, rest) = (all << Int128(Self.finer)).quotientAndRemainder(
       dividingBy: Int128(problem.groups))
-    return try Checked.sum(constant, share + (rest > 0 ? 1 : 0))
+    return (sums, try Checked.sum(constant, share + (rest > 0 ? 1 : 0)))
   }
 }
 
@@ -266,62 +289,5 @@ enum Checked {
   }
   static func product(_ a: Int128, _ b: Int128) throws(CertificateError) -> Int128 {
     try exact(a.multipliedReportingOverflow(by: b))
-  }
-}
-
-/// C_x of all pairs: those between layers, and those inside a layer, which two boundaries share.
-private struct ColocationSums {
-  let problem: CertifiedProblem
-  /// `[L-1, E, E]`.
-  var between: [Int128]
-  /// `[L, E, E]`, of which i < j is used.
-  var inside: [Int128]
-
-  init(problem: CertifiedProblem) {
-    self.problem = problem
-    let square = problem.experts * problem.experts
-    between = [Int128](repeating: 0, count: (problem.layers - 1) * square)
-    inside = [Int128](repeating: 0, count: problem.layers * square)
-  }
-
-  /// The pair of vertices a ≠ b of boundary l.
-  subscript(l: Int, a: Int, b: Int) -> Int128 {
-    get {
-      let place = place(l, a, b)
-      return place.isInside ? inside[place.index] : between[place.index]
-    }
-    set {
-      let place = place(l, a, b)
-      if place.isInside { inside[place.index] = newValue } else { between[place.index] = newValue }
-    }
-  }
-
-  private func place(_ l: Int, _ a: Int, _ b: Int) -> (isInside: Bool, index: Int) {
-    let experts = problem.experts
-    let (low, high) = (min(a, b), max(a, b))
-    if high < experts { return (true, (l * experts + low) * experts + high) }
-    if low >= experts {
-      return (true, ((l + 1) * experts + low - experts) * experts + high - experts)
-    }
-    return (false, (l * experts + low) * experts + high - experts)
-  }
-
-  mutating func addCoactivation(bits: Int) {
-    for index in problem.coactivation.indices {
-      // Of a symmetric pair the one with i < j counts.
-      if index / problem.experts % problem.experts < index % problem.experts {
-        inside[index] += Int128(problem.coactivation[index]) << Int128(bits)
-      }
-    }
-  }
-
-  /// Σ_x max(0, C_x) without the pairs `apart`, places of `inside`.
-  func positive(apart: [Int]) throws(CertificateError) -> Int128 {
-    var sum = Int128(0)
-    var inside = inside
-    for index in apart { inside[index] = 0 }
-    for value in between where value > 0 { sum = try Checked.sum(sum, value) }
-    for value in inside where value > 0 { sum = try Checked.sum(sum, value) }
-    return sum
   }
 }

@@ -19,7 +19,13 @@ enum CertificateEvidenceReader {
     case "path":
       try node.checkKeys(["kind", "prices", "cuts"])
       return .path(try prices(node))
-    case "co-location": return .colocation(try colocation(node))
+    case "co-location": return .colocation(try colocation(node, ["kind"]))
+    case "fixing":
+      try node.checkKeys(["kind", "steps", "search"])
+      var steps = [CertificateColocation]()
+      for step in try node.member("steps").elements() { steps.append(try colocation(step, [])) }
+      return .fixing(
+        CertificateFixing(steps: steps, search: try node.optional("search")?.integer()))
     case "tree":
       try node.checkKeys(["kind", "nodes"])
       var nodes = [CertificateTree.Node]()
@@ -82,11 +88,15 @@ enum CertificateEvidenceReader {
     }
   }
 
-  private static func colocation(_ node: JSONNode) throws(JSONProblem) -> CertificateColocation {
-    try node.checkKeys([
-      "kind", "fraction_bits", "left", "between", "right", "partition", "crowd", "company", "load",
-      "load_pair", "load_product",
-    ])
+  /// - Parameter more: keys beside those of multipliers.
+  private static func colocation(
+    _ node: JSONNode, _ more: [String]
+  ) throws(JSONProblem) -> CertificateColocation {
+    try node.checkKeys(
+      more + [
+        "fraction_bits", "left", "between", "right", "partition", "crowd", "company", "load",
+        "load_pair", "load_product",
+      ])
     var cuts = [CertificateColocationCut]()
     func add(
       _ key: String, _ least: Int, _ shape: ([Int]) -> CertificateColocationCut.Shape?

@@ -50,6 +50,9 @@ extension CertificateFile {
     case .chain(let values): members.append(("values", table(values)))
     case .path(let prices): members += json(prices, layers: layers)
     case .colocation(let multipliers): members += json(multipliers)
+    case .fixing(let fixing):
+      members.append(("steps", .array(fixing.steps.map { .object(json($0)) })))
+      if let search = fixing.search { members.append(("search", .integer(search))) }
     case .tree(let tree):
       members.append(("nodes", .array(tree.nodes.map { json($0, layers: layers) })))
     }

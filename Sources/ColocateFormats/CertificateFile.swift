@@ -31,6 +31,9 @@ import ColocateCertificate
 ///                   load: [ [ , , vertex, half, at most], … ];
 ///                   load_pair: [ [ , , i, k, half, relation], … ];
 ///                   load_product: [ [ , , first, second, at most], … ]
+///     fixing        steps: multipliers as of kind co-location, without kind, in the order in which
+///                   they fix pairs; and perhaps search: the layer from which the search over the
+///                   rest begins
 ///     tree          nodes: a list, root first, children after their parents. Each has deletions:
 ///                   [ { prices, cuts }, … ] and either leaf ("bounded" or "exhausted"), prices,
 ///                   cuts and for the latter dolls, or branch: [layer, first, second] and
@@ -39,7 +42,8 @@ import ColocateCertificate
 /// What a checker takes on: files of 128 MiB; chains of 60,000 partitions a layer; paths of 64
 /// experts and 60,000 subsets a layer, counts and prices that add up to 2^60/64; layered searches
 /// of 16 groups, 8,000,000 partitions a layer and 80,000,000 arcs; co-location of 512 experts and
-/// 2^20 cuts; and the time it is given. What is beyond is refused.
+/// 2^20 cuts; 1,024 steps of fixing, and searches over the rest of 64 experts, 16 groups, 4,000,000
+/// partitions a layer and 16,000,000 arcs; and the time it is given. What is beyond is refused.
 public struct CertificateFile: Sendable {
   public static let formatName = "colocate-certificate"
   public static let formatVersion = 1

@@ -52,6 +52,14 @@ import Testing
       $0.methods.path = false
       $0.methods.colocationIterations = 120
     },
+    {
+      ($0.methods.path, $0.methods.colocationFixing) = (false, false)
+      $0.methods.colocationIterations = 120
+    },
+    {
+      ($0.methods.path, $0.methods.colocationStates) = (false, 0)
+      $0.methods.colocationIterations = 120
+    },
   ]
 
   /// What no placement of a stage keeps more than, by brute force.

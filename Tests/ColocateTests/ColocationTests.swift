@@ -252,17 +252,30 @@ import Testing
             block == .between ? problem.weight(0, i, j) : problem.coactivation(layer, i, j)
           return Double((weight << bits) - 2 * dual[i * experts + j])
         }
-        func isApart(_ i: Int, _ j: Int) -> Bool {
-          i != j && context.apart.contains(context.layout.inside(block.rowHalf, i, j))
+        // What is fixed: by the cap, and here and there at random, at 0 or 1.
+        var fixed = [Int?](repeating: nil, count: experts * experts)
+        for i in 0..<experts {
+          for j in 0..<experts where block == .between || i < j {
+            var value = generator.nextUnit() < 0.15 ? generator.next(below: 2) : nil
+            if block != .between,
+              context.apart.contains(context.layout.inside(block.rowHalf, i, j))
+            {
+              value = 0
+            }
+            fixed[i * experts + j] = value
+            if block != .between { fixed[j * experts + i] = value }
+          }
         }
-        /// (ΣU)/P - tr U + Σ max(0, C), as far as this block is concerned.
+        /// (ΣU)/P - tr U + Σ of the most that C·x can be, as far as this block is concerned.
         func value(_ dual: [Int]) -> Double {
           let sum = Double(dual.reduce(0, +)) / Double(problem.groups)
           var value = block == .between ? 2 * sum : sum
           for i in 0..<experts {
             if block != .between { value -= Double(dual[i * experts + i]) }
-            for j in 0..<experts where block == .between || (i < j && !isApart(i, j)) {
-              value += max(0, coefficient(i, j, dual))
+            for j in 0..<experts where block == .between || i < j {
+              let coefficient = coefficient(i, j, dual)
+              let state = fixed[i * experts + j]
+              value += state.map { Double($0) * coefficient } ?? max(0, coefficient)
             }
           }
           return value
@@ -270,12 +283,12 @@ import Testing
         var potentials = RowPotentials(experts: experts, control: SearchControl(), dual: given) {
           coefficient($0, $1, given)
         }
+        for (place, value) in fixed.enumerated() {
+          if let value { potentials.fix(place / experts, place % experts, at: value) }
+        }
         if block == .between {
           potentials.tightenRowsAndColumns(sum: problem.groupSize)
         } else {
-          for i in 0..<experts {
-            for j in 0..<i where isApart(i, j) { potentials.fixAtZero(i, j) }
-          }
           potentials.tightenSymmetric(sum: problem.groupSize)
         }
         let (before, after) = (value(given), value(potentials.dual))

@@ -178,6 +178,27 @@ import Testing
     #expect(seen >= 3)
   }
 
+  /// What is fixed for placements better than the optimum excludes one that is said to be better.
+  @Test func fixingIsWatched() throws {
+    var faults = [String]()
+    for seed in 0..<12 as Range<UInt64> {
+      let witness = try Witness(seed: seed + 830_000)
+      guard witness.isOfUse else { continue }
+      for states in [0, 1000] {
+        let relaxation = ColocationRelaxation(problem: witness.problem, control: SearchControl())
+        relaxation.parameters.maxIterations = 200
+        relaxation.parameters.searchStates = states
+        relaxation.known = witness.known
+        relaxation.incumbent = witness.optimum.kept
+        relaxation.run(targetKept: witness.optimum.kept)
+      }
+      faults += witness.faults
+    }
+    #expect(faults.contains { $0.contains("the fixing of pairs") }, "\(faults)")
+    #expect(faults.contains { $0.contains("the search on losses") }, "\(faults)")
+    #expect(!faults.contains { !$0.contains("fixed") && !$0.contains("the ") })
+  }
+
   // MARK: - What is refused
 
   @Test func boundsAndInfeasibleLabelsAreRefused() throws {

@@ -79,6 +79,14 @@ package struct ColocationMultipliers: Sendable {
   /// The largest integer that `kept` can be, by these multipliers; nil where they are malformed or
   /// so large that the exact sums overflow, and where `control` stops it.
   package func keptBound(for problem: GroupingProblem, control: SearchControl) -> Int? {
+    let fixings = ColocationFixings(problem: problem)
+    return evaluation(of: problem, control: control)?.keptBound(fixings, total: problem.total)
+  }
+
+  /// The bound in its parts; nil where there is none, as in `keptBound`.
+  package func evaluation(
+    of problem: GroupingProblem, control: SearchControl
+  ) -> ColocationEvaluation? {
     guard layers == problem.layers, experts == problem.experts, groups == problem.groups,
       dual.count == (layers - 1) * 3 * experts * experts, (0...40).contains(fractionBits),
       problem.total <= (1 << 60) >> fractionBits
@@ -88,39 +96,27 @@ package struct ColocationMultipliers: Sendable {
     guard let exact = exactPart(problem), let spectral = spectralPart(control: control) else {
       return nil
     }
-    return Self.floorOfSum(
-      exact: exact, bits: fractionBits, spectral: spectral, total: problem.total)
-  }
-
-  /// `⌊exact · 2^-q + spectral⌋`, rounded up where doubles are not exact, and never above `total`.
-  static func floorOfSum(exact: Int128, bits: Int, spectral: Double, total: Int) -> Int? {
-    guard spectral.isFinite, abs(spectral) < 0x1p60 else { return nil }
-    // Split the integer first, so that the doubles to be added are small in number and their
-    // rounding is covered by one factor.
-    let whole = exact >> Int128(bits)
-    let rest = Double(Int(exact - (whole << Int128(bits)))) / Double(1 << bits)
-    let sum = spectral + rest
-    let rounded = (sum + abs(sum) * 0x1p-50 + 0x1p-60).rounded(.down)
-    let bound = whole + Int128(rounded)
-    return bound < Int128(Int.min) ? nil : Int(min(bound, Int128(total)))
+    return ColocationEvaluation(
+      coefficients: exact.coefficients, constant: exact.constant, fractionBits: fractionBits,
+      spectral: spectral.sum, spread: spectral.spread, order: 2 * experts)
   }
 
   // MARK: The exact part
 
-  /// Everything but eigenvalues, in units of 2^-q, (ΣU)/P rounded up. Sums over all variables are
-  /// `Int128`.
-  private func exactPart(_ problem: GroupingProblem) -> Int128? {
+  /// The coefficients, and everything else but eigenvalues in units of 2^-q, (ΣU)/P rounded up.
+  /// Sums over all variables are `Int128`.
+  private func exactPart(
+    _ problem: GroupingProblem
+  ) -> (coefficients: [Int], constant: Int128)? {
     let layout = ColocationLayout(layers: layers, experts: experts)
     var coefficients = weightCoefficients(problem, layout)
     guard let dual = subtractDual(from: &coefficients, layout) else { return nil }
     let context = ColocationCut.Context(problem: problem)
     guard let limits = subtractCuts(from: &coefficients, context) else { return nil }
-    for index in context.apart { coefficients[index] = 0 }
-    var constant = limits - dual.trace
-    for value in coefficients where value > 0 { constant += Int128(value) }
     // (ΣU)/P, rounded up.
     let parts = Int128(groups)
-    return constant + (dual.sum >= 0 ? (dual.sum + parts - 1) / parts : -(-dual.sum / parts))
+    let share = dual.sum >= 0 ? (dual.sum + parts - 1) / parts : -(-dual.sum / parts)
+    return (coefficients, limits - dual.trace + share)
   }
 
   /// W and V by place, in units of 2^-q.
@@ -212,9 +208,10 @@ package struct ColocationMultipliers: Sendable {
 
   // MARK: The spectral part
 
-  /// `Σ_l 2c · (sum of the P-1 largest eigenvalues)` with its margin. Parallel over boundaries.
-  private func spectralPart(control: SearchControl) -> Double? {
-    guard groups > 1 else { return 0 }
+  /// `Σ_l 2c · (sum of the P-1 largest eigenvalues)` with its margin, and the sum of the parts'
+  /// magnitudes. Parallel over boundaries.
+  private func spectralPart(control: SearchControl) -> (sum: Double, spread: Double)? {
+    guard groups > 1 else { return (0, 0) }
     let unit = 1 / Double(1 << fractionBits)
     let parts = concurrentMap(layers - 1, threads: control.threads) { l -> Double in
       // One that is stopped answers infinity.
@@ -222,7 +219,9 @@ package struct ColocationMultipliers: Sendable {
       let bound = SpectralBound(experts: experts, groups: groups, control: control)
       return bound.upperBound { block, i, j in Double(entry(l, block, i, j)) * unit }
     }
-    let sum = parts.reduce(0, +)
-    return sum + parts.reduce(0) { $0 + abs($1) } * Double(layers) * 0x1p-52
+    let spread = parts.reduce(0) { $0 + abs($1) }
+    let sum = parts.reduce(0, +) + spread * Double(layers) * 0x1p-52
+    guard sum.isFinite, abs(sum) < 0x1p60 else { return nil }
+    return (sum, spread)
   }
 }

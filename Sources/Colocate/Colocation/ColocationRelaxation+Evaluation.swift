@@ -17,11 +17,10 @@ extension ColocationRelaxation {
       layers: problem.layers, experts: experts, groups: problem.groups, fractionBits: fractionBits,
       dual: roundedDual(unit: unit),
       cuts: triples.flatMap { $0.export(unit: unit) } + sparse.flatMap { $0.export(unit: unit) })
-    guard let bound = candidate.keptBound(for: problem, control: control), bound < keptBound else {
-      return
-    }
-    keptBound = bound
-    multipliers = candidate
+    guard let evaluation = candidate.evaluation(of: problem, control: control) else { return }
+    fix(candidate, evaluation)
+    take(candidate, evaluation)
+    if keptBound > incumbent { search(candidate, evaluation) }
   }
 
   /// U in units of 2^-q, tightened, `[L-1, 3, E, E]`.
@@ -70,6 +69,7 @@ extension ColocationRelaxation {
       var potentials = RowPotentials(experts: experts, control: control, dual: dual[copy]) {
         weight($0, $1) - 2 * Double(dual[copy][$0 * experts + $1])
       }
+      fix(&potentials, block: block)
       potentials.tightenRowsAndColumns(sum: problem.groupSize)
       return (copy, potentials.dual)
     }
@@ -81,10 +81,7 @@ extension ColocationRelaxation {
       let value = weight(min(i, j), max(i, j)) - 2 * Double(dual[copy][place])
       return other.map { value - 2 * Double($0[place]) } ?? value
     }
-    for place in context.apart where place / layout.blockSize == block {
-      let (i, j) = (place % layout.blockSize).quotientAndRemainder(dividingBy: width)
-      potentials.fixAtZero(i, j)
-    }
+    fix(&potentials, block: block)
     potentials.tightenSymmetric(sum: problem.groupSize)
     return (copy, potentials.dual)
   }

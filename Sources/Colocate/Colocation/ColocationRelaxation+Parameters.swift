@@ -22,6 +22,10 @@ extension ColocationRelaxation {
     /// Passes of dual ascent over the cuts in an iteration.
     package var sweeps = 2
     package var maxIterations = Int.max
+    /// Whether pairs are fixed by what the other value would lose.
+    package var fixes = true
+    /// Partitions of one layer that the layered search may hold; 0 for no search.
+    package var searchStates = 1_000_000
 
     /// Defaults by size.
     package init(experts: Int, groups: Int) {

@@ -20,6 +20,7 @@ extension ColocationRelaxation {
     }
     setObjective()
     if problem.caps != nil { addLoadCuts() }
+    listFixedPlaces()
     let share = 1 / Double(problem.groups)
     for row in 0..<matrices.rows {
       for j in 0..<experts { matrices[row, j] = share }

@@ -70,12 +70,10 @@ extension ColocationRelaxation {
     }
   }
 
-  /// z_ii = 1, and pairs that exceed the cap stay apart whatever the ascent on cuts adds to them.
+  /// What is fixed stays at its value whatever the ascent on cuts adds to it.
   private func fixVariables() {
-    for l in 0..<problem.layers {
-      for i in 0..<experts { values[layout.inside(l, i, i)] = 1 }
-    }
-    for place in context.apart { values[place] = -1e6 }
+    for place in fixedPlaces.zeros { values[Int(place)] = -1e6 }
+    for place in fixedPlaces.ones { values[Int(place)] = 1e6 }
   }
 
   /// One pass of dual ascent on the cuts of every other boundary: boundaries that are two apart

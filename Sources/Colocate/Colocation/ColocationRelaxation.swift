@@ -43,6 +43,22 @@ package final class ColocationRelaxation: @unchecked Sendable {
   package internal(set) var keptBound: Int
   /// What proves `keptBound`; nil while it is the trivial bound.
   package internal(set) var multipliers: ColocationMultipliers?
+  /// What better placements than the incumbent have in common.
+  package internal(set) var fixings: ColocationFixings
+  /// The multipliers that `fixings` came from, in their order, where they are to be kept.
+  package internal(set) var fixingSteps: [ColocationMultipliers] = []
+  package var keepsFixingSteps = false
+  /// What the incumbent keeps; -1 without one. With one pairs are fixed, and bounds are the larger
+  /// of `incumbent` and what better placements keep.
+  package var incumbent = -1
+  /// The layer from which a layered search listed all that is better than the incumbent, with the
+  /// last of `fixingSteps`; nil while none has come to its end.
+  package internal(set) var searchStart: Int?
+  /// Called with a better placement, `[L, E]`, and what it keeps.
+  package var onPlacement: ([Int], Int) -> Void = { _, _ in }
+  /// Held against everything that is fixed, and against the search.
+  package var known: KnownSolution?
+  var history = SearchHistory()
   package private(set) var iterations = 0
   /// Cuts with a multiplier now.
   package var cutCount: Int {
@@ -74,6 +90,8 @@ package final class ColocationRelaxation: @unchecked Sendable {
   let sparse: [SparseCuts]
   /// One for every thread.
   var projections = [SpectralProjection]()
+  /// Places of `values` that are fixed at 0 and at 1, the diagonal of each Z_l among the latter.
+  var fixedPlaces: (zeros: [Int32], ones: [Int32]) = ([], [])
   /// Seconds that the last evaluation took.
   var evaluationSeconds = 0.0
 
@@ -87,6 +105,7 @@ package final class ColocationRelaxation: @unchecked Sendable {
     width = (experts + 3) & ~3
     layout = ColocationLayout(layers: problem.layers, experts: experts, stride: width)
     context = ColocationCut.Context(problem: problem, stride: width)
+    fixings = ColocationFixings(problem: problem)
     matrices = AlignedRows(rows: 3 * boundaries * experts, stride: width)
     duals = AlignedRows(rows: 3 * boundaries * experts, stride: width)
     values = AlignedRows(rows: layout.blocks * experts, stride: width)

@@ -13,6 +13,17 @@ extension KnownSolution {
     }
   }
 
+  /// Every pair that is fixed for placements better than the incumbent, and that there are some.
+  package func check(_ fixings: ColocationFixings, incumbent: Int) {
+    guard kept > incumbent else { return }
+    if fixings.isExhausted { lost(to: "the fixing of pairs", incumbent: incumbent) }
+    let values = values(in: fixings.layout)
+    for place in values.indices
+    where fixings[place] != .free && (fixings[place] == .together) != (values[place] == 1) {
+      return lost(to: "a pair that was fixed", incumbent: incumbent)
+    }
+  }
+
   /// One inequality, at the solution's co-location variables.
   package func check(_ row: ColocationCut.Row, of step: String, _ values: [Int]) {
     let sum = row.terms.reduce(0) { $0 + $1.coefficient * values[$1.index] }

@@ -15,6 +15,9 @@ import ColocateModel
 /// diagonal entry grows by 2r, and tr U is subtracted from the bound, which leaves 2(c-1)·r: there
 /// 2r lies between the (c-1)-th and the c-th largest of the E-1 entries beside the diagonal.
 ///
+/// An entry that is fixed at 0 takes no part, one that is fixed at 1 counts C_ij - 2r whatever its
+/// sign: as if its coefficient were -∞ or +∞.
+///
 /// Exact minimisation in one coordinate after the other cannot make the bound worse, up to
 /// rounding, and any U proves a bound, so nothing depends on how far it is taken. Within a few
 /// hundred iterations it is worth as much as several dozen of them; with 256 experts, where few are
@@ -46,10 +49,10 @@ package struct RowPotentials {
     }
   }
 
-  /// A pair of Z that the cap keeps apart: its coefficient counts nothing.
-  package mutating func fixAtZero(_ i: Int, _ j: Int) {
-    coefficients[i * experts + j] = -.infinity
-    coefficients[j * experts + i] = -.infinity
+  /// An entry that is fixed at 0 counts nothing, whatever its coefficient; one that is fixed at 1
+  /// counts always, which makes it the largest of its row.
+  package mutating func fix(_ i: Int, _ j: Int, at value: Int) {
+    coefficients[i * experts + j] = value == 0 ? -.infinity : .infinity
   }
 
   /// Rows and columns in turn, for a block of Y.

@@ -16,6 +16,8 @@ public enum BoundMethod: String, Hashable, Sendable, Codable, CaseIterable {
   case tree
   /// The co-location relaxation.
   case colocation = "co-location"
+  /// Layered search on the losses of the co-location relaxation.
+  case colocationSearch = "co-location search"
   /// The weighted sum of a bound on GPU crossings and one on node crossings.
   case gpusAndNodes = "gpus + nodes"
 }

@@ -73,6 +73,9 @@ extension Certificate {
     case .path(let prices): return .path(CertificatePrices(prices))
     case .tree(let tree): return .tree(CertificateTree(tree))
     case .colocation(let multipliers): return .colocation(CertificateColocation(multipliers))
+    case .fixing(let steps, let search):
+      return .fixing(
+        CertificateFixing(steps: steps.map { CertificateColocation($0) }, search: search))
     }
   }
 
@@ -159,6 +162,13 @@ extension Certificate.Claim {
         let bound = try? multipliers.bound(of: small, effort: effort)
       else { return nil }
       let inCounts = Int(clamping: bound.roomyFloor).multipliedReportingOverflow(by: unit)
+      return inCounts.overflow ? problem.total : min(problem.total, inCounts.partialValue)
+    case .fixing(let fixing):
+      guard let small = try? problem.divided(by: unit, loads: loadUnit),
+        let bound = try? fixing.bound(
+          of: small, incumbent: kept / unit, isRoomy: true, effort: effort)
+      else { return nil }
+      let inCounts = bound.multipliedReportingOverflow(by: unit)
       return inCounts.overflow ? problem.total : min(problem.total, inCounts.partialValue)
     case .oneGroup, .assignment, .path:
       return try? Certificate.proved(self, problem: problem, kept: kept, effort: effort)

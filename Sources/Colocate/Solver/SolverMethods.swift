@@ -31,6 +31,8 @@ public struct SolverMethods: Hashable, Sendable {
   public var colocation = true
   public var colocationCuts = true
   public var colocationIterations: Int?
+  public var colocationFixing = true
+  public var colocationStates = 1_000_000
 
   public init() {}
 

@@ -69,6 +69,12 @@ extension OptionDescription {
     .init(
       "co-location-iterations", .limit(\.methods.colocationIterations, 1...Int.max),
       "Iterations of the co-location relaxation."),
+    .init(
+      "co-location-fixing", .flag(\.methods.colocationFixing),
+      "Fix pairs of the co-location relaxation by what the other value would lose."),
+    .init(
+      "co-location-states", .count(\.methods.colocationStates, 0...100_000_000),
+      "Partitions of one layer that the search on these losses may hold."),
   ]
 
   private static func basic(_ name: String, _ access: Access, _ meaning: String)

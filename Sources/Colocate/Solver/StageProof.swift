@@ -13,6 +13,9 @@ package struct StageProof: Sendable {
     case tree(ProofTree)
     /// Multipliers of the co-location relaxation.
     case colocation(ColocationMultipliers)
+    /// Multipliers that fix pairs, in their order, and the layer from which a search with the last
+    /// of them lists the rest.
+    case fixing([ColocationMultipliers], search: Int?)
   }
 
   package let stage: Stage

@@ -61,6 +61,12 @@ extension StageSolver {
     relaxation.parameters.maxIterations = min(
       control.workLeft / iteration, options.methods.colocationIterations ?? .max)
     if !options.methods.colocationCuts { relaxation.parameters.firstCuts = .max }
+    relaxation.parameters.fixes = options.methods.colocationFixing
+    relaxation.parameters.searchStates = options.methods.colocationStates
+    relaxation.keepsFixingSteps = options.keepsCertificate
+    relaxation.incumbent = incumbent.kept
+    relaxation.known = bound.known
+    relaxation.onPlacement = { incumbent.offer($0, kept: $1, source: .exact) }
     let isBounded = control.workLimit != .max
     if relaxation.parameters.maxIterations > 0 {
       relaxation.run(targetKept: incumbent.kept) { [self] kept in
@@ -71,13 +77,24 @@ extension StageSolver {
       control.spend(relaxation.iterations * iteration)
     }
     let isWorkOver = isBounded && relaxation.iterations >= relaxation.parameters.maxIterations
-    bound.offer(relaxation.keptBound, .colocation)
-    var evidence: StageProof.Evidence?
-    if options.keepsCertificate, bound.value.method == .colocation {
-      evidence = relaxation.multipliers.map { .colocation($0) }
-    }
+    let method: BoundMethod = relaxation.searchStart == nil ? .colocation : .colocationSearch
+    bound.offer(relaxation.keptBound, method)
     return BoundReport(
-      method: .colocation, keptBound: relaxation.keptBound, evidence: evidence,
+      method: method, keptBound: relaxation.keptBound,
+      evidence: options.keepsCertificate && bound.value.method == method
+        ? Self.evidence(relaxation, incumbent: incumbent.kept) : nil,
       stop: isWorkOver ? .work : nil)
+  }
+
+  /// What proves the relaxation's bound; nil where nothing but the trivial bound is known.
+  private static func evidence(
+    _ relaxation: ColocationRelaxation, incumbent: Int
+  ) -> StageProof.Evidence? {
+    guard let best = relaxation.multipliers else { return nil }
+    guard relaxation.fixings.dependsOnTarget else { return .colocation(best) }
+    // A placement that the search found may not be accepted; then it proves nothing of those that
+    // are.
+    let search = relaxation.incumbent <= incumbent ? relaxation.searchStart : nil
+    return .fixing(relaxation.fixingSteps + (search == nil ? [best] : []), search: search)
   }
 }
