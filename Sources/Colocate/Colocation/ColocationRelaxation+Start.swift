@@ -14,6 +14,17 @@ extension ColocationRelaxation {
   /// Sets ρ, the objective, M = J/P, U = 0, and X from them.
   func start() {
     rho = parameters.penalty * weightScale()
+    prepare()
+    let share = 1 / Double(problem.groups)
+    for row in 0..<matrices.rows {
+      for j in 0..<experts { matrices[row, j] = share }
+    }
+    isStarted = true
+    boxStep()
+  }
+
+  /// What ρ and the problem determine.
+  func prepare() {
     projections = (0..<control.threads).map { _ in
       SpectralProjection(
         experts: experts, groups: problem.groups, width: width, control: control)
@@ -21,11 +32,6 @@ extension ColocationRelaxation {
     setObjective()
     if problem.caps != nil { addLoadCuts() }
     listFixedPlaces()
-    let share = 1 / Double(problem.groups)
-    for row in 0..<matrices.rows {
-      for j in 0..<experts { matrices[row, j] = share }
-    }
-    boxStep()
   }
 
   /// The mean deviation of the weights from their mean; a hundredth of the mean where they are

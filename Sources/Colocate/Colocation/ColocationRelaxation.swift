@@ -83,6 +83,7 @@ package final class ColocationRelaxation: @unchecked Sendable {
   /// The objective Ŵ/ρ by place: W of the Y, V of the Z.
   let objective: AlignedRows
   var rho = 1.0
+  var isStarted = false
   /// `q`.
   let fractionBits: Int
   /// One of each for every boundary.
@@ -162,7 +163,7 @@ package final class ColocationRelaxation: @unchecked Sendable {
   /// used up, or `onBound`, called with each better bound, returns false.
   package func run(targetKept: Int? = nil, onBound: (Int) -> Bool = { _ in true }) {
     guard problem.groups > 1, problem.total > 0 else { return }
-    if iterations == 0 { start() }
+    if !isStarted { start() }
     var shown = keptBound
     func report() -> Bool {
       guard keptBound < shown else { return true }

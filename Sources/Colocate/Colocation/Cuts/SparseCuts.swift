@@ -50,6 +50,30 @@ package final class SparseCuts {
     if fixed { self.fixed = shapes.count }
   }
 
+  /// Takes the cuts of another boundary with their multipliers.
+  func adopt(_ other: SparseCuts, _ context: ColocationCut.Context) {
+    var number = [ColocationCut.Shape: Int]()
+    for (index, shape) in shapes.enumerated() { number[shape] = index }
+    for (index, shape) in other.shapes.enumerated() where other.multipliers[index] > 0 {
+      if let own = number[shape] {
+        multipliers[own] = other.multipliers[index]
+      } else {
+        let before = count
+        add(shape, context)
+        if count > before { multipliers[before] = other.multipliers[index] }
+      }
+    }
+  }
+
+  /// Adds Aᵀλ by place.
+  func addSums(to sums: UnsafeMutablePointer<Double>) {
+    for index in 0..<count where multipliers[index] != 0 {
+      for term in start[index]..<start[index + 1] {
+        sums[Int(places[term])] += multipliers[index] * coefficients[term]
+      }
+    }
+  }
+
   /// One pass of dual ascent.
   func ascend(_ state: CutAscent) {
     let (values, sums, inverse) = (state.values, state.sums, state.inverse)

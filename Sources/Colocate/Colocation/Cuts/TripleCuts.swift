@@ -45,6 +45,26 @@ package final class TripleCuts {
     return true
   }
 
+  /// Takes the cuts of another boundary with their multipliers.
+  func adopt(_ other: TripleCuts, _ layout: ColocationLayout) {
+    for index in 0..<other.count where other.multipliers[index] > 0 {
+      if add(other.vertices[index], layout) {
+        multipliers[multipliers.count - 1] = other.multipliers[index]
+      }
+    }
+  }
+
+  /// Adds Aᵀλ by place.
+  func addSums(to sums: UnsafeMutablePointer<Double>) {
+    for index in 0..<count {
+      let (place, lambda) = (places[index], multipliers[index])
+      let signed = place[3] == 0 ? lambda : -lambda
+      sums[Int(place[0])] += signed
+      sums[Int(place[1])] += signed
+      sums[Int(place[2])] -= lambda
+    }
+  }
+
   /// One pass of dual ascent.
   func ascend(_ state: CutAscent) {
     let (values, sums, inverse) = (state.values, state.sums, state.inverse)

@@ -1,0 +1,57 @@
+import ColocateModel
+
+/// A relaxation that goes on from another's state instead of from nothing.
+///
+/// ADMM may start anywhere; where it starts near the end it needs few iterations. A window takes
+/// the boundary's blocks of M and U and its cuts with their multipliers from the whole. Its own
+/// weights of pairs inside a layer are C/2 + 2U + Aᵀλ with the whole's C, so with the same U and λ
+/// its coefficients there are C/2: nothing changes for it. A constant that was added to all pairs
+/// of a layer (`WindowSplit.Window.added`) is taken up by U, half of it by each entry. Units of ρ
+/// stay, as ρ grows with the weights.
+extension ColocationRelaxation {
+  /// Starts from boundary `w` of the relaxation of the whole.
+  package func start(
+    fromBoundary w: Int, of whole: ColocationRelaxation, window: WindowSplit.Window,
+    fractionBits: Int
+  ) {
+    rho = whole.rho * Double(1 << fractionBits)
+    copy(boundary: w, of: whole)
+    for (block, added) in [
+      (ColocationLayout.Block.left, window.added.first), (.right, window.added.second),
+    ] where added != 0 {
+      let rows = dual(0, block)
+      let half = 0.5 * Double(added) / rho
+      for i in 0..<experts {
+        for j in 0..<experts { rows[i * width + j] += half }
+      }
+    }
+    prepare()
+    triples[0].adopt(whole.triples[w], layout)
+    sparse[0].adopt(whole.sparse[w], context)
+    goOn()
+  }
+
+  /// Starts from another relaxation of the same problem.
+  package func start(from other: ColocationRelaxation) {
+    rho = other.rho
+    copy(boundary: 0, of: other)
+    prepare()
+    triples[0].adopt(other.triples[0], layout)
+    sparse[0].adopt(other.sparse[0], context)
+    goOn()
+  }
+
+  private func copy(boundary w: Int, of other: ColocationRelaxation) {
+    let count = 3 * experts * width
+    matrix(0, .left).update(from: other.matrix(w, .left), count: count)
+    dual(0, .left).update(from: other.dual(w, .left), count: count)
+  }
+
+  private func goOn() {
+    for place in 0..<sums.count { sums[place] = 0 }
+    triples[0].addSums(to: sums.base)
+    sparse[0].addSums(to: sums.base)
+    isStarted = true
+    boxStep()
+  }
+}
