@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import assignment, chain, colocation, fixing, paths, tree
+from . import assignment, chain, colocation, fixing, paths, tree, windows
 from .problem import Problem
 from .reading import array, boolean, integer, integers, members, need, small, table, text
 from .report import Report
@@ -29,6 +29,8 @@ def proved(p, evidence, kept, unit, load_unit):
         found = colocation.bound(small_problem, evidence)
     elif kind == "fixing":
         found = fixing.bound(small_problem, evidence, kept // unit)
+    elif kind == "windows":
+        found = windows.bound(small_problem, evidence)
     else:
         need(kind == "tree", f"unknown kind of evidence '{kind}'")
         tree.check(small_problem, evidence, kept // unit)

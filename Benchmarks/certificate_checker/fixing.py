@@ -9,13 +9,17 @@ MOST_STEPS = 1 << 10
 
 
 def bound(p, evidence, incumbent):
-    """What no placement exceeds: the incumbent, or the least bound of the steps on better ones."""
     members(evidence, "fixing", ("kind", "steps"), ("search",))
+    return steps_bound(p, evidence, incumbent, FixedPairs(p))
+
+
+def steps_bound(p, evidence, incumbent, pairs):
+    """What no placement with the known pairs exceeds: the incumbent, or the least bound of the steps on better ones."""
     steps = array(evidence["steps"], "steps")
     need(1 <= len(steps) <= MOST_STEPS, "steps of fixing out of range")
     # What placements keep are multiples of `step`: a better one keeps at least the next.
     target = (incumbent // p.step + 1) * p.step if incumbent >= 0 else 0
-    pairs, least = FixedPairs(p), p.total
+    least = p.total
     for step in steps:
         found = parts(p, step)
         pairs.tighten(found, target, most, FINER)

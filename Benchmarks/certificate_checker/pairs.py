@@ -36,6 +36,16 @@ class FixedPairs:
         self.first = np.concatenate([l * n + i, k * n + x])
         self.second = np.concatenate([(l + 1) * n + j, k * n + y])
 
+    def put(self, a, b, state):
+        """Notes a pair of experts l·E + e of one layer or of neighbouring ones."""
+        n = self.p.experts
+        a, b = min(a, b), max(a, b)
+        states = self.inside if a // n == b // n else self.between
+        at = (a // n, a % n, b % n)
+        if states[at] not in (FREE, state):
+            self.exhausted = True
+        states[at] = state
+
     def flat(self, between, inside):
         return np.concatenate([between.ravel(), inside[self.used]])
 

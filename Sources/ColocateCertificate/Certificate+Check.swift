@@ -97,6 +97,7 @@ extension Certificate {
       proved = Int(clamping: try multipliers.bound(of: small, effort: effort).floor)
     case .fixing(let fixing):
       proved = try fixing.bound(of: small, incumbent: kept / unit, effort: effort)
+    case .windows(let windows): proved = try windows.bound(of: small, effort: effort)
     case .tree(let tree):
       try CertificatePaths(small, effort: effort).check(tree, incumbent: kept / unit)
       proved = kept / unit

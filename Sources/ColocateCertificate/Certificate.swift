@@ -32,6 +32,8 @@ package struct Certificate: Sendable {
     /// Multipliers of the co-location relaxation one after the other, each of which fixes pairs,
     /// and perhaps a search over what is left.
     case fixing(CertificateFixing)
+    /// Windows of two layers, each with a search tree over its co-location relaxation.
+    case windows(CertificateWindows)
     /// A search tree over the path relaxation: no placement keeps more than this one.
     case tree(CertificateTree)
 
@@ -44,6 +46,7 @@ package struct Certificate: Sendable {
       case .path: "path"
       case .colocation: "co-location"
       case .fixing: "fixing"
+      case .windows: "windows"
       case .tree: "tree"
       }
     }

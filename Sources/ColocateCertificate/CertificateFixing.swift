@@ -35,12 +35,21 @@ package struct CertificateFixing: Sendable {
   /// The most steps.
   package static let mostSteps = 1 << 10
 
+  /// As below, with what the cap says.
+  package func bound(
+    of problem: CertifiedProblem, incumbent: Int, isRoomy: Bool, effort: CertificateEffort
+  ) throws(CertificateError) -> Int {
+    try bound(of: problem, incumbent: incumbent, known: nil, isRoomy: isRoomy, effort: effort)
+  }
+
   /// An upper bound on what placements keep, at least `incumbent`.
   /// - Parameters:
+  ///   - known: pairs that are known to begin with; nil for what the cap says.
   ///   - isRoomy: whether to take margins four times as large, so that other checkers prove no
   ///     less, and to believe the search.
-  package func bound(
-    of problem: CertifiedProblem, incumbent: Int, isRoomy: Bool = false, effort: CertificateEffort
+  func bound(
+    of problem: CertifiedProblem, incumbent: Int, known: CertificateFixedPairs? = nil,
+    isRoomy: Bool = false, effort: CertificateEffort
   ) throws(CertificateError) -> Int {
     guard !steps.isEmpty, steps.count <= Self.mostSteps else {
       throw CertificateError(
@@ -48,7 +57,7 @@ package struct CertificateFixing: Sendable {
     }
     // What placements keep are multiples of `step`: a better one keeps at least the next.
     let target = incumbent < 0 ? 0 : (incumbent / problem.step + 1) * problem.step
-    var pairs = CertificateFixedPairs(problem)
+    var pairs = known ?? CertificateFixedPairs(problem)
     var least = Int128(problem.total)
     for (number, multipliers) in steps.enumerated() {
       do throws(CertificateError) {

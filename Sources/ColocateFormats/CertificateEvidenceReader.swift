@@ -21,11 +21,8 @@ enum CertificateEvidenceReader {
       return .path(try prices(node))
     case "co-location": return .colocation(try colocation(node, ["kind"]))
     case "fixing":
-      try node.checkKeys(["kind", "steps", "search"])
-      var steps = [CertificateColocation]()
-      for step in try node.member("steps").elements() { steps.append(try colocation(step, [])) }
-      return .fixing(
-        CertificateFixing(steps: steps, search: try node.optional("search")?.integer()))
+      return .fixing(try fixing(node, ["kind"]))
+    case "windows": return .windows(try windows(node))
     case "tree":
       try node.checkKeys(["kind", "nodes"])
       var nodes = [CertificateTree.Node]()
@@ -137,6 +134,44 @@ enum CertificateEvidenceReader {
       fractionBits: try node.member("fraction_bits").integer(),
       left: try node.member("left").table(), between: try node.member("between").table(),
       right: try node.member("right").table(), cuts: cuts)
+  }
+
+  private static func fixing(
+    _ node: JSONNode, _ more: [String]
+  ) throws(JSONProblem) -> CertificateFixing {
+    try node.checkKeys(more + ["steps", "search"])
+    var steps = [CertificateColocation]()
+    for step in try node.member("steps").elements() { steps.append(try colocation(step, [])) }
+    return CertificateFixing(steps: steps, search: try node.optional("search")?.integer())
+  }
+
+  private static func windows(_ node: JSONNode) throws(JSONProblem) -> CertificateWindows {
+    try node.checkKeys(["kind", "fraction_bits", "shares", "trees"])
+    var trees = [CertificateWindows.Tree]()
+    for entry in try node.member("trees").elements() {
+      try entry.checkKeys(["best", "nodes"])
+      var nodes = [CertificateWindows.Node]()
+      for node in try entry.member("nodes").elements() { nodes.append(try windowNode(node)) }
+      trees.append(.init(best: try entry.member("best").integer(), nodes: nodes))
+    }
+    return CertificateWindows(
+      fractionBits: try node.member("fraction_bits").integer(),
+      shares: try node.member("shares").table(), trees: trees)
+  }
+
+  private static func windowNode(
+    _ node: JSONNode
+  ) throws(JSONProblem) -> CertificateWindows.Node {
+    guard let branch = try node.optional("branch") else {
+      return .init(kind: .leaf(try fixing(node, [])))
+    }
+    try node.checkKeys(["branch", "children"])
+    let children = try node.member("children")
+    let (pair, places) = (try branch.integers(), try children.integers())
+    guard pair.count == 2 else { throw malformed(branch) }
+    guard places.count == 2 else { throw malformed(children) }
+    return .init(
+      kind: .branch(first: pair[0], second: pair[1], together: places[0], apart: places[1]))
   }
 
   private static func flag(_ number: Int) -> Bool? {

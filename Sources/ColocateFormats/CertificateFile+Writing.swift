@@ -50,9 +50,18 @@ extension CertificateFile {
     case .chain(let values): members.append(("values", table(values)))
     case .path(let prices): members += json(prices, layers: layers)
     case .colocation(let multipliers): members += json(multipliers)
-    case .fixing(let fixing):
-      members.append(("steps", .array(fixing.steps.map { .object(json($0)) })))
-      if let search = fixing.search { members.append(("search", .integer(search))) }
+    case .fixing(let fixing): members += json(fixing)
+    case .windows(let windows):
+      members += [
+        ("fraction_bits", .integer(windows.fractionBits)), ("shares", table(windows.shares)),
+        (
+          "trees",
+          .array(
+            windows.trees.map {
+              .object([("best", .integer($0.best)), ("nodes", .array($0.nodes.map { json($0) }))])
+            })
+        ),
+      ]
     case .tree(let tree):
       members.append(("nodes", .array(tree.nodes.map { json($0, layers: layers) })))
     }
@@ -84,6 +93,20 @@ extension CertificateFile {
       members.append(("children", JSONText([together, apart])))
     }
     return .object(members)
+  }
+
+  private static func json(_ fixing: CertificateFixing) -> Members {
+    var members: Members = [("steps", .array(fixing.steps.map { .object(json($0)) }))]
+    if let search = fixing.search { members.append(("search", .integer(search))) }
+    return members
+  }
+
+  private static func json(_ node: CertificateWindows.Node) -> JSONText {
+    switch node.kind {
+    case .branch(let first, let second, let together, let apart):
+      .object([("branch", JSONText([first, second])), ("children", JSONText([together, apart]))])
+    case .leaf(let fixing): .object(json(fixing))
+    }
   }
 
   private static func json(_ multipliers: CertificateColocation) -> Members {

@@ -34,6 +34,10 @@ import ColocateCertificate
 ///     fixing        steps: multipliers as of kind co-location, without kind, in the order in which
 ///                   they fix pairs; and perhaps search: the layer from which the search over the
 ///                   rest begins
+///     windows       fraction_bits; shares: for each inner layer the rows i < j of S; trees: for
+///                   each window best, and nodes: a list, root first, children after their
+///                   parents. Each has either steps and perhaps search, as of kind fixing, or
+///                   branch: [first, second] and children: [together, apart]
 ///     tree          nodes: a list, root first, children after their parents. Each has deletions:
 ///                   [ { prices, cuts }, … ] and either leaf ("bounded" or "exhausted"), prices,
 ///                   cuts and for the latter dolls, or branch: [layer, first, second] and

@@ -121,6 +121,13 @@ package final class ColocationRelaxation: @unchecked Sendable {
     for place in 0..<layout.count { inverse[place] = 1 / Double(layout.entries(of: place)) }
   }
 
+  /// Units of work of an iteration, an eigen-decomposition of order 2E for each boundary: about
+  /// (2E)³ / 5 each.
+  package var iterationWork: Int {
+    let order = 2 * experts
+    return max(1, problem.layers * order * order * order / 5)
+  }
+
   /// What one evaluation costs in seconds of `threads` threads, and what the whole takes in bytes:
   /// from a thousand experts on minutes and gigabytes.
   package static func estimate(

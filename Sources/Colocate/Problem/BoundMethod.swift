@@ -18,6 +18,8 @@ public enum BoundMethod: String, Hashable, Sendable, Codable, CaseIterable {
   case colocation = "co-location"
   /// Layered search on the losses of the co-location relaxation.
   case colocationSearch = "co-location search"
+  /// Search trees over the windows of the co-location relaxation.
+  case windows
   /// The weighted sum of a bound on GPU crossings and one on node crossings.
   case gpusAndNodes = "gpus + nodes"
 }

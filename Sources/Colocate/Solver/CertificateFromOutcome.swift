@@ -73,9 +73,8 @@ extension Certificate {
     case .path(let prices): return .path(CertificatePrices(prices))
     case .tree(let tree): return .tree(CertificateTree(tree))
     case .colocation(let multipliers): return .colocation(CertificateColocation(multipliers))
-    case .fixing(let steps, let search):
-      return .fixing(
-        CertificateFixing(steps: steps.map { CertificateColocation($0) }, search: search))
+    case .fixing(let steps, let search): return .fixing(CertificateFixing(steps, search: search))
+    case .windows(let proof): return .windows(CertificateWindows(proof))
     }
   }
 
@@ -170,6 +169,12 @@ extension Certificate.Claim {
       else { return nil }
       let inCounts = bound.multipliedReportingOverflow(by: unit)
       return inCounts.overflow ? problem.total : min(problem.total, inCounts.partialValue)
+    case .windows(let windows):
+      guard let small = try? problem.divided(by: unit, loads: loadUnit),
+        let bound = try? windows.bound(of: small, isRoomy: true, effort: effort)
+      else { return nil }
+      let inCounts = max(bound, kept / unit).multipliedReportingOverflow(by: unit)
+      return inCounts.overflow ? problem.total : min(problem.total, inCounts.partialValue)
     case .oneGroup, .assignment, .path:
       return try? Certificate.proved(self, problem: problem, kept: kept, effort: effort)
     }
@@ -241,6 +246,38 @@ extension CertificateTree {
       }
     }
     self.init(nodes: nodes)
+  }
+}
+
+extension CertificateFixing {
+  package init(_ steps: [ColocationMultipliers], search: Int?) {
+    self.init(steps: steps.map { CertificateColocation($0) }, search: search)
+  }
+}
+
+extension CertificateWindows {
+  package init(_ proof: WindowProof) {
+    let experts = proof.split.problem.experts
+    self.init(
+      fractionBits: proof.split.fractionBits,
+      shares: proof.split.shares.map { block in
+        (0..<experts).flatMap { i in
+          ((i + 1)..<max(experts, i + 1)).map { block[i * experts + $0] }
+        }
+      },
+      trees: proof.trees.map { tree in
+        Tree(
+          best: tree.best,
+          nodes: tree.nodes.map { node in
+            switch node.kind {
+            case .branch(let first, let second, let together, let apart):
+              Node(
+                kind: .branch(first: first, second: second, together: together, apart: apart))
+            case .leaf(let steps, let search):
+              Node(kind: .leaf(CertificateFixing(steps, search: search)))
+            }
+          })
+      })
   }
 }
 

@@ -15,6 +15,8 @@ struct Schedule: Sendable {
     case path
     /// The co-location relaxation: for large groups, or where the path bound is out of reach.
     case colocation
+    /// The co-location relaxation's windows, each by a search tree of its own.
+    case windows
     /// What time is left goes to local search again.
     case moreLocalSearch
   }
@@ -68,12 +70,28 @@ struct Schedule: Sendable {
   }
 
   /// What the co-location relaxation may take: nine tenths, 60 s without a limit; all the work that
-  /// is left where work alone ends the run.
+  /// is left where work alone ends the run. Of two groups it leaves hardly a gap that its search
+  /// does not close; for more the windows after it do more than it would, and it takes two fifths.
   var colocation: SearchControl {
-    let share =
-      control.isLimitedByWorkOnly
-      ? .infinity : control.remaining.isFinite ? control.remaining * 0.9 : 60
-    return SearchControl(part: share, of: control)
+    let share = hasWindows ? 0.4 : 0.9
+    if control.isLimitedByWorkOnly {
+      let work = Double(control.workLeft) * share
+      return SearchControl(part: .infinity, work: hasWindows ? Int(work) : .max, of: control)
+    }
+    return SearchControl(
+      part: control.remaining.isFinite ? control.remaining * share : 60, of: control)
+  }
+
+  /// Whether windows are searched after the co-location relaxation.
+  var hasWindows: Bool {
+    options.methods.windows && options.methods.colocation && problem.groups > 2
+      && problem.layers > 2
+  }
+
+  /// What the windows may take: nine tenths, and all the work that is left.
+  var windows: SearchControl {
+    SearchControl(
+      part: control.remaining.isFinite ? control.remaining * 0.9 : 60, of: control)
   }
 
   /// What the last local search may take: all the time that is left.

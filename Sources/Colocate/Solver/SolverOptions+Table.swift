@@ -75,6 +75,12 @@ extension OptionDescription {
     .init(
       "co-location-states", .count(\.methods.colocationStates, 0...100_000_000),
       "Partitions of one layer that the search on these losses may hold."),
+    .init(
+      "windows", .flag(\.methods.windows),
+      "Search windows of two layers by trees, where there are more than two groups."),
+    .init(
+      "window-iterations", .count(\.methods.windowIterations, 1...100_000),
+      "Iterations of the relaxation at a node of a window's tree."),
   ]
 
   private static func basic(_ name: String, _ access: Access, _ meaning: String)

@@ -16,6 +16,8 @@ package struct StageProof: Sendable {
     /// Multipliers that fix pairs, in their order, and the layer from which a search with the last
     /// of them lists the rest.
     case fixing([ColocationMultipliers], search: Int?)
+    /// Windows of two layers with their trees.
+    case windows(WindowProof)
   }
 
   package let stage: Stage

@@ -55,11 +55,10 @@ extension StageSolver {
       return nil
     }
     let relaxation = ColocationRelaxation(problem: problem, control: part)
-    // An eigen-decomposition of order 2E for each boundary: about (2E)³ / 5 units.
-    let order = 2 * problem.experts
-    let iteration = max(1, problem.layers * order * order * order / 5)
+    self.relaxation = relaxation
+    let iteration = relaxation.iterationWork
     relaxation.parameters.maxIterations = min(
-      control.workLeft / iteration, options.methods.colocationIterations ?? .max)
+      part.workLeft / iteration, options.methods.colocationIterations ?? .max)
     if !options.methods.colocationCuts { relaxation.parameters.firstCuts = .max }
     relaxation.parameters.fixes = options.methods.colocationFixing
     relaxation.parameters.searchStates = options.methods.colocationStates
@@ -76,7 +75,7 @@ extension StageSolver {
       }
       control.spend(relaxation.iterations * iteration)
     }
-    let isWorkOver = isBounded && relaxation.iterations >= relaxation.parameters.maxIterations
+    let isWorkOver = isBounded && control.workLeft < iteration
     let method: BoundMethod = relaxation.searchStart == nil ? .colocation : .colocationSearch
     bound.offer(relaxation.keptBound, method)
     return BoundReport(

@@ -36,6 +36,8 @@ final class StageSolver {
   let bound: KeptBound
   var treeNodes = 0
   var evidence: StageProof.Evidence?
+  /// The co-location relaxation of this stage, once it has run.
+  var relaxation: ColocationRelaxation?
   private(set) lazy var pool = PartitionPool(problem: problem)
   var stopReason: StopReason?
 
@@ -141,6 +143,9 @@ final class StageSolver {
       case .colocation:
         if isDone(incumbent) { return false }
         take(relaxColocation(incumbent))
+      case .windows:
+        if isDone(incumbent) { return false }
+        take(searchWindows(incumbent))
       case .moreLocalSearch:
         guard !isDone(incumbent), control.remaining.isFinite else { return false }
         searchLocally(
