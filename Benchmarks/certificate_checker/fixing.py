@@ -30,6 +30,6 @@ def steps_bound(p, evidence, incumbent, pairs):
     if evidence.get("search") is not None:
         start = integer(evidence["search"], "search")
         need(0 <= start < p.layers, f"a search from layer {start}")
-        losses.check(p, found, pairs, total - (target << found.bits), FINER, start)
+        losses.check(p, found, pairs, total - (target << found.bits), target, FINER, start)
         return incumbent
     return max(incumbent, least)

@@ -3,8 +3,8 @@
 A placement that reaches the target loses at most δ over the free pairs: Σ|C_x| of those with the value that C_x does not prefer. Pairs
 join experts of one layer or of neighbouring ones, so what is lost on one side of a layer depends on the other through its partition
 alone. From the partitions of one layer within δ the search lists those of the next with the least loss on the way, to the last layer;
-then to the first one, each start charged with the least loss of its way to the last layer. If no start has both within δ, no placement
-reaches the target. Losses are rounded down to multiples of a power of two and δ up.
+then to the first one, each start charged with the least loss of its way to the last layer. A placement that reaches the target has a start
+with both within δ, and keeps no more than the most along such ways; if that is below the target for every start, there is none. Losses are rounded down to multiples of a power of two and δ up.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ MOST_EXPERTS = 64
 MOST_STATES = 300_000
 
 
-def check(p, found, pairs, delta, finer, start):
+def check(p, found, pairs, delta, target, finer, start):
     n, groups = p.experts, p.groups
     if delta < 0:
         return
@@ -40,7 +40,7 @@ def check(p, found, pairs, delta, finer, start):
     caps = None if p.caps is None else [min(cap, 1 << 60) for cap in p.caps]
 
     def extensions(l, costs, lost, named):
-        """Partitions of layer l with what is lost up to them; costs [P, E] beside the layer before."""
+        """Partitions of layer l with what is lost up to them and the ways to label them; costs [P, E] beside the layer before."""
         out = {}
         loads = p.loads[l]
 
@@ -50,7 +50,8 @@ def check(p, found, pairs, delta, finer, start):
                 if not len(rest):
                     names = {}
                     key = bytes(names.setdefault(int(x), len(names)) for x in labels)
-                    out[key] = min(out.get(key, lost), lost)
+                    least, ways = out.get(key, (lost, []))
+                    out[key] = min(least, lost), [*ways, labels]
                     if len(out) > MOST_STATES:
                         raise TooLarge(f"more than {MOST_STATES} partitions in a layer")
                     return
@@ -97,28 +98,48 @@ def check(p, found, pairs, delta, finer, start):
         one = labels[None] == np.arange(groups)[:, None]
         return apart.sum(0)[None] + one.astype(np.int64) @ (together - apart)
 
-    def least(states, step):
-        """What each state loses at least on the way to the end; states that get there."""
+    def within(l, key):
+        """What a partition keeps inside."""
+        if p.v is None:
+            return 0
+        labels = np.frombuffer(key, np.uint8)
+        return int(p.v[l][labels[:, None] == labels[None]].sum()) // 2
+
+    def kept(l, step, key, labels):
+        """What labels of layer l keep with a partition of the layer before it (step 1) or after it."""
+        same = np.frombuffer(key, np.uint8)[:, None] == labels[None]
+        return int(p.w[l - 1][same].sum() if step > 0 else p.w[l].T[same].sum())
+
+    def ends_of(states, step):
+        """Of the states that get to the end within δ: the least loss of the way, and the most that is kept on it."""
         layer, arcs, here = start, [], states
         while 0 <= layer + step < p.layers:
             layer += step
             after, rows = {}, {}
             for key, lost in here.items():
-                row = {to: total - lost for to, total in extensions(layer, beside(layer, step, key), lost, True).items()}
+                row = {}
+                for to, (total, ways) in extensions(layer, beside(layer, step, key), lost, True).items():
+                    row[to] = total - lost, max(kept(layer, step, key, labels) for labels in ways) + within(layer, to)
+                    after[to] = min(after.get(to, total), total)
                 rows[key] = row
-                for to, loss in row.items():
-                    after[to] = min(after.get(to, lost + loss), lost + loss)
             if len(after) > MOST_STATES:
                 raise TooLarge(f"more than {MOST_STATES} partitions in a layer")
-            arcs.append(rows)
+            arcs.append((here, rows))
             here = after
-        ends = dict.fromkeys(here, 0)
-        for rows in reversed(arcs):
-            ends = {key: min(loss + ends[to] for to, loss in row.items() if to in ends) for key, row in rows.items() if any(to in ends for to in row)}
+        ends = dict.fromkeys(here, (0, 0))
+        for lost, rows in reversed(arcs):
+            before = {}
+            for key, row in rows.items():
+                ways = [(loss + ends[to][0], more + ends[to][1]) for to, (loss, more) in row.items() if to in ends]
+                ways = [way for way in ways if lost[key] + way[0] <= delta]
+                if ways:
+                    before[key] = min(way[0] for way in ways), max(way[1] for way in ways)
+            ends = before
         return ends
 
-    first = extensions(start, np.zeros((groups, n), np.int64), 0, False)
-    ahead = least(first, 1)
-    first = {key: lost + ahead[key] for key, lost in first.items() if key in ahead and lost + ahead[key] <= delta}
-    back = least(first, -1)
-    need(not any(lost + back[key] <= delta for key, lost in first.items() if key in back), "the search over partitions finds what may be a better placement")
+    first = {key: lost for key, (lost, _) in extensions(start, np.zeros((groups, n), np.int64), 0, False).items()}
+    ahead = ends_of(first, 1)
+    first = {key: lost + ahead[key][0] for key, lost in first.items() if key in ahead}
+    back = ends_of(first, -1)
+    for key in back:
+        need(ahead[key][1] + back[key][1] + within(start, key) < target, "the search over partitions finds what may be a better placement")

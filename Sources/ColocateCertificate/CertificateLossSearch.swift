@@ -8,8 +8,10 @@ import ColocateModel
 /// layer depends on the layers before it through that layer's partition only. From all partitions
 /// of one layer whose own pairs lose at most δ, the partitions of the next are listed with the
 /// least that is lost on the way, up to the last layer; then from the same start back to the first
-/// one, each start charged with the least that its way to the last layer loses. If no start has
-/// ways in both directions that lose at most δ together, no placement reaches the target.
+/// one, each start charged with the least that its way to the last layer loses. A placement that
+/// reaches the target has a start with ways in both directions that lose at most δ together, and
+/// keeps no more than the most that is kept along such ways. If that is below the target for every
+/// start, there is none.
 ///
 /// Losses are rounded down to multiples of a power of two, and δ up, so that sums are exact in
 /// `Int`.
@@ -23,6 +25,7 @@ struct CertificateLossSearch {
   let problem: CertifiedProblem
   let effort: CertificateEffort
   private let delta: Int
+  private let target: Int
   /// What experts a and b = l·E + e lose together and apart, by a and the place of b among its
   /// layer and the two around it: `[L·E, 3E]`.
   private let together: [Int]
@@ -51,6 +54,15 @@ struct CertificateLossSearch {
     let from: Int
     let to: Int
     let loss: Int
+    /// What is kept between the two partitions, and inside the second.
+    let kept: Int
+  }
+
+  /// Ways from a state to an end: the least loss, δ + 1 where there is none; and of those within δ
+  /// the most that is kept.
+  private struct Rest {
+    var loss: Int
+    var kept: Int
   }
 
   /// Partitions of a layer with the least loss up to there.
@@ -77,6 +89,7 @@ struct CertificateLossSearch {
   ) throws(CertificateError) {
     problem = pairs.problem
     self.effort = effort
+    self.target = target
     let experts = problem.experts
     guard experts <= Self.mostExperts, (2...Self.mostGroups).contains(problem.groups) else {
       throw CertificateError(
@@ -123,22 +136,38 @@ struct CertificateLossSearch {
     var first = States()
     var none = [Arc]()
     try extend(nil, to: start, step: 0, into: &first, &none)
-    let ahead = try least(from: first, at: start, step: 1)
+    let ahead = try rest(from: first, at: start, step: 1)
     for s in first.keys.indices {
-      first.lost[s] = ahead[s] > delta ? delta + 1 : first.lost[s] + ahead[s]
+      first.lost[s] = ahead[s].loss > delta ? delta + 1 : first.lost[s] + ahead[s].loss
     }
-    let back = try least(from: first, at: start, step: -1)
-    for s in first.keys.indices where back[s] <= delta && first.lost[s] + back[s] <= delta {
-      throw CertificateError("the search over partitions finds what may be a better placement")
+    let back = try rest(from: first, at: start, step: -1)
+    for s in first.keys.indices {
+      guard back[s].loss <= delta, first.lost[s] + back[s].loss <= delta else { continue }
+      // Counts add up to at most 2^56.
+      guard ahead[s].kept + back[s].kept + inside(start, first.keys[s]) < target else {
+        throw CertificateError("the search over partitions finds what may be a better placement")
+      }
     }
   }
 
-  /// What each state loses at least on the way to the last or the first layer, δ + 1 where it does
-  /// not get there.
-  private func least(
+  /// What a partition of layer l keeps inside.
+  private func inside(_ l: Int, _ key: State) -> Int {
+    guard !problem.coactivation.isEmpty else { return 0 }
+    let experts = problem.experts
+    var sum = 0
+    for i in 0..<experts {
+      for j in 0..<i where key[i] == key[j] {
+        sum += problem.coactivation[(l * experts + i) * experts + j]
+      }
+    }
+    return sum
+  }
+
+  /// The ways of each state to the last or the first layer.
+  private func rest(
     from first: States, at start: Int, step: Int
-  ) throws(CertificateError) -> [Int] {
-    var sizes = [first.keys.count]
+  ) throws(CertificateError) -> [Rest] {
+    var lost = [first.lost]
     var arcs = [[Arc]]()
     var states = first
     var layer = start
@@ -147,18 +176,36 @@ struct CertificateLossSearch {
       var (next, list) = (States(), [Arc]())
       try extend(states, to: layer, step: step, into: &next, &list)
       arcs.append(list)
-      sizes.append(next.keys.count)
+      lost.append(next.lost)
       states = next
     }
-    var least = [Int](repeating: 0, count: states.keys.count)
-    for (list, size) in zip(arcs, sizes).reversed() {
-      var before = [Int](repeating: delta + 1, count: size)
-      for arc in list where least[arc.to] <= delta {
-        before[arc.from] = min(before[arc.from], arc.loss + least[arc.to])
+    var rest = [Rest](repeating: Rest(loss: 0, kept: 0), count: states.keys.count)
+    for (list, lost) in zip(arcs, lost).reversed() {
+      var before = [Rest](repeating: Rest(loss: delta + 1, kept: 0), count: lost.count)
+      for arc in list where rest[arc.to].loss <= delta {
+        let loss = arc.loss + rest[arc.to].loss
+        if lost[arc.from] + loss > delta { continue }
+        before[arc.from].loss = min(before[arc.from].loss, loss)
+        before[arc.from].kept = max(before[arc.from].kept, arc.kept + rest[arc.to].kept)
       }
-      least = before
+      rest = before
     }
-    return least
+    return rest
+  }
+
+  /// What labels of a layer keep with those of the layer `step` before it.
+  private func kept(between before: State, _ layer: Int, _ step: Int, _ labels: [Int]) -> Int {
+    let experts = problem.experts
+    var sum = 0
+    for i in 0..<experts {
+      for j in 0..<experts where before[i] == labels[j] {
+        sum +=
+          step > 0
+          ? problem.weights[((layer - 1) * experts + i) * experts + j]
+          : problem.weights[(layer * experts + j) * experts + i]
+      }
+    }
+    return sum
   }
 
   /// All partitions of `layer` within δ beside those of the layer `step` before it.
@@ -174,7 +221,12 @@ struct CertificateLossSearch {
       if branch.isOver { try effort.proceed() }
       for found in branch.found {
         let to = next.add(found.state, found.lost)
-        if states != nil { arcs.append(Arc(from: number, to: to, loss: found.lost - lost)) }
+        guard let states else { continue }
+        arcs.append(
+          Arc(
+            from: number, to: to, loss: found.lost - lost,
+            kept: kept(between: states.keys[number], layer, step, found.labels)
+              + inside(layer, found.state)))
       }
       guard next.keys.count <= Self.mostStates, arcs.count <= Self.mostArcs, !branch.isOver else {
         throw CertificateError(
@@ -191,7 +243,7 @@ struct CertificateLossSearch {
     let layer: Int
     let hasNames: Bool
     let before: Int
-    var found = [(state: State, lost: Int)]()
+    var found = [(state: State, labels: [Int], lost: Int)]()
     var isOver = false
     private var steps = 0
     private var costs: [Int]
@@ -268,7 +320,7 @@ struct CertificateLossSearch {
         if difference > largest { (largest, next) = (difference, e) }
       }
       guard next >= 0 else {
-        found.append((State(labels), lost))
+        found.append((State(labels), labels, lost))
         return
       }
       for g in choices where isOpen(g, next) {
