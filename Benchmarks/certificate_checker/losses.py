@@ -4,7 +4,8 @@ A placement that reaches the target loses at most δ over the free pairs: Σ|C_x
 join experts of one layer or of neighbouring ones, so what is lost on one side of a layer depends on the other through its partition
 alone. From the partitions of one layer within δ the search lists those of the next with the least loss on the way, to the last layer;
 then to the first one, each start charged with the least loss of its way to the last layer. A placement that reaches the target has a start
-with both within δ, and keeps no more than the most along such ways; if that is below the target for every start, there is none. Losses are rounded down to multiples of a power of two and δ up.
+with both within δ, and keeps no more than the most along such ways; if that is below the target for every start, there is none. Losses
+are rounded down to multiples of a power of two and δ up.
 """
 
 import numpy as np

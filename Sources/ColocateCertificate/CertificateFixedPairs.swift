@@ -200,7 +200,8 @@ struct CertificateClasses {
   private var sizes: [Int] = []
   private var loads: [Int] = []
 
-  /// Along known pairs from each expert that has no class yet. nil where they contradict each other.
+  /// Along known pairs from each expert that has no class yet. nil where they contradict each
+  /// other.
   init?(_ pairs: CertificateFixedPairs) {
     problem = pairs.problem
     let (experts, layers) = (problem.experts, problem.layers)

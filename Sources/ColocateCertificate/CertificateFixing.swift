@@ -4,9 +4,9 @@ import ColocateModel
 /// multipliers of the co-location relaxation, step by step; and what that leaves to be searched.
 ///
 /// With the names of `CertificateColocation`, B = rest + Σ_x max C_x·x bounds what placements keep,
-/// where x runs over pairs. Setting pairs to the values that their C do not prefer takes Σ|C_x| from
-/// B, and no other term has these x in it. So a placement that keeps at least the target does not
-/// set pairs so that Σ|C_x| > δ = B - target.
+/// where x runs over pairs. Setting pairs to the values that their C do not prefer takes Σ|C_x|
+/// from B, and no other term has these x in it. So a placement that keeps at least the target does
+/// not set pairs so that Σ|C_x| > δ = B - target.
 ///
 /// Experts that must share a group form classes, and so do, for two groups, those that must be on
 /// opposite sides; then a class has two sides. Two classes are together as a whole or apart as a

@@ -2,8 +2,8 @@ import ColocateModel
 
 /// What placements keep as a sum over windows of two layers, each bounded by a search tree.
 ///
-/// Window w has the layers w and w+1. With any numbers S_l on the pairs of experts of an inner layer
-/// l, and V_l the co-activation,
+/// Window w has the layers w and w+1. With any numbers S_l on the pairs of experts of an inner
+/// layer l, and V_l the co-activation,
 ///
 ///     kept = Σ_w [ ⟨W_w, Y_w⟩ + ⟨S_w, Z_w⟩ + ⟨V_{w+1} - S_{w+1}, Z_{w+1}⟩ ],
 ///
@@ -14,8 +14,8 @@ import ColocateModel
 /// them negative: then a window is a problem like any other.
 ///
 /// A tree branches on two experts of the window being together or apart, one of which every
-/// placement has. Of its leaves the largest bound holds, by `CertificateFixing` with the decisions as
-/// pairs that are known, and `best`, which is any number, in place of an incumbent.
+/// placement has. Of its leaves the largest bound holds, by `CertificateFixing` with the decisions
+/// as pairs that are known, and `best`, which is any number, in place of an incumbent.
 package struct CertificateWindows: Sendable {
   package struct Node: Sendable {
     package enum Kind: Sendable {

@@ -50,7 +50,7 @@ import Testing
       guard let labels = ColocationTests.randomLabels(problem, &generator) else { continue }
       var values = [Int]()
       for w in 0..<(problem.layers - 1) {
-        let window = split.window(w)
+        let window = split.windows[w]
         #expect(!window.problem.coactivation.contains { $0 < 0 }, "\(random)")
         #expect(window.problem.isFeasible(split.labels(labels, window: w)), "\(random)")
         values.append(window.problem.kept(split.labels(labels, window: w)))
@@ -72,7 +72,7 @@ import Testing
         let split = WindowSplit(problem: problem, multipliers: multipliers)
       else { continue }
       let bounds = (0..<(problem.layers - 1)).map { w in
-        let window = split.window(w)
+        let window = split.windows[w]
         let part = ColocationRelaxation(problem: window.problem, control: SearchControl())
         part.parameters.fixes = false
         part.parameters.maxIterations = 0
@@ -110,7 +110,7 @@ import Testing
       guard search.openCount == 0, seed % 3 != 0 else { continue }
       ended += 1
       let maxima = (0..<(random.problem.layers - 1)).compactMap {
-        search.split.window($0).problem.bruteForce()?.kept
+        search.split.windows[$0].problem.bruteForce()?.kept
       }
       #expect(search.keptBound == search.split.keptBound(maxima), "\(random)")
     }

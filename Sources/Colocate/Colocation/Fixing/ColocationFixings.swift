@@ -17,12 +17,12 @@ import ColocateModel
 ///
 /// * P > 2: experts of a class share a group. The alternatives are "together" (all pairs between
 ///   the two are 1) and "apart" (all are 0); a pair known to be apart rules out the first.
-/// * P = 2: who is apart is on the other side, so pairs fixed at 0 join experts too. A class has two
-///   sides, and the alternatives are "aligned" (first sides together) and "flipped".
+/// * P = 2: who is apart is on the other side, so pairs fixed at 0 join experts too. A class has
+///   two sides, and the alternatives are "aligned" (first sides together) and "flipped".
 ///
 /// **Room.** A group has c experts of a layer and at most `cap` of its load, so two classes are not
-/// together where they would have more in some layer. For P > 2, of a layer's experts those that are
-/// not apart from a class include the c of its group: if they are c, all are together with it.
+/// together where they would have more in some layer. For P > 2, of a layer's experts those that
+/// are not apart from a class include the c of its group: if they are c, all are together with it.
 ///
 /// **Order does not matter.** Each conclusion needs less the more is known: losses of classes grow
 /// when they merge, B and δ fall. So repeating until nothing changes has one result, whatever the

@@ -5,8 +5,8 @@ import ColocateModel
 /// It is tried again once δ or the number of free variables has fallen by a fifth since the last
 /// time, and may make so many steps that all of them take about as long as half of the iterations
 /// so far. So a search that overflows costs a third of the time at the most, and one that would
-/// come to its end is not put off for long. Time is not looked at: the steps allowed follow from the
-/// iterations.
+/// come to its end is not put off for long. Time is not looked at: the steps allowed follow from
+/// the iterations.
 extension ColocationRelaxation {
   /// What had been tried.
   struct SearchHistory {

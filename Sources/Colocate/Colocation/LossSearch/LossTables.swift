@@ -2,9 +2,9 @@ import ColocateModel
 
 /// Losses of all pairs in 32 bits, for `LossSearch`.
 ///
-/// A loss is the multiple of 2^shift that is not above it, and at most `budget + 1`, which stands for
-/// what is forbidden. δ is rounded up. With δ below 2^17 of these units, sums are within 32 bits: an
-/// expert meets at most 128 others, and 64 experts are added up.
+/// A loss is the multiple of 2^shift that is not above it, and at most `budget + 1`, which stands
+/// for what is forbidden. δ is rounded up. With δ below 2^17 of these units, sums are within 32
+/// bits: an expert meets at most 128 others, and 64 experts are added up.
 final class LossTables: Sendable {
   let problem: GroupingProblem
   /// δ; -1 where it is negative.

@@ -2,9 +2,9 @@ import ColocateModel
 
 /// Branch and bound over all windows at once (`WindowSplit`, `WindowTree`).
 ///
-/// **Best first.** The bound on the whole is the sum of the windows' bounds, so the node whose bound
-/// exceeds what is known of its window by the most comes next, from whatever window: closing it
-/// lowers the sum the most. Open nodes wait in a heap.
+/// **Best first.** The bound on the whole is the sum of the windows' bounds, so the node whose
+/// bound exceeds what is known of its window by the most comes next, from whatever window: closing
+/// it lowers the sum the most. Open nodes wait in a heap.
 ///
 /// **Parallel.** Nodes are taken in rounds of a fixed number, solved side by side, each by one
 /// thread, and their results are taken in order. So the result does not depend on the number of
@@ -58,7 +58,7 @@ package final class WindowSearch {
     self.control = control
     self.parameters = parameters
     trees = (0..<(whole.problem.layers - 1)).map { w in
-      let window = split.window(w)
+      let window = split.windows[w]
       return WindowTree(
         window, number: w, best: window.problem.kept(split.labels(incumbent, window: w)))
     }

@@ -9,15 +9,15 @@ import ColocateModel
 ///
 ///     kept  ≤  Σ_w  (the most that any placement of window w's two layers keeps there).
 ///
-/// The windows need not agree on the layers that they share, which is what the bound gives away; how
-/// much depends on S. Any upper bound on a window's maximum will do, and windows are independent:
-/// where a search tree over the whole would have to multiply the alternatives of all layers, here
-/// the trees of the windows add up, and any number of threads can work on them. (A Lagrangian
-/// decomposition; Guignard and Kim, Math. Programming 39, 1987.)
+/// The windows need not agree on the layers that they share, which is what the bound gives away;
+/// how much depends on S. Any upper bound on a window's maximum will do, and windows are
+/// independent: where a search tree over the whole would have to multiply the alternatives of all
+/// layers, here the trees of the windows add up, and any number of threads can work on them. (A
+/// Lagrangian decomposition; Guignard and Kim, Math. Programming 39, 1987.)
 ///
-/// **S from multipliers.** At multipliers U, λ of the co-location relaxation its bound is such a sum
-/// already, over relaxed windows. With C the reduced coefficients, half of which goes to each of
-/// the two windows that have a pair, window l's relaxation has the objective
+/// **S from multipliers.** At multipliers U, λ of the co-location relaxation its bound is such a
+/// sum already, over relaxed windows. With C the reduced coefficients, half of which goes to each
+/// of the two windows that have a pair, window l's relaxation has the objective
 ///
 ///     S_l = 2·U_l + A_lᵀλ + C/2        on the pairs of Z_l,
 ///
@@ -34,6 +34,7 @@ package struct WindowSplit: Sendable {
   package let fractionBits: Int
   /// S_l of the inner layers l = 1 … L-2, `[L-2][E·E]`, symmetric with a zero diagonal.
   package let shares: [[Int]]
+  package private(set) var windows: [Window] = []
 
   /// A window as a problem of two layers.
   package struct Window: Sendable {
@@ -49,6 +50,7 @@ package struct WindowSplit: Sendable {
     self.problem = problem
     self.fractionBits = fractionBits
     self.shares = shares
+    windows = (0..<(problem.layers - 1)).map { window($0) }
   }
 
   /// S from multipliers; nil where these are malformed.
@@ -68,8 +70,7 @@ package struct WindowSplit: Sendable {
     from <= to ? value << (to - from) : (value + 1 << (from - to - 1)) >> (from - to)
   }
 
-  /// Window `w`.
-  package func window(_ w: Int) -> Window {
+  private func window(_ w: Int) -> Window {
     let experts = problem.experts
     let square = experts * experts
     let weights = problem.weights[(w * square)..<((w + 1) * square)].map { $0 << fractionBits }
@@ -112,11 +113,11 @@ package struct WindowSplit: Sendable {
     return (raised, -least)
   }
 
-  /// What the windows' bounds come to: in kept weight, rounded down. Bounds and constants are in the
-  /// windows' units.
+  /// What the windows' bounds come to: in kept weight, rounded down. Bounds and constants are in
+  /// the windows' units.
   package func keptBound(_ bounds: [Int]) -> Int {
     var sum = Int128(0)
-    for (w, bound) in bounds.enumerated() { sum += Int128(bound) - Int128(window(w).constant) }
+    for (w, bound) in bounds.enumerated() { sum += Int128(bound) - Int128(windows[w].constant) }
     return Int(min(sum >> Int128(fractionBits), Int128(problem.total)))
   }
 
@@ -127,8 +128,8 @@ package struct WindowSplit: Sendable {
 }
 
 extension ColocationMultipliers {
-  /// 2·(2·U_l + A_lᵀλ) + C on the pairs of each inner layer's Z_l in units of 2^-(q+1), `[L-2][E·E]`,
-  /// symmetric with a zero diagonal.
+  /// 2·(2·U_l + A_lᵀλ) + C on the pairs of each inner layer's Z_l in units of 2^-(q+1),
+  /// `[L-2][E·E]`, symmetric with a zero diagonal.
   fileprivate func split(of problem: GroupingProblem) -> [[Int]]? {
     let context = ColocationCut.Context(problem: problem)
     let layout = context.layout
