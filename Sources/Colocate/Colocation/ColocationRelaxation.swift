@@ -123,8 +123,8 @@ package final class ColocationRelaxation: @unchecked Sendable {
 
   /// Units of work of an iteration, an eigen-decomposition of order 2E for each boundary: about
   /// (2E)³ / 5 each.
-  package var iterationWork: Int {
-    let order = 2 * experts
+  package static func iterationWork(_ problem: GroupingProblem) -> Int {
+    let order = 2 * problem.experts
     return max(1, problem.layers * order * order * order / 5)
   }
 

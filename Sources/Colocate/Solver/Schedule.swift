@@ -72,20 +72,30 @@ struct Schedule: Sendable {
   /// What the co-location relaxation may take: nine tenths, 60 s without a limit; all the work that
   /// is left where work alone ends the run. Of two groups it leaves hardly a gap that its search
   /// does not close; for more the windows after it do more than it would, and it takes two fifths.
-  var colocation: SearchControl {
-    let share = hasWindows ? 0.4 : 0.9
+  func colocation(beforeWindows: Bool) -> SearchControl {
+    let share = beforeWindows ? 0.4 : 0.9
     if control.isLimitedByWorkOnly {
-      let work = Double(control.workLeft) * share
-      return SearchControl(part: .infinity, work: hasWindows ? Int(work) : .max, of: control)
+      let work = beforeWindows ? Int(Double(control.workLeft) * share) : .max
+      return SearchControl(part: .infinity, work: work, of: control)
     }
     return SearchControl(
       part: control.remaining.isFinite ? control.remaining * share : 60, of: control)
   }
 
-  /// Whether windows are searched after the co-location relaxation.
+  /// Whether windows are to be searched after the co-location relaxation: for more than two groups,
+  /// where half of the time or work is enough to solve the root of every window's tree.
   var hasWindows: Bool {
-    options.methods.windows && options.methods.colocation && problem.groups > 2
-      && problem.layers > 2
+    guard options.methods.windows, options.methods.colocation, problem.groups > 2,
+      problem.layers > 2
+    else { return false }
+    let iterations = 2 * options.methods.windowIterations
+    if control.isLimitedByWorkOnly {
+      let (work, over) = iterations.multipliedReportingOverflow(
+        by: ColocationRelaxation.iterationWork(problem))
+      return !over && work < control.workLeft / 2
+    }
+    let estimate = ColocationRelaxation.estimate(problem: problem, threads: control.threads)
+    return Double(iterations) * estimate.seconds < 0.5 * control.remaining
   }
 
   /// What the windows may take: nine tenths, and all the work that is left.

@@ -49,14 +49,14 @@ extension StageSolver {
   /// Co-location relaxation with cuts.
   func relaxColocation(_ incumbent: Incumbent) -> BoundReport? {
     guard options.methods.colocation else { return nil }
-    let part = schedule.colocation
+    let part = schedule.colocation(beforeWindows: searchesWindows)
     let estimate = ColocationRelaxation.estimate(problem: problem, threads: control.threads)
     guard estimate.seconds * 3 < part.remaining, estimate.bytes < Schedule.mostBytes else {
       return nil
     }
     let relaxation = ColocationRelaxation(problem: problem, control: part)
     self.relaxation = relaxation
-    let iteration = relaxation.iterationWork
+    let iteration = ColocationRelaxation.iterationWork(problem)
     relaxation.parameters.maxIterations = min(
       part.workLeft / iteration, options.methods.colocationIterations ?? .max)
     if !options.methods.colocationCuts { relaxation.parameters.firstCuts = .max }

@@ -6,7 +6,7 @@ extension StageSolver {
   private static let windowRounds = 4
 
   func searchWindows(_ incumbent: Incumbent) -> BoundReport? {
-    guard schedule.hasWindows, let relaxation, let best = incumbent.entry else { return nil }
+    guard searchesWindows, let relaxation, let best = incumbent.entry else { return nil }
     let part = schedule.windows
     var parameters = WindowSearch.Parameters()
     parameters.keepsEvidence = options.keepsCertificate

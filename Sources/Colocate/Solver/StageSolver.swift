@@ -36,6 +36,8 @@ final class StageSolver {
   let bound: KeptBound
   var treeNodes = 0
   var evidence: StageProof.Evidence?
+  /// Whether windows follow the co-location relaxation: asked before it begins.
+  private(set) lazy var searchesWindows = schedule.hasWindows
   /// The co-location relaxation of this stage, once it has run.
   var relaxation: ColocationRelaxation?
   private(set) lazy var pool = PartitionPool(problem: problem)

@@ -94,7 +94,8 @@ package final class WindowSearch {
       for ((tree, node), result) in zip(round, results) {
         solved += 1
         iterations += result.relaxation.iterations
-        control.spend(result.relaxation.iterations * result.relaxation.iterationWork)
+        control.spend(
+          result.relaxation.iterations * ColocationRelaxation.iterationWork(tree.problem))
         let children = tree.take(result, of: node, keepsEvidence: parameters.keepsEvidence)
         tree.release(node)
         for child in children { push(tree, child) }
