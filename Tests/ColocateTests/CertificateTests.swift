@@ -260,12 +260,9 @@ import Testing
       relaxation.keepsFixingSteps = true
       relaxation.incumbent = kept
       relaxation.run(targetKept: kept)
-      guard relaxation.fixings.dependsOnTarget, let best = relaxation.multipliers else { continue }
+      guard relaxation.fixings.dependsOnTarget else { continue }
       let search = relaxation.searchStart
-      let evidence = CertificateFixing(
-        steps: (relaxation.fixingSteps + (search == nil ? [best] : [])).map {
-          CertificateColocation($0)
-        }, search: search)
+      let evidence = CertificateFixing(relaxation.evidenceSteps, search: search)
       func make(
         _ placement: Placement, _ kept: Int, _ bound: Int, _ evidence: CertificateFixing
       ) -> Certificate {

@@ -18,8 +18,8 @@ extension ColocationRelaxation {
       dual: roundedDual(unit: unit),
       cuts: triples.flatMap { $0.export(unit: unit) } + sparse.flatMap { $0.export(unit: unit) })
     guard let evaluation = candidate.evaluation(of: problem, control: control) else { return }
-    fix(candidate, evaluation)
-    take(candidate, evaluation)
+    let isStep = fix(candidate, evaluation)
+    take(candidate, evaluation, isStep: isStep)
     if keptBound > incumbent { search(candidate, evaluation) }
   }
 

@@ -48,6 +48,8 @@ package final class ColocationRelaxation: @unchecked Sendable {
   /// The multipliers that `fixings` came from, in their order, where they are to be kept.
   package internal(set) var fixingSteps: [ColocationMultipliers] = []
   package var keepsFixingSteps = false
+  /// Whether `multipliers` are one of the steps.
+  var bestIsStep = false
   /// What the incumbent keeps; -1 without one. With one pairs are fixed, and bounds are the larger
   /// of `incumbent` and what better placements keep.
   package var incumbent = -1

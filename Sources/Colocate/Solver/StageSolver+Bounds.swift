@@ -94,6 +94,6 @@ extension StageSolver {
     // A placement that the search found may not be accepted; then it proves nothing of those that
     // are.
     let search = relaxation.incumbent <= incumbent ? relaxation.searchStart : nil
-    return .fixing(relaxation.fixingSteps + (search == nil ? [best] : []), search: search)
+    return .fixing(relaxation.evidenceSteps, search: search)
   }
 }

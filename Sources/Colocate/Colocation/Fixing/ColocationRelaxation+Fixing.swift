@@ -13,25 +13,36 @@ extension ColocationRelaxation {
   static let leastShare = 0.1
 
   /// Draws conclusions about placements that are better than the incumbent.
-  func fix(_ candidate: ColocationMultipliers, _ evaluation: ColocationEvaluation) {
-    guard parameters.fixes, incumbent >= 0, !fixings.isExhausted else { return }
+  /// - Returns: whether these multipliers have become a step.
+  func fix(_ candidate: ColocationMultipliers, _ evaluation: ColocationEvaluation) -> Bool {
+    guard parameters.fixes, incumbent >= 0, !fixings.isExhausted else { return false }
     var more = fixings
     more.tighten(evaluation, target: incumbent + 1, control: control)
-    if control.shouldStop { return }
+    if control.shouldStop { return false }
     let free = Double(fixings.variables - fixings.count)
     guard
       more.isExhausted
         || (more.count > fixings.count
           && Double(more.count - fixings.count) >= Self.leastShare * free)
-    else { return }
+    else { return false }
     known?.check(more, incumbent: incumbent)
     fixings = more
     if keepsFixingSteps { fixingSteps.append(candidate) }
     listFixedPlaces()
+    return true
+  }
+
+  /// The steps, and what proves the bound beside them: for a certificate, where steps are kept.
+  package var evidenceSteps: [ColocationMultipliers] {
+    guard searchStart == nil, !bestIsStep, let multipliers else { return fixingSteps }
+    return fixingSteps + [multipliers]
   }
 
   /// Takes the bound of multipliers if it is the best.
-  func take(_ candidate: ColocationMultipliers, _ evaluation: ColocationEvaluation) {
+  /// - Parameter isStep: whether they are the last step.
+  func take(
+    _ candidate: ColocationMultipliers, _ evaluation: ColocationEvaluation, isStep: Bool
+  ) {
     var bound = incumbent
     if !fixings.isExhausted {
       guard let found = evaluation.keptBound(fixings, total: problem.total) else { return }
@@ -40,6 +51,7 @@ extension ColocationRelaxation {
     guard bound < keptBound else { return }
     keptBound = bound
     multipliers = candidate
+    bestIsStep = isStep
   }
 
   /// `fixedPlaces` from `fixings`.

@@ -100,8 +100,7 @@ final class WindowTree {
   func release(_ node: Int) { nodes[node].relaxation = nil }
 
   private static func evidence(_ relaxation: ColocationRelaxation) -> Evidence {
-    let last = relaxation.searchStart == nil ? relaxation.multipliers.map { [$0] } ?? [] : []
-    return Evidence(steps: relaxation.fixingSteps + last, search: relaxation.searchStart)
+    Evidence(steps: relaxation.evidenceSteps, search: relaxation.searchStart)
   }
 
   // MARK: Branching
