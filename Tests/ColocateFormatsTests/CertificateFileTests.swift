@@ -100,7 +100,64 @@ import Testing
             counts: instance.counts)
         ))
     }
+    for gpus in [2, 3] {
+      let small = try self.instance(gpus: gpus)
+      list.append((small, try fixingFile(small)))
+      list.append((small, try windowsFile(small)))
+    }
     return list
+  }
+
+  /// A certificate whose bound is the least that its evidence proves.
+  private func file(
+    _ instance: Instance, _ placement: Placement, _ evidence: Certificate.Evidence
+  ) throws -> CertificateFile {
+    let kept = instance.gpuProblem.kept(placement.assignment)
+    var claim = Certificate.Claim(kept: kept, keptBound: 0, evidence: evidence)
+    claim.keptBound = try #require(
+      claim.leastClaim(
+        of: CertifiedProblem(instance.gpuProblem), kept: kept, effort: CertificateEffort()))
+    return CertificateFile(
+      Certificate(
+        placement: placement, objective: .flat, loadCap: instance.loadCap,
+        caps: instance.capPerLayer, claims: [claim]),
+      counts: instance.counts)
+  }
+
+  /// Steps of fixing from an optimal placement.
+  private func fixingFile(_ instance: Instance) throws -> CertificateFile {
+    let problem = instance.gpuProblem
+    let placement = try #require(try Solver().solve(instance).placement)
+    let relaxation = ColocationRelaxation(problem: problem, control: SearchControl())
+    relaxation.parameters.maxIterations = 200
+    relaxation.keepsFixingSteps = true
+    relaxation.incumbent = problem.kept(placement.assignment)
+    relaxation.run()
+    return try file(
+      instance, placement,
+      .fixing(CertificateFixing(relaxation.evidenceSteps, search: relaxation.searchStart)))
+  }
+
+  /// Windows with trees that branch.
+  private func windowsFile(_ instance: Instance) throws -> CertificateFile {
+    let problem = instance.gpuProblem
+    let placement = try #require(try Solver().solve(instance).placement)
+    let relaxation = ColocationRelaxation(problem: problem, control: SearchControl())
+    relaxation.parameters.maxIterations = 20
+    relaxation.run()
+    var parameters = WindowSearch.Parameters()
+    (parameters.rootIterations, parameters.nodeIterations) = (15, 15)
+    (parameters.searchStates, parameters.keepsEvidence) = (0, true)
+    let search = try #require(
+      WindowSearch(
+        whole: relaxation, incumbent: placement.assignment, parameters: parameters,
+        control: SearchControl()))
+    var rounds = 0
+    search.run { _ in
+      rounds += 1
+      return rounds < 4
+    }
+    return try file(instance, placement, .windows(CertificateWindows(search.proof)))
   }
 
   @Test func everyKindSurvivesTheFile() throws {
