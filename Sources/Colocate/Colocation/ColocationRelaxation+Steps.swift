@@ -123,6 +123,7 @@ extension ColocationRelaxation {
       sparse[l].separate(
         m, context: context, threshold: parameters.sparseViolation,
         limit: parameters.sparsePerExpert * experts)
+      sparse[l].weigh(inverse.base)
     }
   }
 }

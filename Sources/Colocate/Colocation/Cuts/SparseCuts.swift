@@ -65,6 +65,16 @@ package final class SparseCuts {
     }
   }
 
+  /// Σ a²/h anew, after variables were fixed or cuts joined.
+  /// - Parameter inverse: 1/h by place.
+  func weigh(_ inverse: UnsafePointer<Double>) {
+    for index in 0..<count {
+      curvatures[index] = (start[index]..<start[index + 1]).reduce(0) {
+        $0 + coefficients[$1] * coefficients[$1] * inverse[Int(places[$1])]
+      }
+    }
+  }
+
   /// Adds Aᵀλ by place.
   func addSums(to sums: UnsafeMutablePointer<Double>) {
     for index in 0..<count where multipliers[index] != 0 {

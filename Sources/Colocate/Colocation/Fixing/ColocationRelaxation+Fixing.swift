@@ -4,7 +4,8 @@ import ColocateModel
 ///
 /// Each evaluation of the bound may fix pairs. From then on they stand still in ADMM's box step,
 /// where values far outside [0, 1] keep them at 0 or 1 whatever the cuts' ascent adds, and count as
-/// fixed in every later bound.
+/// fixed in every later bound. For the ascent they have as good as no 1/h: a cut's exact step is
+/// longer where fewer of its variables can move (`CutAscent`).
 ///
 /// A certificate repeats the steps, so there should not be too many: one is made where it fixes a
 /// tenth of what is still free, or ends the search.
@@ -69,7 +70,14 @@ extension ColocationRelaxation {
         }
       }
     }
+    for place in fixedPlaces.zeros { inverse[Int(place)] = Self.standingStill }
+    for place in fixedPlaces.ones { inverse[Int(place)] = Self.standingStill }
+    for cuts in sparse { cuts.weigh(inverse.base) }
   }
+
+  /// 1/h of what is fixed: not 0, so that a cut all of whose variables are fixed divides by
+  /// something.
+  private static let standingStill = 1e-12
 
   private func list(_ place: Int, _ state: ColocationFixings.State) {
     switch state {

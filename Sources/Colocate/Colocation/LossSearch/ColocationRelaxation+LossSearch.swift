@@ -3,10 +3,10 @@ import ColocateModel
 /// The layered search in the course of ADMM (`LossSearch`).
 ///
 /// It is tried again once δ or the number of free variables has fallen by a fifth since the last
-/// time, and may make so many steps that all of them take about as long as half of the iterations
-/// so far. So a search that overflows costs a third of the time at the most, and one that would
-/// come to its end is not put off for long. Time is not looked at: the steps allowed follow from
-/// the iterations.
+/// time, and may make so many steps that all of them take about as long as a quarter of the
+/// iterations so far. So a search that overflows costs a fifth of the time at the most, and one
+/// that would come to its end is not put off for long. Time is not looked at: the steps allowed
+/// follow from the iterations.
 extension ColocationRelaxation {
   /// What had been tried.
   struct SearchHistory {
@@ -20,8 +20,8 @@ extension ColocationRelaxation {
   private var stepsAllowed: Int {
     let order = Double(2 * experts)
     let iteration = Double(boundaries) * 2 * order * order * order
-    let step = Double(8 * problem.groups * experts)
-    return Int(min(0.5 * Double(iterations) * iteration / step, 1e15)) - history.steps
+    let step = Double(32 * problem.groups * experts)
+    return Int(min(0.25 * Double(iterations) * iteration / step, 1e15)) - history.steps
   }
 
   /// Tries to list what is better than the incumbent.

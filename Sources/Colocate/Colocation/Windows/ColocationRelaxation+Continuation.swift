@@ -51,6 +51,7 @@ extension ColocationRelaxation {
     for place in 0..<sums.count { sums[place] = 0 }
     triples[0].addSums(to: sums.base)
     sparse[0].addSums(to: sums.base)
+    sparse[0].weigh(inverse.base)
     isStarted = true
     boxStep()
   }
