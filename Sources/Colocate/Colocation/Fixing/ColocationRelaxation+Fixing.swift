@@ -75,9 +75,9 @@ extension ColocationRelaxation {
     for cuts in sparse { cuts.weigh(inverse.base) }
   }
 
-  /// 1/h of what is fixed: not 0, so that a cut all of whose variables are fixed divides by
-  /// something.
-  private static let standingStill = 1e-12
+  /// 1/h of what is fixed: small beside the ½ and ¼ of others, and not 0, so that a cut all of whose
+  /// variables are fixed has a step that is finite.
+  private static let standingStill = 1e-3
 
   private func list(_ place: Int, _ state: ColocationFixings.State) {
     switch state {
