@@ -75,8 +75,8 @@ extension ColocationRelaxation {
     for cuts in sparse { cuts.weigh(inverse.base) }
   }
 
-  /// 1/h of what is fixed: small beside the ½ and ¼ of others, and not 0, so that a cut all of whose
-  /// variables are fixed has a step that is finite.
+  /// 1/h of what is fixed: small beside the ½ and ¼ of others, and not 0, so that a cut all of
+  /// whose variables are fixed has a step that is finite.
   private static let standingStill = 1e-3
 
   private func list(_ place: Int, _ state: ColocationFixings.State) {
