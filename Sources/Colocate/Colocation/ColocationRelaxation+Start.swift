@@ -25,13 +25,18 @@ extension ColocationRelaxation {
 
   /// What ρ and the problem determine.
   func prepare() {
+    makeProjections()
+    setObjective()
+    if problem.caps != nil { addLoadCuts() }
+    listFixedPlaces()
+  }
+
+  /// One projection for every thread.
+  func makeProjections() {
     projections = (0..<control.threads).map { _ in
       SpectralProjection(
         experts: experts, groups: problem.groups, width: width, control: control)
     }
-    setObjective()
-    if problem.caps != nil { addLoadCuts() }
-    listFixedPlaces()
   }
 
   /// The mean deviation of the weights from their mean; a hundredth of the mean where they are

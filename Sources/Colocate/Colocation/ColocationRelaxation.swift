@@ -37,7 +37,7 @@ import ColocateModel
 /// not written in that step; between steps the one thread that called `run` works.
 package final class ColocationRelaxation: @unchecked Sendable {
   package let problem: GroupingProblem
-  package let control: SearchControl
+  package private(set) var control: SearchControl
   package var parameters: Parameters
   /// No placement keeps more.
   package internal(set) var keptBound: Int
@@ -121,6 +121,12 @@ package final class ColocationRelaxation: @unchecked Sendable {
     while bits > 0 && problem.total > (1 << 52) >> bits { bits -= 1 }
     fractionBits = bits
     for place in 0..<layout.count { inverse[place] = 1 / Double(layout.entries(of: place)) }
+  }
+
+  /// Lets `run` go on under another control.
+  package func goOn(under control: SearchControl) {
+    self.control = control
+    if isStarted { makeProjections() }
   }
 
   /// Units of work of an iteration, an eigen-decomposition of order 2E for each boundary: about

@@ -56,9 +56,19 @@ extension StageSolver {
     }
     let relaxation = ColocationRelaxation(problem: problem, control: part)
     self.relaxation = relaxation
+    return run(relaxation, incumbent, part)
+  }
+
+  /// Runs the relaxation, or lets it go on, for as long as `part` lets it.
+  func run(
+    _ relaxation: ColocationRelaxation, _ incumbent: Incumbent, _ part: SearchControl
+  ) -> BoundReport {
+    relaxation.goOn(under: part)
+    let before = relaxation.iterations
     let iteration = ColocationRelaxation.iterationWork(problem)
     relaxation.parameters.maxIterations = min(
-      part.workLeft / iteration, options.methods.colocationIterations ?? .max)
+      part.workLeft == .max ? .max : before + part.workLeft / iteration,
+      options.methods.colocationIterations ?? .max)
     if !options.methods.colocationCuts { relaxation.parameters.firstCuts = .max }
     relaxation.parameters.fixes = options.methods.colocationFixing
     relaxation.parameters.searchStates = options.methods.colocationStates
@@ -67,13 +77,13 @@ extension StageSolver {
     relaxation.known = bound.known
     relaxation.onPlacement = { incumbent.offer($0, kept: $1, source: .exact) }
     let isBounded = control.workLimit != .max
-    if relaxation.parameters.maxIterations > 0 {
+    if relaxation.parameters.maxIterations > before {
       relaxation.run(targetKept: incumbent.kept) { [self] kept in
         bound.offer(kept, .colocation)
         bound.known?.check(relaxation.multipliers)
         return !isDone(incumbent)
       }
-      control.spend(relaxation.iterations * iteration)
+      control.spend((relaxation.iterations - before) * iteration)
     }
     let isWorkOver = isBounded && control.workLeft < iteration
     let method: BoundMethod = relaxation.searchStart == nil ? .colocation : .colocationSearch

@@ -1,6 +1,9 @@
 import ColocateModel
 
 /// Branch and bound over the windows of the co-location relaxation, which it goes on from.
+///
+/// Where that relaxation has fixed pairs its multipliers are about placements with these pairs, and
+/// say little of windows without them: then it goes on itself instead.
 extension StageSolver {
   /// Rounds of local search for a placement of each window.
   private static let windowRounds = 4
@@ -8,6 +11,7 @@ extension StageSolver {
   func searchWindows(_ incumbent: Incumbent) -> BoundReport? {
     guard searchesWindows, let relaxation, let best = incumbent.entry else { return nil }
     let part = schedule.windows
+    if relaxation.fixings.dependsOnTarget { return run(relaxation, incumbent, part) }
     var parameters = WindowSearch.Parameters()
     parameters.keepsEvidence = options.keepsCertificate
     parameters.nodeIterations = options.methods.windowIterations
