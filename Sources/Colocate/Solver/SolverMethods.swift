@@ -33,7 +33,8 @@ public struct SolverMethods: Hashable, Sendable {
   public var colocationIterations: Int?
   public var colocationFixing = true
   public var colocationStates = 1_000_000
-  public var windows = true
+  /// Off until its share of the time is measured.
+  public var windows = false
   public var windowIterations = 60
 
   public init() {}
