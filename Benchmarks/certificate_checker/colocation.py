@@ -132,8 +132,7 @@ def bound(p, evidence):
 
 def most(found, pairs):
     """The most that the pairs add to the bound, in its units."""
-    total = 0
-    for values, states in ((found.between, pairs.between), (found.inside, pairs.inside)):
-        total += sum(int(x) for x in values[states == FREE] if x > 0)
-        total += sum(int(x) for x in values[states == TOGETHER])
+    values, states = pairs.flat(found.between, found.inside), pairs.flat(pairs.between, pairs.inside)
+    total = sum(int(x) for x in values[states == FREE] if x > 0)
+    total += sum(int(x) for x in values[states == TOGETHER])
     return total << FINER
