@@ -1,5 +1,4 @@
 import ColocateModel
-import Foundation
 
 /// Reads a placement in any `PlacementFormat`, and checks what the stacks themselves do not: that
 /// every expert has a slot, that rows and slots are as many as they should be.
@@ -19,15 +18,14 @@ public enum PlacementReader {
   public static func read(
     _ path: String, as format: PlacementFormat? = nil, _ reading: PlacementReading = .init()
   ) throws(FormatError) -> Result {
-    let file = try MappedFile(path)
-    guard file.bytes.count <= mostBytes else {
-      throw FormatError(path, "\(file.bytes.count) bytes, expected a placement of at most 256 MiB")
+    let file = try PositionedFile(path)
+    guard file.size <= mostBytes else {
+      throw FormatError(path, "\(file.size) bytes, expected a placement of at most 256 MiB")
     }
-    let bytes = [UInt8](file.bytes)
+    let bytes = try file.bytes(0..<file.size)
     guard let format = format ?? recognise(bytes) else {
       let known = PlacementFormat.allCases.map(\.rawValue).joined(separator: ", ")
-      throw Container(file)?.error(path, expected: "a placement (\(known))")
-        ?? FormatError(path, "no placement that is known here: \(known)")
+      throw FormatError(path, "no placement that is known here: \(known)")
     }
     var placement: StackPlacement
     switch format {
