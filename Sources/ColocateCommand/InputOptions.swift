@@ -34,6 +34,12 @@ struct ReadingOptions: ParsableArguments {
       valueName: "LIST"))
   var moeLayers: LayerList?
 
+  @Option(
+    help: ArgumentHelp(
+      "All layers of the model, where a recording's ids do not tell (SGLang's responses).",
+      valueName: "H"))
+  var hiddenLayers: Int?
+
   @Flag(
     inversion: .prefixedNo,
     help: ArgumentHelp(
@@ -53,6 +59,7 @@ struct ReadingOptions: ParsableArguments {
     reading.experts = experts
     reading.coactivation = coactivation ?? false
     reading.moeLayers = moeLayers?.layers
+    reading.recording.hiddenLayers = hiddenLayers
     let log = ReadingLog(printing)
     func file(_ path: String) throws -> TraceFile {
       try TraceFile(path, reading) { done, total in log.show(path, done, of: total) }

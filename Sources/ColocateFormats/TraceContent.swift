@@ -10,7 +10,7 @@ struct TraceContent {
   private let coactivation: IntegerArray?
   let remarks: [Remark]
 
-  private init(
+  init(
     _ kind: TraceFile.Kind, _ array: IntegerArray, loads: IntegerArray? = nil,
     coactivation: IntegerArray? = nil, remarks: [Remark] = []
   ) {
@@ -41,7 +41,8 @@ struct TraceContent {
     return try of(try IntegerArray(npy: file), reading)
   }
 
-  private static func of(
+  /// Looks what an array is.
+  static func of(
     _ array: IntegerArray, _ reading: TraceFile.Reading
   ) throws(FormatError) -> TraceContent {
     let shape = array.shape

@@ -32,6 +32,8 @@ public struct TraceFile: Sendable {
     /// The trace's layers that are MoE layers, ascending; nil takes all where a token has an
     /// expert.
     public var moeLayers: [Int]?
+    /// What a stack's recording does not say of its shape.
+    public var recording = RecordingReading()
 
     public init() {}
   }
@@ -77,9 +79,9 @@ public struct TraceFile: Sendable {
   public init(
     _ path: String, _ reading: Reading = Reading(), progress: @escaping Progress = { _, _ in }
   ) throws(FormatError) {
-    let file = try PositionedFile(path)
+    let (file, recorded) = try RecordedTrace.open(path, reading)
     self.path = path
-    let content = try TraceContent.of(file, reading)
+    let content = if let recorded { recorded } else { try TraceContent.of(file, reading) }
     // A trace is surveyed, counted and digested; counts take no time worth showing.
     let passes = content.kind == .trace ? 3 : 1
     let meter = Meter(total: passes * file.size, report: progress)

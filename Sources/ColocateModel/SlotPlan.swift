@@ -84,7 +84,7 @@ public struct SlotPlan: Hashable, Sendable {
       var row = [Int](repeating: 0, count: placement.experts)
       var used = [Int](repeating: 0, count: placement.topology.gpus)
       for expert in 0..<placement.experts {
-        let gpu = placement[layer, expert]
+        let gpu = placement[layer: layer, expert: expert]
         row[gpu * perGPU + used[gpu]] = expert
         used[gpu] += 1
       }

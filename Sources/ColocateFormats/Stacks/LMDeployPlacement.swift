@@ -1,8 +1,8 @@
 import ColocateModel
 
-/// LMDeploy reads loads, `[H][E]`, and packs the experts itself (0.18, lmdeploy/pytorch/nn/eplb.py):
-/// in the order of their loads, each to the lightest GPU that has room. Without replicas and with
-/// one group that packing can be made to return any plan.
+/// LMDeploy reads loads, `[H][E]`, and packs the experts itself (0.18,
+/// lmdeploy/pytorch/nn/eplb.py): in the order of their loads, each to the lightest GPU that has
+/// room. Without replicas and with one group that packing can be made to return any plan.
 ///
 /// **The loads.** Give the experts, in the order in which they shall be packed, the loads
 /// `2E, 2E − 1, …, E + 1`, and pack in rounds, one expert to each GPU a round: GPUs 0…P−1 in even

@@ -25,7 +25,8 @@ public enum PlacementReader {
     let bytes = try file.bytes(0..<file.size)
     guard let format = format ?? recognise(bytes) else {
       let known = PlacementFormat.allCases.map(\.rawValue).joined(separator: ", ")
-      throw FormatError(path, "no placement that is known here: \(known)")
+      throw Container(try file.head(), file: path)?.error(path, expected: "a placement (\(known))")
+        ?? FormatError(path, "no placement that is known here: \(known)")
     }
     var placement: StackPlacement
     switch format {

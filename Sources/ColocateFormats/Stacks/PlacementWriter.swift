@@ -25,7 +25,8 @@ public enum PlacementWriter {
   }
 
   /// Writes the file, whole or not at all.
-  /// - Throws: `ModelError` as `text(_:as:)`; `FormatError` where the file cannot be written, or has
+  /// - Throws: `ModelError` as `text(_:as:)`; `FormatError` where the file cannot be written, or
+  /// has
   ///   a name that its stack does not read.
   public static func write(
     _ placement: StackPlacement, as format: PlacementFormat, to path: String

@@ -2,8 +2,8 @@
 /// with `physical_to_logical_map`, `[H][S]`, and no other key, since SGLang hands the keys over as
 /// arguments.
 ///
-/// Slot `s` lives on GPU `s / (S / P)`. SGLang takes whatever number of rows and slots there is, and
-/// a row without some expert: such files are refused here.
+/// Slot `s` lives on GPU `s / (S / P)`. SGLang takes whatever number of rows and slots there is,
+/// and a row without some expert: such files are refused here.
 enum SGLangPlacement {
   private static let key = "physical_to_logical_map"
 

@@ -1,6 +1,7 @@
-/// TensorRT-LLM's `moe_load_balancer` (YAML; tensorrt_llm/llmapi/llm_args.py, MoeLoadBalancerConfig,
-/// a strict model): `num_slots`, `initial_global_assignments` by the model's layer numbers, and
-/// `layer_updates_per_iter: 0`, without which the placement would be changed as it runs.
+/// TensorRT-LLM's `moe_load_balancer` (YAML; tensorrt_llm/llmapi/llm_args.py,
+/// MoeLoadBalancerConfig, a strict model): `num_slots`, `initial_global_assignments` by the model's
+/// layer numbers, and `layer_updates_per_iter: 0`, without which the placement would be changed as
+/// it runs.
 ///
 /// Slot `s` lives on rank `s / (S / P)`. TensorRT-LLM does not look whether every expert is there.
 enum TensorRTPlacement {

@@ -1,7 +1,8 @@
-/// vLLM's initial mappings: JSON lines with one record `eplb_initial_mapping` (proposed in vLLM pull
-/// request 41141), and the bare table `[L][S]` (pull request 49572, `initial_expert_map_path`).
-/// Released vLLM reads neither; the plugin in Benchmarks/consumers/vllm_plugin makes it follow
-/// either. Layers are MoE layers, counted from 0; slot `s` lives on rank `s / (S / P)`.
+/// vLLM's initial mappings: JSON lines with one record `eplb_initial_mapping` (proposed in vLLM
+/// pull request 41141), and the bare table `[L][S]` (pull request 49572,
+/// `initial_expert_map_path`). Released vLLM reads neither; the plugin in
+/// Benchmarks/consumers/vllm_plugin makes it follow either. Layers are MoE layers, counted from 0;
+/// slot `s` lives on rank `s / (S / P)`.
 enum VLLMPlacement {
   private static let record = "eplb_initial_mapping"
 

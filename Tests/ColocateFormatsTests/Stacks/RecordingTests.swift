@@ -138,7 +138,8 @@ import Testing
     let text = #"""
       { "id": "x",
         "prompt_routed_experts": [[[0, 1], [2, 3]], [[4, 5], [6, 7]]],
-        "choices": [ {"routed_experts": [[[1, 2], [3, 4]]]}, {"routed_experts": [[[5, 6], [7, 0]]]} ]
+        "choices": [ {"routed_experts": [[[1, 2], [3, 4]]]},
+                     {"routed_experts": [[[5, 6], [7, 0]]]} ]
       }
       """#
     let path = try scratch.write(Array(text.utf8), "old.json")

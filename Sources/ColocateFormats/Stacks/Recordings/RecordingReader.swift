@@ -21,7 +21,8 @@ public struct RecordingReading: Hashable, Sendable {
 /// Recognises and opens recordings of serving stacks by their content: SGLang's and vLLM's
 /// responses, SGLang's recorder, TensorRT-LLM's statistics; files, several files, folders.
 public enum RecordingReader {
-  /// The recording in a file or a folder; nil where it is something else (a `.npy`, counts, a plan).
+  /// The recording in a file or a folder; nil where it is something else (a `.npy`, counts, a
+  /// plan).
   /// - Throws: `FormatError` where it is a recording, but damaged.
   public static func open(
     _ path: String, _ reading: RecordingReading = .init()

@@ -4,12 +4,12 @@ import ColocateModel
 ///
 /// | engine | where | what |
 /// |---|---|---|
-/// | vLLM 0.32 on | `choices[i].routed_experts` | base64 of `.npy`, `[tokens − 1, H, k]`, prompt first |
-/// | vLLM before | `prompt_routed_experts`, `choices[i].routed_experts` | `[tokens, L, k]`, prompt apart |
-/// | SGLang 0.5.23 | `meta_info.routed_experts` | base64 of 32-bit integers `[tokens − 1, H, k]` |
+/// | vLLM 0.32 on | `choices[i].routed_experts` | base64 of `.npy`, `[tokens − 1, H, k]` |
+/// | vLLM before | the same, and `prompt_routed_experts` beside it | lists `[tokens, L, k]` |
+/// | SGLang 0.5.23 | `meta_info.routed_experts` | base64 of integers `[tokens − 1, H, k]` |
 ///
-/// Ids are logical. Dense layers are zeros. The order of a row's ids means nothing. Where one prompt
-/// has several answers, its own rows are taken once.
+/// Ids are logical. Dense layers are zeros. The order of a row's ids means nothing. Where one
+/// prompt has several answers, its own rows are taken once.
 struct RoutedResponses: TraceSource {
   let name: String
   let layers: Int

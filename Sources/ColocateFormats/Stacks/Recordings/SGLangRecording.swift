@@ -8,9 +8,9 @@ import ColocateModel
 /// | `per_pass` | `records[i].global_physical_count`, `[H, S]` | balance |
 /// | `stat` | `logical_count`, `[steps, H, E]` | balance |
 ///
-/// Rows are padded with -1; dense layers are -1 throughout. Physical slots become logical experts by
-/// `last_physical_to_logical_map`, `[H, S]`: the map at the end, so a recording during which experts
-/// moved is not to be trusted; SGLang does not say whether they did.
+/// Rows are padded with -1; dense layers are -1 throughout. Physical slots become logical experts
+/// by `last_physical_to_logical_map`, `[H, S]`: the map at the end, so a recording during which
+/// experts moved is not to be trusted; SGLang does not say whether they did.
 enum SGLangRecording {
   private static let map = "last_physical_to_logical_map"
   private static let ids = "topk_ids_of_layer"

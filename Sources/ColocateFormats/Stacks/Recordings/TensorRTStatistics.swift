@@ -97,8 +97,8 @@ struct TensorRTStatistics {
   }
 }
 
-/// The chosen ids of TensorRT-LLM's ranks. Rows are the model's layers up to the last MoE layer; the
-/// ones without entries are -1.
+/// The chosen ids of TensorRT-LLM's ranks. Rows are the model's layers up to the last MoE layer;
+/// the ones without entries are -1.
 struct TensorRTTokens: TraceSource {
   let name: String
   let layers: Int

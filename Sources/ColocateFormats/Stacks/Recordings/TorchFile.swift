@@ -1,5 +1,5 @@
-/// A PyTorch file (`torch.save`): a zip archive with a pickle `NAME/data.pkl` and the numbers of its
-/// tensors in `NAME/data/KEY`. Read without Python, and without running what is in it.
+/// A PyTorch file (`torch.save`): a zip archive with a pickle `NAME/data.pkl` and the numbers of
+/// its tensors in `NAME/data/KEY`. Read without Python, and without running what is in it.
 struct TorchFile {
   let path: String
   let pickle: PickleReader

@@ -168,9 +168,27 @@ package struct ZipArchive {
     return bytes
   }
 
+  /// Writes a member's bytes to a file. A stored member of any size takes a block of memory, a
+  /// deflated one its size.
+  /// - Throws: `FormatError` as `bytes(of:)`.
+  func copy(_ member: Member, to spool: SpoolFile) throws(FormatError) {
+    guard !member.isDeflated else { return try spool.write(try bytes(of: member)) }
+    var sum = ~UInt32(0)
+    for start in stride(from: member.range.lowerBound, to: member.range.upperBound, by: 1 << 20) {
+      let block = try file.bytes(start..<min(start + (1 << 20), member.range.upperBound))
+      sum = Self.checksum(block, after: sum)
+      try spool.write(block)
+    }
+    guard ~sum == member.checksum else {
+      throw FormatError(file.path, "member '\(member.name)' is damaged: its checksum differs")
+    }
+  }
+
   /// CRC-32 as zip has it, polynomial 0xEDB88320.
-  package static func checksum(_ bytes: [UInt8]) -> UInt32 {
-    ~bytes.reduce(~0) { sum, byte in
+  package static func checksum(_ bytes: [UInt8]) -> UInt32 { ~checksum(bytes, after: ~0) }
+
+  private static func checksum(_ bytes: [UInt8], after start: UInt32) -> UInt32 {
+    bytes.reduce(start) { sum, byte in
       table[Int(UInt8(truncatingIfNeeded: sum) ^ byte)] ^ (sum >> 8)
     }
   }
