@@ -1,9 +1,18 @@
+import ColocateModel
+
 /// vLLM-Ascend's expert map (0.23, vllm_ascend/eplb/core/eplb_utils.py), read by position: layers
 /// are MoE layers in their order, devices are ranks in theirs, and each device holds as many
 /// experts as the others.
 enum AscendPlacement {
-  static func text(_ placement: StackPlacement) -> JSONText {
+  /// - Throws: `ModelError.placement` where a GPU has an expert twice: vLLM-Ascend takes the number
+  ///   of different experts on rank 0 for that of its slots, and would send tokens to wrong ones.
+  static func text(_ placement: StackPlacement) throws(ModelError) -> JSONText {
     let plan = placement.plan
+    if let useless = plan.uselessReplica {
+      throw .placement(
+        "layer \(useless.layer): GPU \(useless.gpu) has expert \(useless.expert) twice, by which "
+          + "vLLM-Ascend miscounts its slots, expected different experts on each GPU")
+    }
     let gpus = plan.topology.gpus
     let layers = plan.slots.enumerated().map { layer, row in
       let devices = (0..<gpus).map { gpu -> JSONText in

@@ -19,7 +19,7 @@ public enum PlacementWriter {
     case .tensorRTLLM: return TensorRTPlacement.text(placement)
     case .vllm: return VLLMPlacement.text(placement)
     case .vllmMap: return JSONText.array(placement.plan.slots.map { JSONText($0) }).text
-    case .vllmAscend: return AscendPlacement.text(placement).text
+    case .vllmAscend: return try AscendPlacement.text(placement).text
     case .lmdeploy: return try LMDeployPlacement.text(placement).text
     }
   }

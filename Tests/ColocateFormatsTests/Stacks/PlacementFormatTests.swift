@@ -110,12 +110,18 @@ import Testing
   static func random(_ random: inout SeededGenerator, replicas: Bool) throws -> StackPlacement {
     let gpus = 1 + random.next(below: 4)
     let experts = gpus * (2 + random.next(below: 4))
-    let redundant = replicas ? gpus * random.next(below: 3) : 0
+    let redundant = replicas && gpus > 1 ? gpus * random.next(below: 3) : 0
     let hidden = 2 + random.next(below: 5)
     let layers = (0..<hidden).shuffled(using: &random).prefix(1 + random.next(below: hidden))
     let slots = layers.map { _ -> [Int] in
-      let extra = (0..<redundant).map { _ in random.next(below: experts) }
-      return (Array(0..<experts) + extra).shuffled(using: &random)
+      // Replicas of different experts, none beside its expert: vLLM-Ascend takes no others.
+      let gpuOf = Array(0..<experts).shuffled(using: &random)
+      let perGPU = experts / gpus
+      return (0..<gpus).flatMap { gpu -> [Int] in
+        let own = Array(gpuOf[(gpu * perGPU)..<((gpu + 1) * perGPU)])
+        let others = gpuOf.filter { !own.contains($0) }.shuffled(using: &random)
+        return (own + others.prefix(redundant / gpus)).shuffled(using: &random)
+      }
     }
     return try StackPlacement(
       plan: SlotPlan(topology: Topology(gpus: gpus), experts: experts, slots: slots),
@@ -192,6 +198,9 @@ import Testing
       #expect(throws: ModelError.self, "\(format)") {
         try PlacementWriter.text(replicated, as: format)
       }
+    }
+    #expect(throws: ModelError.self, "an expert twice on a GPU") {
+      try PlacementWriter.text(replicated, as: .vllmAscend)
     }
     let text = try PlacementWriter.text(replicated, as: .sglang)
     #expect(text.contains("[0, 1, 2, 3, 0, 1]"), "dense layers count through the experts")
