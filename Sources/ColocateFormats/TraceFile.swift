@@ -1,7 +1,8 @@
 import ColocateModel
 
-/// Traces and transition counts from files: `.npy`, and `safetensors` with a tensor `trace` or
-/// `counts`.
+/// Traces and transition counts from files: `.npy`; `safetensors` and `.npz` with an array `trace`
+/// or `counts`; recordings of SGLang, vLLM and TensorRT-LLM and folders of them (`RecordedTrace`);
+/// `-` is standard input.
 ///
 /// | array | meaning |
 /// |---|---|
