@@ -80,9 +80,13 @@ public struct TraceFile: Sendable {
   public init(
     _ path: String, _ reading: Reading = Reading(), progress: @escaping Progress = { _, _ in }
   ) throws(FormatError) {
-    let (file, recorded) = try RecordedTrace.open(path, reading)
+    let opened = try RecordedTrace.open(path, reading)
+    let file = opened.file
+    var reading = reading
+    if opened.isRecording { reading.kind = .trace }
     self.path = path
-    let content = if let recorded { recorded } else { try TraceContent.of(file, reading) }
+    let content =
+      if let known = opened.content { known } else { try TraceContent.of(file, reading) }
     // A trace is surveyed, counted and digested; counts take no time worth showing.
     let passes = content.kind == .trace ? 3 : 1
     let meter = Meter(total: passes * file.size, report: progress)

@@ -75,7 +75,7 @@ import Testing
     let file = try runner.shell("colocate evaluate '\(plan)' both.jsonl \(options)").json()
     let crossings = try #require(file["crossings"] as? [String: Any])
     #expect(crossings["total"] as? Int == 12)
-    for source in ["- < both.jsonl", "- < both.jsonl --coactivation", "one.jsonl two.jsonl"] {
+    for source in ["- < both.jsonl", "- < both.jsonl --hidden-layers 2", "one.jsonl two.jsonl"] {
       let result = try runner.shell("colocate evaluate '\(plan)' \(source) \(options)")
       #expect(result.code == 0, "\(result.errors)")
       let found = try #require(try result.json()["crossings"] as? [String: Any])

@@ -181,14 +181,19 @@ import Testing
       var random = SeededGenerator(seed: UInt64(seed))
       let (layers, choices) = (2 + random.next(below: 6), 1 + random.next(below: 6))
       let experts = choices + 2 + random.next(below: 10)
-      let ids = (0..<(60 * layers)).flatMap { row in
+      let ids = (0..<(600 * layers)).flatMap { row in
         row % layers == 1
           ? [Int](repeating: 0, count: choices)
           : Array((0..<experts).shuffled(using: &random).prefix(choices))
       }
-      let source = try RecordingSupport.source(response(ids, tokens: 60))
+      let source = try RecordingSupport.source(response(ids, tokens: 600))
       #expect(source.choices == choices && source.layers == layers, "seed \(seed)")
       #expect(try RecordingSupport.ids(source) == ids, "seed \(seed)")
+    }
+    // Zeros in every second place, 1 choice: 2 choices are as possible, however many tokens.
+    let alternating = (0..<800).flatMap { [0, 1 + $0 % 7, 0, 1 + $0 % 5] }
+    #expect(throws: FormatError.self) {
+      try RecordingSupport.source(response(alternating, tokens: 800))
     }
     // One token of 4 different ids: 2 layers of 2, or 4 of 1.
     let short = try response([0, 1, 2, 3], tokens: 1)

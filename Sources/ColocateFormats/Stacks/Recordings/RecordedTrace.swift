@@ -4,13 +4,20 @@ import Foundation
 /// Recordings, archives and standard input as the reader of traces takes them: one file with the
 /// bytes to digest, and, where it is no `.npy` or safetensors file itself, the array in it.
 enum RecordedTrace {
+  struct Opened {
+    /// What is digested; of a folder the ids of all that is in it.
+    let file: PositionedFile
+    /// nil where the file is none of these.
+    var content: TraceContent?
+    /// Whether it is a stack's recording, which need not be asked whether it is a trace.
+    var isRecording = false
+  }
+
   /// Opens what is at `path`: a file, a folder, or standard input (`-`).
-  /// - Returns: the file, and its content where it is a recording or an archive; a folder's file is
-  ///   the ids of all that is in it.
   /// - Throws: `FormatError` where it is damaged, or holds loads alone.
   static func open(
     _ path: String, _ reading: TraceFile.Reading
-  ) throws(FormatError) -> (file: PositionedFile, content: TraceContent?) {
+  ) throws(FormatError) -> Opened {
     var status = stat()
     if path != "-", stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
       guard let recording = try RecordingReader.open(path, reading.recording) else {
@@ -20,21 +27,22 @@ enum RecordedTrace {
     }
     let file = try path == "-" ? SpoolFile.standardInput() : PositionedFile(path)
     let head = try file.head(64)
-    if ZipArchive.starts(head), let archive = try? ZipArchive(file),
-      let numpy = try NumpyArchive(archive, file)
-    {
-      return (file, try numpy.content(reading))
+    if ZipArchive.starts(head) {
+      // What is no whole archive, or holds something else, is named by the reader of traces.
+      guard let archive = try? ZipArchive(file) else { return Opened(file: file) }
+      if let numpy = try NumpyArchive(archive, file) {
+        return Opened(file: file, content: try numpy.content(reading))
+      }
     }
-    if ZipArchive.starts(head), (try? ZipArchive(file)) == nil { return (file, nil) }
     guard let recording = try RecordingReader.file(file, reading.recording) else {
-      return (file, nil)
+      return Opened(file: file)
     }
     return try content(recording, reading, file: file)
   }
 
   private static func content(
     _ recording: Recording, _ reading: TraceFile.Reading, file: PositionedFile?
-  ) throws(FormatError) -> (file: PositionedFile, content: TraceContent?) {
+  ) throws(FormatError) -> Opened {
     switch recording {
     case .loads(let loads): throw FormatError(loads.name, ExpertLoads.sayLittle)
     case .routing(let source):
@@ -49,7 +57,9 @@ enum RecordedTrace {
       let spool = try source.spooled()
       let remark = Remark.note(
         "a recording: \(source.layers) layers, \(source.choices) experts a token")
-      return (file ?? spool.file, TraceContent(.trace, spool.array, remarks: [remark]))
+      return Opened(
+        file: file ?? spool.file, content: TraceContent(.trace, spool.array, remarks: [remark]),
+        isRecording: true)
     }
   }
 }

@@ -107,40 +107,39 @@ extension RoutedRows {
   }
 }
 
-/// How many of a row's ids are one layer's, where a recording only says how many a token has.
+/// How many of a token's ids are one layer's, where a recording only says how many there are.
 ///
-/// In each layer a router chooses different experts, and a dense layer is written as one id
-/// throughout. So a number of choices is impossible as soon as one row of so many ids repeats an id
-/// without being one id; the true `k` never is, nor are its divisors. The largest that is possible
-/// is taken, if chance alone would not have left it: were the true number a divisor `q`, a row of
-/// `k` ids, drawn from `E`, would be without repeats with probability
-/// `p(k) / p(q)^(k/q)`, `p(n) = Π_{i<n} (1 − i/E)`.
+/// In each layer a router chooses different experts, and a dense layer is all zeros. So a number of
+/// choices is impossible as soon as a row of so many ids repeats an id and is not all zeros; the
+/// true `k` never is, nor are its divisors. The largest that is possible is taken, if chance would
+/// not have left it. Rows without a zero are the evidence, as no dense layer is in them: were the
+/// true number a divisor `q` of the `k` taken, such a row, its ids drawn from the `n` that are no
+/// zero, would be free of repeats with probability `p(k) / p(q)^(k/q)`, `p(m) = Π_{i<m} (1 − i/n)`.
 struct ChoiceGuess {
   /// Below this probability it is no chance.
   private static let leastChance = log(1e-6)
 
-  private let width: Int
   /// Numbers of choices that nothing contradicts, descending.
   private var possible: [Int]
-  /// Rows that are not one id throughout, of each possible number.
-  private var rows: [Int: Int] = [:]
+  /// Rows without a zero, of each possible number.
+  private var evidence: [Int: Int] = [:]
   private var largest: Int32 = 0
 
-  /// - Parameter width: ids of a token, `H · k`.
+  /// - Parameter width: ids of a token, `H · k`; a model has at least 2 layers.
   init(width: Int) {
-    self.width = width
     possible = (1...max(1, min(width / 2, 256))).reversed().filter { width % $0 == 0 }
   }
 
+  /// Looks at the ids of whole tokens.
   mutating func add(_ ids: [Int32]) {
     largest = max(largest, ids.max() ?? 0)
     possible.removeAll { choices in
       guard choices > 1 else { return false }
       for start in stride(from: 0, through: ids.count - choices, by: choices) {
         let row = ids[start..<(start + choices)]
-        if row.allSatisfy({ $0 == row[start] }) { continue }
-        guard Set(row).count == choices else { return true }
-        rows[choices, default: 0] += 1
+        let isDense = row.allSatisfy { $0 == 0 }
+        if !isDense, Set(row).count < choices { return true }
+        if !row.contains(0) { evidence[choices, default: 0] += 1 }
       }
       return false
     }
@@ -150,13 +149,14 @@ struct ChoiceGuess {
   var choices: Int? {
     guard let best = possible.first else { return nil }
     if best == 1 { return 1 }
-    let experts = Double(max(largest + 1, Int32(best)))
+    // A row of so many different ids, none of them zero, has been seen: n ≥ k.
+    guard let rows = evidence[best] else { return nil }
     func logChance(_ number: Int) -> Double {
-      (0..<number).reduce(0.0) { $0 + log(1 - Double($1) / experts) }
+      (0..<number).reduce(0.0) { $0 + log(1 - Double($1) / Double(largest)) }
     }
-    let divisors = (1..<best).filter { best % $0 == 0 }
-    let chances = divisors.map { logChance(best) - Double(best / $0) * logChance($0) }
-    let chance = (chances.max() ?? 0) * Double(rows[best] ?? 0)
-    return chance < Self.leastChance ? best : nil
+    let chances = (1..<best).filter { best % $0 == 0 }.map { divisor in
+      logChance(best) - Double(best / divisor) * logChance(divisor)
+    }
+    return (chances.max() ?? 0) * Double(rows) < Self.leastChance ? best : nil
   }
 }
