@@ -10,19 +10,14 @@ enum Signals {
     // What the handlers read exists before the first of them is called.
     AtomicFile.removeUnfinished()
     for number in [SIGPIPE, SIGXFSZ] { signal(number, SIG_IGN) }
-    // A parent that blocks signals in the thread that starts programs hands that on.
-    var asked = sigset_t()
-    sigemptyset(&asked)
-    for number in [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU] {
-      sigaddset(&asked, number)
-      let before = signal(number) { number in
+    let endings = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU]
+    for number in endings where !InheritedSignals.isIgnored(number) {
+      signal(number) { number in
         AtomicFile.removeUnfinished()
         signal(number, SIG_DFL)
         raise(number)
       }
-      // Functions cannot be compared; SIG_IGN is the address 1.
-      if unsafeBitCast(before, to: Int.self) == 1 { signal(number, SIG_IGN) }
     }
-    pthread_sigmask(SIG_UNBLOCK, &asked, nil)
+    InheritedSignals.unblock(endings)
   }
 }

@@ -37,7 +37,11 @@ extension PlanFile {
     }
     plan.loadCap = try SharedFields.loadCap(document)
     plan.status = try document.optional("status")?.oneOf(SolverStatus.allCases)
-    plan.stopReason = try document.optional("stop_reason")?.oneOf(StopReason.allCases)
+    if let reason = try document.optional("stop_reason") {
+      // Version 0.1.0 called tree nodes nodes.
+      plan.stopReason =
+        try reason.string() == "nodes" ? .treeNodes : reason.oneOf(StopReason.allCases)
+    }
     plan.value = try crossings("value", of: document)
     plan.bound = try crossings("bound", of: document)
     for trace in try document.optional("traces")?.elements() ?? [] {

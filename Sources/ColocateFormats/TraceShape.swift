@@ -68,13 +68,14 @@ struct TraceShape {
       throw loads(
         "\(reading) of \(experts) experts" + (isLoads ? ", and all rows have the same sum" : ""))
     }
-    // The first axis could be a model's layers, the second a few tokens; eight tokens a layer and
-    // more are a trace of few tokens, as tests and first trials have them.
-    let isSmall =
-      (Self.fewTokens...Self.mostLayers).contains(tokens) && layers >= Self.fewTokens
-      && tokens <= 8 * layers
-    let evidence = isSmall ? try Orientation(array) : .asRead
-    if evidence != .asRead, layers >= Self.fewLayers {
+    // The first axis could be a model's layers, the second a few tokens. Where the first is more
+    // than eight times as long, it takes evidence to say so, not the lack of it: so long are the
+    // tokens of tests and first trials.
+    let isSmall = (Self.fewTokens...Self.mostLayers).contains(tokens) && layers >= Self.fewTokens
+    let isLong = tokens > 8 * layers
+    var evidence = isSmall ? try Orientation(array, largest: largest) : .asRead
+    if isLong, evidence == .unknown { evidence = .asRead }
+    if evidence != .asRead, layers >= Self.fewLayers, !isLong {
       throw transposed(evidence)
     }
     if experts >= 16, visits < experts || (evidence != .asRead && visits < 4 * experts) {

@@ -28,7 +28,7 @@ import Testing
     var random = SeededGenerator(seed: UInt64(seed))
     let side = 2 + random.next(below: 7)
     let experts = side + random.next(below: 60)
-    let tokens = 100 + random.next(below: 100)
+    let tokens = 130 + random.next(below: 100)
     var ids = TraceReadingTests.routing(
       tokens: tokens, layers: side, choices: side, experts: experts, seed: UInt64(seed))
     if seed % 3 == 0 {

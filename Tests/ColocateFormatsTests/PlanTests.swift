@@ -114,6 +114,12 @@ import Testing
     // As 0.1.0 wrote it: no bound at all.
     let old = text.replacingOccurrences(of: "  \"bound\": null,\n  \"gap\": null,\n", with: "")
     #expect(try PlanFile.read(try scratch.write(Array(old.utf8), "old.json")).bound == nil)
+    // And its word for the limit on tree nodes.
+    let limited = text.replacingOccurrences(
+      of: "\"stop_reason\": \"time\"", with: "\"stop_reason\": \"nodes\"")
+    #expect(limited != text)
+    let stopped = try PlanFile.read(try scratch.write(Array(limited.utf8), "limited.json"))
+    #expect(stopped.stopReason == .treeNodes)
   }
 
   @Test func badPlansAreRefusedWithTheirPlace() throws {

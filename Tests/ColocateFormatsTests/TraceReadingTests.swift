@@ -61,12 +61,12 @@ import Testing
 
   @Test(arguments: [(-1, "<i2"), (0, "|u1"), (255, "|u1"), (65535, "<u2"), (9, ">i4")])
   func denseLayersAreJoinedOver(filler: Int, type: String) throws {
-    let ids = Self.routing(tokens: 90, layers: 4, choices: 3, experts: 9)
+    let ids = Self.routing(tokens: 150, layers: 4, choices: 3, experts: 9)
     var reading = TraceFile.Reading()
     reading.coactivation = true
-    let plain = try read(ids, [90, 4, 3], type, reading)
+    let plain = try read(ids, [150, 4, 3], type, reading)
     let dense = try read(
-      withDenseLayers(ids, choices: 3, filler), [90, 8, 3], type, reading)
+      withDenseLayers(ids, choices: 3, filler), [150, 8, 3], type, reading)
     #expect(dense.counts == plain.counts && dense.counts.layers == 4)
     #expect(dense.moeLayers == [1, 3, 5, 7] && plain.moeLayers == nil)
     let remark = try #require(dense.remarks.last)
@@ -79,7 +79,7 @@ import Testing
     let (a, b) = (
       try plain.destinations(of: placement), try dense.destinations(of: placement)
     )
-    #expect(a.gpus == b.gpus && a.visits == 360 && b.visits == 360)
+    #expect(a.gpus == b.gpus && a.visits == 600 && b.visits == 600)
   }
 
   @Test func denseLayersOfTopOneTraces() throws {
@@ -231,19 +231,19 @@ import Testing
   // MARK: Numbering
 
   @Test func idsThatAreNumberedOtherwise() throws {
-    let ids = Self.routing(tokens: 100, layers: 4, experts: 8)
+    let ids = Self.routing(tokens: 150, layers: 4, experts: 8)
     let through = ids.enumerated().map { $0.offset % 4 * 8 + $0.element }
     #expect(
-      try refusal(through, [100, 4])
+      try refusal(through, [150, 4])
         .contains("layer 0 has ids 0 to 7, layer 1 8 to 15, and so on: numbered through"))
     var reading = TraceFile.Reading()
     reading.kind = .trace
-    #expect(try read(through, [100, 4], "<i2", reading).counts.experts == 32)
-    let odd = try read(ids.map { $0 + 1 }, [100, 4])
+    #expect(try read(through, [150, 4], "<i2", reading).counts.experts == 32)
+    let odd = try read(ids.map { $0 + 1 }, [150, 4])
     #expect(odd.counts.experts == 9 && odd.remarks.map(\.isWarning) == [true])
     #expect(odd.remarks[0].text.contains("if the ids start at 1, subtract 1"))
     reading.experts = 9
-    #expect(try read(ids.map { $0 + 1 }, [100, 4], "<i2", reading).remarks.isEmpty)
+    #expect(try read(ids.map { $0 + 1 }, [150, 4], "<i2", reading).remarks.isEmpty)
   }
 
   // MARK: Progress

@@ -134,6 +134,23 @@ import Testing
     expect(notes, name: "a branch of the tree", atLeast: 3)
   }
 
+  /// An uncapped problem as an instance, to be solved from nothing with `labels` as the known
+  /// solution.
+  private static func watched(
+    _ problem: GroupingProblem, _ labels: [Int]
+  ) throws -> (instance: Instance, options: SolverOptions) {
+    let counts = try TransitionCounts(
+      layers: problem.layers, experts: problem.experts, weights: problem.weights)
+    let topology = try Topology(gpus: problem.groups)
+    var options = SolverOptions()
+    (options.timeLimit, options.workLimit) = (nil, 20_000_000)
+    options.methods.chain = false
+    options.methods.localSearch = false
+    options.debug.knownSolution = try Placement(
+      topology: topology, layers: problem.layers, experts: problem.experts, assignment: labels)
+    return (try Instance(counts: counts, topology: topology), options)
+  }
+
   /// A step that loses the known solution ends the run with the step's name, and nothing is
   /// claimed.
   @Test func aFaultReachesTheOutcome() throws {
@@ -145,20 +162,12 @@ import Testing
       guard problem.groups > 1, problem.groups < problem.experts,
         let optimum = problem.bruteForce()
       else { continue }
-      let counts = try TransitionCounts(
-        layers: problem.layers, experts: problem.experts, weights: problem.weights)
-      let topology = try Topology(gpus: problem.groups)
-      var options = SolverOptions()
-      (options.timeLimit, options.workLimit) = (nil, 20_000_000)
-      options.methods.chain = false
-      options.methods.localSearch = false
-      options.debug.knownSolution = try Placement(
-        topology: topology, layers: problem.layers, experts: problem.experts,
-        assignment: optimum.labels)
+      let watched = try Self.watched(problem, optimum.labels)
+      var options = watched.options
       let sets = Labels(optimum.labels, experts: problem.experts)
         .sets(layer: 0, groups: problem.groups)
       options.debug.pathFaults.deleted = PathFaults.Vertex(layer: 0, members: sets[0])
-      let outcome = try Solver(options).solve(Instance(counts: counts, topology: topology))
+      let outcome = try Solver(options).solve(watched.instance)
       guard let fault = outcome.internalFault else { continue }
       seen += 1
       let expected = "stage gpus: a deletion of the path relaxation"
@@ -222,17 +231,7 @@ import Testing
     let random = RandomProblem(seed: UInt64(seed) + 810_000, experts: [6, 8], coactivation: false)
     let problem = random.problem
     guard problem.caps == nil, let optimum = problem.bruteForce() else { return }
-    let counts = try TransitionCounts(
-      layers: problem.layers, experts: problem.experts, weights: problem.weights)
-    let topology = try Topology(gpus: problem.groups)
-    let instance = try Instance(counts: counts, topology: topology)
-    var options = SolverOptions()
-    (options.timeLimit, options.workLimit) = (nil, 20_000_000)
-    options.methods.chain = false
-    options.methods.localSearch = false
-    options.debug.knownSolution = try Placement(
-      topology: topology, layers: problem.layers, experts: problem.experts,
-      assignment: optimum.labels)
+    let (instance, options) = try Self.watched(problem, optimum.labels)
     let outcome = try Solver(options).solve(instance)
     #expect(outcome.internalFault == nil, "\(random)")
     if outcome.status == .optimal {

@@ -16,6 +16,21 @@ import Testing
       loadCap: problem.caps == nil ? nil : LoadCap(1.2, relaxedToFeasible: true))
   }
 
+  /// The README's example, word for word but for the sizes of its weights and its time.
+  @Test func theReadmesExampleHolds() throws {
+    var random = SeededGenerator(seed: 1)
+    let weights = (0..<(23 * 32 * 32)).map { _ in random.next(below: 100) }
+    let counts = try TransitionCounts(layers: 24, experts: 32, weights: weights)
+    let instance = try Instance(
+      counts: counts, topology: Topology(gpus: 8, nodes: 2), loadCap: LoadCap(1.3))
+    var options = SolverOptions()
+    options.timeLimit = 0.5
+    let outcome = try Solver(options).solve(instance) { progress in .proceed }
+    let placement = try #require(outcome.placement)
+    #expect(outcome.status == .feasible && (0..<8).contains(placement[layer: 3, expert: 17]))
+    if let gap = outcome.gap { #expect(gap > 0 && gap <= 1) }
+  }
+
   private var options: SolverOptions {
     var options = SolverOptions()
     options.timeLimit = 20

@@ -36,18 +36,7 @@ package struct GroupingSearch: Sendable {
     package var usesDolls = true
     package var branches = true
 
-    package init(methods: SolverMethods = SolverMethods()) {
-      subsetLimit = methods.pathSubsets
-      if !methods.pathGeneration { generationLimit = 0 }
-      rootStates = methods.dollStates
-      treeNodeStates = methods.treeStates
-      effort.evaluationsPerStage = methods.pathEvaluations
-      effort.deepEvaluations = 10 * methods.pathEvaluations
-      effort.deletes = methods.pathDeletion
-      effort.cutRounds = methods.pathCutRounds
-      usesDolls = methods.dolls
-      branches = methods.tree
-    }
+    package init() {}
   }
 
   package struct Result: Sendable {

@@ -19,7 +19,7 @@ extension StageSolver {
   /// Path relaxation, deletion, dolls, tree.
   func relaxPaths(_ incumbent: Incumbent) -> BoundReport? {
     guard options.methods.path else { return nil }
-    var search = GroupingSearch.Options(methods: options.methods)
+    var search = options.methods.pathSearch
     search.gapLimit = Int(options.gapLimit * Double(problem.total - incumbent.kept))
     search.treeNodeLimit = options.treeNodeLimit
     search.keepsProof = options.keepsCertificate
