@@ -39,7 +39,7 @@ struct ColocateTool: ParsableCommand {
     version: "colocate \(ToolVersion.current)",
     subcommands: [
       InspectCommand.self, SolveCommand.self, EvaluateCommand.self, CompareCommand.self,
-      GenerateCommand.self, ExportCommand.self, CheckCommand.self,
+      GenerateCommand.self, ExportCommand.self, CheckCommand.self, RenumberCommand.self,
     ])
 
   /// Runs the command line. Every failure is one line on standard error.
