@@ -92,17 +92,24 @@ final class FileCopy {
   }
 
   /// Writes `bytes` to `target` of the new file.
-  func write(_ bytes: UnsafeRawBufferPointer, to target: Int) throws(FormatError) {
+  func write(_ bytes: [UInt8], to target: Int) throws(FormatError) {
+    let code = bytes.withUnsafeBytes { write($0, to: target) }
+    guard code == 0 else { throw failure(code) }
+  }
+
+  /// - Returns: 0, or the error's number.
+  private func write(_ bytes: UnsafeRawBufferPointer, to target: Int) -> Int32 {
+    guard let start = bytes.baseAddress else { return 0 }
     var done = 0
     while done < bytes.count {
-      guard let start = bytes.baseAddress else { return }
       let count = pwrite(descriptor, start + done, bytes.count - done, off_t(target + done))
       if count < 0 {
         if errno == EINTR { continue }
-        throw failure(errno)
+        return errno
       }
       done += count
     }
+    return 0
   }
 
   /// Notes bytes that have been written, and sends them to the disk from time to time.
@@ -119,9 +126,10 @@ final class FileCopy {
     for begin in stride(from: range.lowerBound, to: range.upperBound, by: Self.bufferBytes) {
       let part = begin..<min(begin + Self.bufferBytes, range.upperBound)
       try source.read(part, into: buffer)
-      try write(
+      let code = write(
         UnsafeRawBufferPointer(start: buffer, count: part.count),
         to: target + begin - range.lowerBound)
+      guard code == 0 else { throw failure(code) }
     }
   }
 

@@ -77,7 +77,7 @@ struct ShardRewrite {
       end = range.upperBound
     }
     try keep(end..<file.size, isCloned, copy, shift)
-    try header.withUnsafeBytes { bytes throws(FormatError) in try copy.write(bytes, to: 0) }
+    try copy.write(header, to: 0)
     try copy.wrote(header.count)
     try copy.finish()
   }
@@ -100,9 +100,7 @@ struct ShardRewrite {
       var new = [UInt8]()
       new.reserveCapacity(old.count)
       for expert in order { new += old[(expert * part)..<((expert + 1) * part)] }
-      try new.withUnsafeBytes { bytes throws(FormatError) in
-        try copy.write(bytes, to: range.lowerBound + shift)
-      }
+      try copy.write(new, to: range.lowerBound + shift)
       try copy.wrote(range.count)
       return
     }
