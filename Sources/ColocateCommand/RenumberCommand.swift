@@ -36,7 +36,7 @@ struct RenumberCommand: ParsableCommand {
       are left out; all other files come along. DIR2 must not exist. It appears when it is \
       complete; until then there is a hidden folder .DIR2.* beside it. The size of the new files \
       is that of the old, or next to nothing where the file system shares blocks (XFS, Btrfs); \
-      memory stays small, whatever the size. With --undo the published files come back, byte for \
+      memory stays small, whatever the size. With --undo the files of DIR come back, byte for \
       byte.
 
       EXAMPLES

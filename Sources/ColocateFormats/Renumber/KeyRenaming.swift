@@ -5,13 +5,13 @@
 /// that nobody asked to be changed, and renaming back would not give the same bytes; so the text
 /// is copied, keys exchanged on the way. The document must have been read by `JSONReader` before:
 /// the scan relies on it being JSON.
-enum KeyRenaming {
+package enum KeyRenaming {
   /// - Parameters:
   ///   - document: JSON whose outermost value is an object.
   ///   - path: keys of the objects to enter, from the outermost; empty for the outermost itself.
   ///   - rename: the new name of each key of that object.
   /// - Throws: `JSONProblem` where a key of the object is written with escapes.
-  static func rename(
+  package static func rename(
     _ document: [UInt8], in path: [String] = [],
     _ rename: (String) throws(JSONProblem) -> String
   ) throws(JSONProblem) -> [UInt8] {
