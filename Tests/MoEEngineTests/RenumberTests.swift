@@ -21,6 +21,8 @@ struct RenumberTests {
     let (before, tokens) = try Fixture.open(name)
     let gpus = before.config.experts / 2
     let plan = scratch.path("plan.json")
+    try FileManager.default.createDirectory(
+      atPath: scratch.path("settings"), withIntermediateDirectories: false)
     let random = try scratch.randomPlan(name, ranks: gpus, seed: 11)
     try FileManager.default.moveItem(atPath: random, toPath: plan)
     let (output, back) = (scratch.path("renumbered"), scratch.path("back"))

@@ -112,4 +112,12 @@ package enum MoEFamily: String, CaseIterable, Sendable {
     default: return true
     }
   }
+
+  /// Whether a checkpoint may have layers behind the model's last, which predict further tokens.
+  var predictsFurtherTokens: Bool {
+    switch self {
+    case .deepseekV3, .deepseekV32, .kimiK2, .glm4MoE, .glm4MoELite, .glmMoEDSA: return true
+    default: return false
+    }
+  }
 }

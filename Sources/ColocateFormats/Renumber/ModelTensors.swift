@@ -37,6 +37,12 @@ struct ModelTensors {
     self.roles = roles
     layers = found.keys.filter { $0 < model.layers }.sorted()
     furtherLayers = found.keys.filter { $0 >= model.layers }.sorted()
+    if let layer = furtherLayers.first, !model.family.predictsFurtherTokens {
+      throw FormatError(
+        checkpoint.folder,
+        "layer \(layer) has experts, expected none behind the \(model.layers) layers of config.json"
+      )
+    }
   }
 
   /// What has been found of a layer.
