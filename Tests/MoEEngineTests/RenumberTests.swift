@@ -59,7 +59,9 @@ struct RenumberTests {
     for (i, expert) in oldRoutes.enumerated() {
       let layer = i / k % placement.layers
       let slot = numbers[layer]?[Int(expert)] ?? -1
-      if slot != Int(newRoutes[i]) || placement[layer, Int(expert)] != slot / 2 { wrong += 1 }
+      if slot != Int(newRoutes[i]) || placement[layer: layer, expert: Int(expert)] != slot / 2 {
+        wrong += 1
+      }
     }
     #expect(wrong == 0, "\(wrong) of \(oldRoutes.count)")
 

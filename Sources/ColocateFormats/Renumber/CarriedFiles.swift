@@ -44,7 +44,7 @@ struct CarriedFiles {
       guard !known.contains(relative) else { continue }
       var status = stat()
       guard stat(folder + "/" + relative, &status) == 0 else {
-        throw FormatError(folder + "/" + relative, MappedFile.reason(errno))
+        throw FormatError(folder + "/" + relative, Descriptor.reason(errno))
       }
       switch status.st_mode & S_IFMT {
       case S_IFDIR where [".git", ".cache"].contains(name): leftOut.append(relative)

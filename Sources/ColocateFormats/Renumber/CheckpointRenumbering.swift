@@ -180,7 +180,7 @@ public struct CheckpointRenumbering {
     }
     for name in carried.folders {
       guard mkdir(folder + "/" + name, 0o777) == 0 else {
-        throw FormatError(folder + "/" + name, MappedFile.reason(errno))
+        throw FormatError(folder + "/" + name, Descriptor.reason(errno))
       }
     }
     for file in carried.files {

@@ -63,7 +63,10 @@ package struct ExpertRenumbering: Hashable, Sendable {
     let (perGPU, perGroup) = (experts / gpus, experts / groups)
     // u_g(p), as sorted GPUs: two groups with the same GPUs, as often each, are alike.
     var unused = (0..<groups).map { g in
-      (group: g, gpus: (g * perGroup..<(g + 1) * perGroup).map { placement[l, $0] }.sorted())
+      (
+        group: g,
+        gpus: (g * perGroup..<(g + 1) * perGroup).map { placement[layer: l, expert: $0] }.sorted()
+      )
     }
     var order = [Int]()
     order.reserveCapacity(experts)
@@ -79,7 +82,7 @@ package struct ExpertRenumbering: Hashable, Sendable {
       let members = unused.remove(at: match).group
       // Those of one GPU in their old order: the sort is by GPU, then by number.
       order += (members * perGroup..<(members + 1) * perGroup).sorted {
-        (placement[l, $0], $0) < (placement[l, $1], $1)
+        (placement[layer: l, expert: $0], $0) < (placement[layer: l, expert: $1], $1)
       }
     }
     return order

@@ -30,7 +30,7 @@ final class FileCopy {
     of source: PositionedFile, to path: String, advance: @escaping (Int) throws -> Void
   ) throws(FormatError) {
     let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-    guard descriptor >= 0 else { throw FormatError(path, MappedFile.reason(errno)) }
+    guard descriptor >= 0 else { throw FormatError(path, Descriptor.reason(errno)) }
     self.source = source
     self.path = path
     self.advance = advance
@@ -52,7 +52,7 @@ final class FileCopy {
   }
 
   private func failure(_ code: Int32) -> FormatError {
-    FormatError(path, MappedFile.reason(code))
+    FormatError(path, Descriptor.reason(code))
   }
 
   /// Shares the blocks of the source from `start` to its end, to be found from `target` on, where

@@ -28,9 +28,9 @@ struct HiddenFolder {
     try checkAbsent()
     var status = stat()
     guard stat(parent, &status) == 0 else {
-      throw FormatError(target, "folder '\(parent)': \(MappedFile.reason(errno))")
+      throw FormatError(target, "folder '\(parent)': \(Descriptor.reason(errno))")
     }
-    guard mkdir(path, 0o777) == 0 else { throw FormatError(target, MappedFile.reason(errno)) }
+    guard mkdir(path, 0o777) == 0 else { throw FormatError(target, Descriptor.reason(errno)) }
   }
 
   private func checkAbsent() throws(FormatError) {
@@ -45,7 +45,7 @@ struct HiddenFolder {
   func publish() throws(FormatError) {
     try Self.sync(path)
     try checkAbsent()
-    guard rename(path, target) == 0 else { throw FormatError(target, MappedFile.reason(errno)) }
+    guard rename(path, target) == 0 else { throw FormatError(target, Descriptor.reason(errno)) }
     // The folder is there; that its name survives a power failure is asked for, not demanded.
     try? Self.sync(parent)
   }
@@ -53,10 +53,10 @@ struct HiddenFolder {
   /// Makes sure that the names in a folder are on the disk. Not every file system can.
   static func sync(_ folder: String) throws(FormatError) {
     let descriptor = open(folder, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw FormatError(folder, MappedFile.reason(errno)) }
+    guard descriptor >= 0 else { throw FormatError(folder, Descriptor.reason(errno)) }
     defer { close(descriptor) }
     guard fsync(descriptor) == 0 || errno == EINVAL || errno == ENOTSUP else {
-      throw FormatError(folder, MappedFile.reason(errno))
+      throw FormatError(folder, Descriptor.reason(errno))
     }
   }
 

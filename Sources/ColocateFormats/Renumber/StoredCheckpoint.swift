@@ -42,7 +42,7 @@ struct StoredCheckpoint {
   init(folder: String) throws(FormatError) {
     self.folder = folder
     var status = stat()
-    guard stat(folder, &status) == 0 else { throw FormatError(folder, MappedFile.reason(errno)) }
+    guard stat(folder, &status) == 0 else { throw FormatError(folder, Descriptor.reason(errno)) }
     guard status.st_mode & S_IFMT == S_IFDIR else {
       throw FormatError(folder, "not a folder, expected a Hugging Face checkpoint's")
     }
