@@ -31,16 +31,16 @@ struct RenumberTests {
     let communicator = try Communicator(ranksPerNode: nil, process: MPIProcess())
     let after = try Model(folder: output, communicator: communicator)
 
-    let old = try before.logits(tokens, assignment: before.contiguous, mode: .home)
-    let new = try after.logits(tokens, assignment: after.contiguous, mode: .home)
+    let old = try before.logits(tokens, placement: before.contiguous, mode: .home)
+    let new = try after.logits(tokens, placement: after.contiguous, mode: .home)
     let scale = old.reduce(0) { max($0, abs($1)) }
     let largest = zip(old, new).reduce(0) { max($0, abs($1.0 - $1.1)) }
     #expect(old.count == new.count && scale > 0)
     #expect(largest <= 1e-5 * scale, "largest difference \(largest), scale \(scale)")
 
     let (oldTokens, newTokens) = (
-      try before.generate(tokens, new: 24, assignment: before.contiguous, mode: .home).tokens,
-      try after.generate(tokens, new: 24, assignment: after.contiguous, mode: .home).tokens
+      try before.generate(tokens, new: 24, placement: before.contiguous, mode: .home).tokens,
+      try after.generate(tokens, new: 24, placement: after.contiguous, mode: .home).tokens
     )
     #expect(oldTokens == newTokens)
 
@@ -50,8 +50,8 @@ struct RenumberTests {
       placement, modelLayers: Array(0..<placement.layers), groups: 1)
     let k = before.config.expertsPerToken
     let (oldRoutes, newRoutes) = (
-      try before.trace(tokens, assignment: before.contiguous, mode: .home),
-      try after.trace(tokens, assignment: after.contiguous, mode: .home)
+      try before.trace(tokens, placement: before.contiguous, mode: .home),
+      try after.trace(tokens, placement: after.contiguous, mode: .home)
     )
     #expect(oldRoutes.count == newRoutes.count)
     let numbers = renumbering.expertToSlot
