@@ -70,6 +70,11 @@ package enum MoEFamily: String, CaseIterable, Sendable {
       down: ["output_linear.weight"] + transformers.down)
 
     private static let kinds = ["", "_bias", "_blocks", "_scales", "_scale_inv"]
+
+    /// Whether a fused tensor is a weight itself, and nothing that belongs to one.
+    func isWeight(_ name: String) -> Bool {
+      !Self.kinds.dropFirst().contains { name.hasSuffix($0) }
+    }
   }
 
   /// What may stand behind a matrix's name: plain weights, FP8 (DeepSeek), GPTQ and AWQ,

@@ -66,12 +66,12 @@ struct ModelTensors {
         }
         try Self.check(tensor, isMatrix ? [model.experts, model.hidden] : [model.experts])
       case .fused(_, let part):
-        // Weights have 3 axes, biases 2, blocks of shared scales 4.
+        // Weights have 3 axes, biases and scales fewer or as many, MXFP4 blocks 4.
         guard tensor.shape.count >= 2, tensor.shape[0] == model.experts else {
           throw JSONProblem(
             message: "has the shape \(tensor.shape), expected \(model.experts) experts first")
         }
-        if !name.hasSuffix("_bias"), Self.isPlain(tensor) {
+        if model.family.names.fused.isWeight(name), Self.isPlain(tensor) {
           guard tensor.shape.count == 3, tensor.shape.dropFirst().contains(model.hidden) else {
             throw JSONProblem(
               message: "has the shape \(tensor.shape), expected [\(model.experts), …] with an "
