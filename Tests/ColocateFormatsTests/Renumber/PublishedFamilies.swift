@@ -83,15 +83,15 @@ extension SyntheticCheckpoint {
             apart("mlp", ("gate_proj", "up_proj", "down_proj"), $0.1, kind: $0.0)
           }),
       "qwen3-moe fused in FP8": SyntheticCheckpoint(
-      modelType: "qwen3_moe", moeLayers: [0, 1, 2],
-      layer: [
-        router("mlp.gate.weight"),
-        Tensor("mlp.experts.gate_up_proj", "F8_E4M3", [8, 2 * f, d], .rows),
-        Tensor("mlp.experts.gate_up_proj_scale_inv", "F32", [8, 2, 1], .rows),
-        Tensor("mlp.experts.down_proj", "F8_E4M3", [8, d, f], .rows),
-        Tensor("mlp.experts.down_proj_scale_inv", "F32", [8, 1, 1], .rows),
-      ]),
-    "qwen3-moe of 128 experts": SyntheticCheckpoint(
+        modelType: "qwen3_moe", moeLayers: [0, 1, 2],
+        layer: [
+          router("mlp.gate.weight"),
+          Tensor("mlp.experts.gate_up_proj", "F8_E4M3", [8, 2 * f, d], .rows),
+          Tensor("mlp.experts.gate_up_proj_scale_inv", "F32", [8, 2, 1], .rows),
+          Tensor("mlp.experts.down_proj", "F8_E4M3", [8, d, f], .rows),
+          Tensor("mlp.experts.down_proj_scale_inv", "F32", [8, 1, 1], .rows),
+        ]),
+      "qwen3-moe of 128 experts": SyntheticCheckpoint(
         modelType: "qwen3_moe", experts: 128, layers: 2, moeLayers: [0, 1],
         layer: [router("mlp.gate.weight", 128)] + apart("mlp"), shards: 7),
       "deepseek-v2": SyntheticCheckpoint(
