@@ -293,8 +293,8 @@ struct RenumberFaultTests {
         }
       }
       let path = renumbered + "/" + names[which]
-      try Data(text).write(to: URL(fileURLWithPath: path))
-      defer { try? Data(originals[which]).write(to: URL(fileURLWithPath: path)) }
+      try replace(path, text)
+      defer { try? replace(path, originals[which]) }
       guard let work = try? CheckpointRenumbering(undoing: renumbered) else { continue }
       accepted += 1
       guard accepted % 100 == 0 else { continue }
@@ -310,5 +310,11 @@ struct RenumberFaultTests {
       try FileManager.default.removeItem(atPath: output)
     }
     #expect(accepted > 100, "\(accepted)")
+  }
+
+  /// A new file under an old name: file systems flush one that is cut to nothing and filled again.
+  private func replace(_ path: String, _ bytes: [UInt8]) throws {
+    unlink(path)
+    try Data(bytes).write(to: URL(fileURLWithPath: path))
   }
 }
