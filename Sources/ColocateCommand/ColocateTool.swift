@@ -41,7 +41,8 @@ struct ColocateTool: ParsableCommand {
     version: "colocate \(ToolVersion.current)",
     subcommands: [
       InspectCommand.self, SolveCommand.self, EvaluateCommand.self, CompareCommand.self,
-      GenerateCommand.self, ExportCommand.self, ConvertCommand.self, CheckCommand.self,
+      GenerateCommand.self, ExportCommand.self, ConvertCommand.self, RenumberCommand.self,
+      CheckCommand.self,
     ])
 
   /// Runs the command line. Every failure is one line on standard error.
