@@ -54,6 +54,47 @@ import Testing
     }
   }
 
+  /// Sizes that a small file only claims cost neither memory nor time.
+  @Test func sizesThatAreOnlyClaimed() throws {
+    func text(_ text: String) -> [UInt8] { [0x58, UInt8(text.utf8.count), 0, 0, 0] + text.utf8 }
+    func number(_ value: Int) -> [UInt8] {
+      [0x8A, 8] + (0..<8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
+    }
+    func tuple(_ numbers: [Int]) -> [UInt8] { [0x28] + numbers.flatMap(number) + [0x74] }
+    func tensor(_ shape: [Int], _ strides: [Int], stored: Int) -> [UInt8] {
+      let storage =
+        [0x28] + text("storage") + [0x63] + Array("torch\nLongStorage\n".utf8) + text("0")
+        + text("cpu") + number(stored) + [0x74, 0x51]
+      return [0x63] + Array("torch._utils\n_rebuild_tensor_v2\n".utf8) + [0x28] + storage
+        + number(0) + tuple(shape) + tuple(strides) + [0x89, 0x4E, 0x74, 0x52]
+    }
+    func refused(_ body: [UInt8], _ data: [UInt8], _ reason: String) throws {
+      let file = try pickled([0x80, 2, 0x7D] + body + [0x2E], [("0", data)])
+      do throws(FormatError) {
+        _ = try RecordingReader.open(file)
+        Issue.record("read, expected: \(reason)")
+      } catch { #expect(error.message.contains(reason), "\(error)") }
+    }
+    let empty =
+      text("logical_count") + tensor([0, 1 << 40, 1 << 20], [1, 1, 1], stored: 0) + [0x73]
+    try refused(empty, [], "loads of \(1 << 40) layers")
+    let wide = text("logical_count") + tensor([0, 1, 1 << 40], [1, 1, 1], stored: 0) + [0x73]
+    try refused(wide, [], "\(1 << 40) experts")
+    let bytes = [UInt8](repeating: 0, count: 5000 * 8)
+    let map = text("last_physical_to_logical_map")
+    let pass = tensor([1, 2, 1], [2, 1, 1], stored: 2)
+    let record = [0x7D] + text("topk_ids_of_layer") + pass + [0x73]
+    // The same pass ten times: the second mention is a reference to the first.
+    let records =
+      text("records") + [0x5D] + record + [0x71, 1, 0x61]
+      + [UInt8](repeating: 0, count: 10).flatMap { _ -> [UInt8] in [0x68, 1, 0x61] } + [0x73]
+    try refused(
+      records + map + tensor([5000, 1], [1, 1], stored: 5000) + [0x73], bytes, "of 5000 layers")
+    try refused(
+      records + map + tensor([1, 2], [2, 1], stored: 2) + [0x73], Array(bytes.prefix(16)),
+      "one is there twice")
+  }
+
   @Test func otherFilesAreNoRecordings() throws {
     for (name, text) in [
       ("a.json", "{\"format\": \"colocate-plan\"}"), ("b.json", "[[1, 2]]"), ("c.json", "{}"),

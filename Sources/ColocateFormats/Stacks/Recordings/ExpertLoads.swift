@@ -28,7 +28,16 @@ public struct ExpertLoads: Hashable, Sendable {
 
     /// - Parameters:
     ///   - layers: all of them, dense ones too, where they are known before.
-    init(_ name: String, layers: Int = 0, experts: Int) {
+    /// - Throws: `FormatError` for sizes that no model has, before any memory is taken.
+    init(_ name: String, layers: Int = 0, experts: Int) throws(FormatError) {
+      guard (0...StackPlacement.mostHiddenLayers).contains(layers),
+        (1...TransitionAccumulator.mostExperts).contains(experts)
+      else {
+        throw FormatError(
+          name,
+          "loads of \(layers) layers × \(experts) experts, expected at most "
+            + "\(StackPlacement.mostHiddenLayers) × \(TransitionAccumulator.mostExperts)")
+      }
       self.name = name
       self.experts = experts
       for layer in 0..<layers { sums[layer] = [Int](repeating: 0, count: experts) }
@@ -59,7 +68,7 @@ public struct ExpertLoads: Hashable, Sendable {
   /// - Throws: `FormatError` where their layers or experts differ.
   static func sum(_ parts: [ExpertLoads], name: String) throws(FormatError) -> ExpertLoads {
     guard let first = parts.first else { throw FormatError(name, "no loads") }
-    var sums = Sums(name, experts: first.experts)
+    var sums = try Sums(name, experts: first.experts)
     for part in parts {
       guard part.layers == first.layers, part.experts == first.experts else {
         throw FormatError(

@@ -39,9 +39,17 @@ enum SGLangRecording {
     guard let tensor = pickle.tensor(pickle.member(map, of: pickle.root)),
       tensor.shape.count == 2, tensor.shape[0] >= 1, tensor.shape[1] >= 1
     else { throw FormatError(torch.path, "no '\(map)' [layers, slots], which its ids refer to") }
+    guard tensor.shape[0] <= StackPlacement.mostHiddenLayers else {
+      throw FormatError(
+        torch.path,
+        "'\(map)' of \(tensor.shape[0]) layers, expected at most "
+          + "\(StackPlacement.mostHiddenLayers)")
+    }
     let flat = try torch.integers(of: tensor)
     if let bad = flat.first(where: { !(0..<TransitionAccumulator.mostExperts).contains($0) }) {
-      throw FormatError(torch.path, "'\(map)': expert \(bad), expected 0 or more")
+      throw FormatError(
+        torch.path,
+        "'\(map)': expert \(bad), expected 0 to \(TransitionAccumulator.mostExperts - 1)")
     }
     let width = tensor.shape[1]
     return (0..<tensor.shape[0]).map { Array(flat[($0 * width)..<(($0 + 1) * width)]) }
@@ -56,9 +64,9 @@ enum SGLangRecording {
     }
     let (layers, experts) = (tensor.shape[tensor.shape.count - 2], tensor.shape.last ?? 0)
     let counts = try torch.integers(of: tensor)
-    var loads = ExpertLoads.Sums(torch.path, layers: layers, experts: experts)
+    var loads = try ExpertLoads.Sums(torch.path, layers: layers, experts: experts)
     for (index, count) in counts.enumerated() {
-      try loads.add(count, layer: index / max(experts, 1) % max(layers, 1), expert: index % experts)
+      try loads.add(count, layer: index / experts % layers, expert: index % experts)
     }
     return try loads.finish()
   }
@@ -68,7 +76,8 @@ enum SGLangRecording {
   ) throws(FormatError) -> ExpertLoads {
     let slots = try slots(torch)
     let experts = (slots.joined().max() ?? 0) + 1
-    var loads = ExpertLoads.Sums(torch.path, layers: slots.count, experts: experts)
+    var loads = try ExpertLoads.Sums(torch.path, layers: slots.count, experts: experts)
+    var tensors = [PickleReader.Tensor]()
     for (number, record) in records.enumerated() {
       guard
         let tensor = torch.pickle.tensor(torch.pickle.member("global_physical_count", of: record)),
@@ -79,6 +88,10 @@ enum SGLangRecording {
           "pass \(number): no '\(ids)' and no 'global_physical_count' "
             + "[\(slots.count), \(slots[0].count)]")
       }
+      tensors.append(tensor)
+    }
+    try torch.checkSharing(tensors)
+    for tensor in tensors {
       for (index, count) in try torch.integers(of: tensor).enumerated() {
         let (layer, slot) = (index / slots[0].count, index % slots[0].count)
         try loads.add(count, layer: layer, expert: slots[layer][slot])
@@ -120,6 +133,7 @@ struct SGLangTokens: TraceSource {
       }
       passes.append(tensor)
     }
+    try torch.checkSharing(passes)
     self.passes = passes
     // The recorder pads every row to one width; k is what some row uses of it.
     var used = 0

@@ -54,7 +54,7 @@ struct TensorRTStatistics {
     if !ids.isEmpty {
       return .routing(try TensorRTTokens(folder, ids, experts: experts, choices: choices))
     }
-    var sums = ExpertLoads.Sums(folder, experts: experts)
+    var sums = try ExpertLoads.Sums(folder, experts: experts)
     for path in ranks(loadsPrefix) {
       let tensors = try IntegerTensors(path)
       for entry in try entries(of: tensors, path) {

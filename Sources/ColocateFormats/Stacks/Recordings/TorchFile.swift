@@ -33,6 +33,21 @@ struct TorchFile {
     }
   }
 
+  /// Refuses tensors that refer to the same numbers again and again: a small file could keep a
+  /// reader busy for days.
+  /// - Throws: `FormatError` where the tensors have more numbers together than their storages.
+  func checkSharing(_ tensors: [PickleReader.Tensor]) throws(FormatError) {
+    let storages = Dictionary(
+      tensors.map { ($0.storage.key, $0.storage.count) }, uniquingKeysWith: max)
+    let numbers = tensors.reduce(0) { $0 &+ $1.shape.reduce(1, &*) }
+    let stored = storages.values.reduce(0, &+)
+    guard numbers <= stored else {
+      throw FormatError(
+        path,
+        "its tensors have \(numbers) numbers of \(stored) that are stored: one is there twice")
+    }
+  }
+
   /// A tensor's numbers, row-major.
   func integers(of tensor: PickleReader.Tensor) throws(FormatError) -> [Int] {
     let storage = tensor.storage
