@@ -41,6 +41,7 @@ struct ColocateTool: ParsableCommand {
     version: "colocate \(ToolVersion.current)",
     subcommands: [
       InspectCommand.self, SolveCommand.self, EvaluateCommand.self, CompareCommand.self,
+      CountCommand.self, MergeCommand.self,
       GenerateCommand.self, ExportCommand.self, ConvertCommand.self, RenumberCommand.self,
       CheckCommand.self,
     ])

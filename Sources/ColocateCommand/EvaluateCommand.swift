@@ -86,10 +86,8 @@ struct EvaluateCommand: ParsableCommand {
     if let nodes, nodes != made, !self.plan.lowercased().hasSuffix(".csv") {
       add("made for \(made) nodes, counted on \(nodes) (--nodes)")
     }
-    if let counting = plan.counting, counting != reading.counting,
-      input.files.contains(where: { $0.kind == .trace && $0.choices > 1 })
-    {
-      add("made with --top-k \(counting.rawValue), counted with \(reading.counting.rawValue)")
+    if let counting = plan.counting, let counted = input.topK, counting != counted {
+      add("made with --top-k \(counting.rawValue), counted with \(counted.rawValue)")
     }
     let isCounted = !input.counts.coactivation.isEmpty
     if let coactivation = plan.coactivation, coactivation != isCounted {
@@ -134,7 +132,6 @@ private struct Figures {
 
   func json(plan path: String) -> JSONText {
     let topology = placement.topology
-    let hasChoices = input.files.contains { $0.kind == .trace && $0.choices > 1 }
     var members: [(key: String, value: JSONText)] = [
       ("plan", .string(path)),
       ("traces", .array(input.paths.map { .string($0) })),
@@ -144,7 +141,7 @@ private struct Figures {
           ("nodes", .integer(topology.nodes)), ("gpus_per_node", .integer(topology.gpusPerNode)),
         ])
       ),
-      ("top_k", hasChoices ? .string(counting.rawValue) : nil),
+      ("top_k", input.topK.map { .string($0.rawValue) } ?? nil),
       ("coactivation", .bool(!input.counts.coactivation.isEmpty)),
       ("crossings", PlanFile.json(crossings)),
       (

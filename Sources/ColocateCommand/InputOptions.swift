@@ -50,9 +50,8 @@ struct ReadingOptions: ParsableArguments {
   /// How several experts per token are counted: all pairs, where nothing else is said.
   var counting: TopKCounting { topK ?? .pairs }
 
-  /// Reads the files and adds their counts up. What is odd about a file goes to standard error.
-  /// - Parameter printing: nil for subcommands that have no such options.
-  func read(_ paths: [String], _ printing: OutputOptions? = nil) throws -> TraceInput {
+  /// The options as the reader takes them.
+  var understanding: TraceFile.Reading {
     var reading = TraceFile.Reading()
     reading.kind = kind
     reading.counting = counting
@@ -60,6 +59,13 @@ struct ReadingOptions: ParsableArguments {
     reading.coactivation = coactivation ?? false
     reading.moeLayers = moeLayers?.layers
     reading.recording.hiddenLayers = hiddenLayers
+    return reading
+  }
+
+  /// Reads the files and adds their counts up. What is odd about a file goes to standard error.
+  /// - Parameter printing: nil for subcommands that have no such options.
+  func read(_ paths: [String], _ printing: OutputOptions? = nil) throws -> TraceInput {
+    var reading = understanding
     let log = ReadingLog(printing)
     func file(_ path: String) throws -> TraceFile {
       try TraceFile(path, reading) { done, total in log.show(path, done, of: total) }
@@ -83,13 +89,18 @@ struct ReadingOptions: ParsableArguments {
         "\(paths.joined(separator: " + ")): different layers have experts, expected the same in "
           + "all traces (--moe-layers names them)")
     }
+    guard Set(files.compactMap(\.topK)).count <= 1 else {
+      throw CommandFailure(
+        "\(paths.joined(separator: " + ")): some are counted with --top-k pairs, some with first, "
+          + "expected one of them")
+    }
     let counts = try CommandFailure.naming(paths) { () throws(ModelError) in
       try TransitionCounts.sum(files.map(\.counts))
     }
     return TraceInput(files: files, counts: counts)
   }
 
-  private static func say(_ file: TraceFile) {
+  static func say(_ file: TraceFile) {
     for remark in file.remarks {
       let text = FormatError(file.path, remark.text).description
       Terminal.note("colocate: \(remark.isWarning ? "warning" : "note"): \(text)")
@@ -143,6 +154,8 @@ struct TraceInput {
   let files: [TraceFile]
   let counts: TransitionCounts
   var paths: [String] { files.map(\.path) }
+  /// How several experts a token were counted; nil where there is one, or nobody knows.
+  var topK: TopKCounting? { files.lazy.compactMap(\.topK).first }
   /// For the plan.
   var traces: [PlanFile.Trace] { files.map { .init(file: $0.path, sha256: $0.sha256) } }
   /// The traces' layers that were counted, where these are not all.

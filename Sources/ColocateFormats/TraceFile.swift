@@ -10,6 +10,9 @@ import ColocateModel
 /// | `[T, L, k]` | trace, top-k, best expert first; -1 is padding |
 /// | `[L-1, E, E]` | transition counts |
 ///
+/// Counts that `colocate count` wrote (`CountsFile`) say which layers and how many experts a token
+/// they are of; their co-activation is used where it is asked for, as a trace's is.
+///
 /// Three axes, the last two alike, are told apart by their entries (`ArrayMeaning`). Layers without
 /// an expert are left out and the MoE layers around them joined; what was done, and what looks odd,
 /// is said in `remarks`.
@@ -47,10 +50,16 @@ public struct TraceFile: Sendable {
   public let shape: [Int]
   /// The array's element type as numpy names it.
   public let elementType: String
-  /// Tokens of a trace; nil for counts.
+  /// Tokens of a trace; of counts as their record says, nil where they have none.
   public let tokens: Int?
-  /// `k` of a trace, 1 for counts.
+  /// `k` of a trace; of counts as their record says, 1 where they have none.
   public let choices: Int
+  /// How several experts a token were counted, or had been counted.
+  public let counting: TopKCounting
+  /// How several experts a token were counted; nil where there is one, or nobody knows.
+  public var topK: TopKCounting? { tokens != nil && choices > 1 ? counting : nil }
+  /// What a file of counts that `colocate count` wrote says of its traces.
+  public let record: CountsRecord?
   /// Whether `E` came from the largest id rather than from the reader or the shape.
   public let expertsInferred: Bool
   /// The trace's layers that were counted, `[L]`; nil where these are all of its layers.
@@ -96,11 +105,13 @@ public struct TraceFile: Sendable {
     var remarks = content.remarks
     switch content.kind {
     case .counts:
-      let (counts, odd) = try content.counts(experts: reading.experts)
+      let (counts, odd) = try content.counts(reading)
       self.counts = counts
       remarks += odd
-      (tokens, choices, expertsInferred, moeLayers, firstShared, blocks) =
-        (nil, 1, false, nil, nil, nil)
+      let record = content.record
+      (tokens, choices, firstShared, blocks) = (record?.tokens, record?.choices ?? 1, nil, nil)
+      (expertsInferred, moeLayers) = (record?.expertsInferred ?? false, record?.moeLayers)
+      (self.record, counting) = (record, record?.counting ?? reading.counting)
     case .trace:
       let trace = try TraceCount(content.array, reading, meter)
       remarks += trace.remarks
@@ -109,6 +120,7 @@ public struct TraceFile: Sendable {
       tokens = trace.blocks.tokens
       choices = trace.blocks.choices
       expertsInferred = reading.experts == nil
+      (record, counting) = (nil, reading.counting)
     }
     self.remarks = remarks
     sha256 = try Digest.sha256(file, advance: meter.advance)
