@@ -252,39 +252,3 @@ struct JointOptions: ParsableArguments {
     }
   }
 }
-
-/// A plan to be read: own JSON, or ExFlow CSV.
-enum PlanInput {
-  /// What a plan says of how its traces were counted; nil for CSV, which says nothing.
-  static func recorded(_ path: String) throws -> PlanFile? {
-    path.lowercased().hasSuffix(".csv") ? nil : try PlanFile.read(path)
-  }
-
-  /// - Parameters:
-  ///   - counts: of the model that the plan must be for.
-  ///   - gpus: for CSV, which does not name its machines; nil takes the largest GPU number + 1.
-  static func read(
-    _ path: String, for counts: TransitionCounts, gpus: Int?, nodes: Int
-  ) throws -> PlanFile {
-    let plan =
-      path.lowercased().hasSuffix(".csv")
-      ? PlanFile(
-        placement: try ExFlowCSV.read(
-          path, layers: counts.layers, experts: counts.experts, gpus: gpus, nodes: nodes))
-      : try PlanFile.read(path)
-    let placement = plan.placement
-    guard placement.layers == counts.layers, placement.experts == counts.experts else {
-      throw FormatError(
-        path,
-        "a plan for \(placement.layers) layers × \(placement.experts) experts, expected "
-          + "\(counts.layers) × \(counts.experts) as in the trace"
-          + (placement.layers == counts.layers && placement.experts > counts.experts
-            ? " (or its last experts are never used: --experts \(placement.experts))" : "")
-          + (plan.moeLayers.map { layers in
-            " (the plan's layers are \(Remark.list(layers)) of its trace: --moe-layers)"
-          } ?? "")
-      )
-    }
-    return plan
-  }
-}

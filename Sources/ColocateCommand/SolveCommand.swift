@@ -86,7 +86,7 @@ struct SolveCommand: ParsableCommand {
     if let collision { printing.note("colocate: warning: \(collision)") }
     let input = try reading.read(inputs, printing)
     let topology = try machines.topology()
-    let start = try warmStart.map { try WarmStart($0, counts: input.counts, topology: topology) }
+    let start = try warmStart.map { try WarmStart($0, input: input, topology: topology) }
     let instance = try instance(of: input, topology, known: start?.placement)
     for line in notes(on: input) { printing.note(line) }
     let options = try options(for: instance, start)

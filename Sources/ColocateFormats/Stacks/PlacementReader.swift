@@ -44,6 +44,15 @@ public enum PlacementReader {
       remarks: remarks(placement, format, reading))
   }
 
+  /// The stack's format that a file is in; nil for the tool's own, and for what is none.
+  /// - Throws: `FormatError` where the file cannot be read.
+  public static func format(of path: String) throws(FormatError) -> PlacementFormat? {
+    let file = try PositionedFile(path)
+    guard file.size <= mostBytes else { return nil }
+    let found = recognise(try file.bytes(0..<file.size))
+    return found == .colocate ? nil : found
+  }
+
   /// The format that a file's content says it has.
   ///
   /// A table of integers is a map where every row holds each id from 0 to the largest; LMDeploy's

@@ -20,6 +20,19 @@ public struct ExpertLoads: Hashable, Sendable {
     "holds loads only, which do not say which expert follows which: they are good for balance, "
     + "a placement by affinity needs routed ids"
 
+  /// Tokens of each GPU in each layer, `[L, P]`.
+  /// - Precondition: the placement is for as many layers and experts.
+  public func gpuLoads(of placement: Placement) -> [Int] {
+    precondition(placement.layers == layers.count && placement.experts == experts)
+    let gpus = placement.topology.gpus
+    var sums = [Int](repeating: 0, count: layers.count * gpus)
+    for (index, load) in loads.enumerated() {
+      let gpu = placement[layer: index / experts, expert: index % experts]
+      sums[index / experts * gpus + gpu] += load
+    }
+    return sums
+  }
+
   /// Adds loads up.
   struct Sums {
     private let name: String
