@@ -1,12 +1,12 @@
 /// How evenly a placement spreads the tokens, in the four figures that operators of serving stacks
 /// know. With `max_l` the tokens of layer `l`'s fullest GPU and `mean_l` those of a GPU on average:
 ///
-/// | stack | figure | even | source |
-/// |---|---|---|---|
-/// | vLLM | balancedness, `Σ_l mean_l / Σ_l max_l` | 1 | `EplbState.step` |
-/// | SGLang | balancedness, mean over layers of `mean_l / max_l` | 1 | expert distribution recorder |
-/// | TensorRT-LLM | imbalance, `(max_l − mean_l) / mean_l` | 0 | report of a layer's balancer |
-/// | vLLM-Ascend | peak to average, `max_l / mean_l` | 1 | expert load balancer |
+/// | stack | figure | even |
+/// |---|---|---|
+/// | vLLM | balancedness, `Σ_l mean_l / Σ_l max_l` | 1 |
+/// | SGLang | balancedness, mean over layers of `mean_l / max_l` | 1 |
+/// | TensorRT-LLM | imbalance, `(max_l − mean_l) / mean_l` | 0 |
+/// | vLLM-Ascend | peak to average, `max_l / mean_l` | 1 |
 ///
 /// The last two are figures of one layer; of all layers the mean and the worst are kept. Layers
 /// without tokens say nothing and are left out; without any layer all is even.
