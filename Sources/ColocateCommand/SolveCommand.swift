@@ -52,6 +52,14 @@ struct SolveCommand: ParsableCommand {
 
   @OptionGroup var migration: MigrationOptions
 
+  @Option(
+    help: ArgumentHelp(
+      "The router chooses among G groups of neighbouring experts first (n_group of DeepSeek's "
+        + "config.json): keep each group on one GPU, or on GPUs of its own, as a checkpoint that "
+        + "is to be renumbered needs it.",
+      valueName: "G"))
+  var preserveGroups: Int?
+
   @OptionGroup var reading: ReadingOptions
 
   @Option(
@@ -75,7 +83,14 @@ struct SolveCommand: ParsableCommand {
       throw ValidationError("--output \(output): expected a name that ends in .json or .csv")
     }
     try migration.validate()
+    if preserveGroups != nil, migration.maxMoves != nil {
+      throw ValidationError("--preserve-groups with --max-moves: expected one of them")
+    }
     guard certificate != nil else { return }
+    guard preserveGroups == nil else {
+      throw ValidationError(
+        "--certificate with --preserve-groups: no certificate can hold a bound of such placements")
+    }
     guard migration.maxMoves == nil else {
       throw ValidationError(
         "--certificate with --max-moves: no certificate can hold a bound within a limit of moves")
@@ -102,6 +117,12 @@ struct SolveCommand: ParsableCommand {
     let instance = try instance(of: input, topology, known: start?.placement)
     for line in notes(on: input) { printing.note(line) }
     let options = try options(for: instance, start)
+    let groups = try preserveGroups.map { groups in
+      try input.naming(for: topology.gpus) { () throws(ModelError) in
+        try PreservedGroups(instance, groups: groups)
+      }
+    }
+    if let groups { try check(groups, start) }
     let draft = PlanDraft(
       instance: instance, input: input, record: record(of: options, for: input))
 
@@ -114,7 +135,10 @@ struct SolveCommand: ParsableCommand {
     let (time, limitedTime) = migration.times(options.timeLimit)
     var first = options
     first.timeLimit = time
-    var outcome = try search(instance, first, draft: draft, interrupt: interrupt)
+    var outcome = try search(draft, interrupt) { onProgress throws(ModelError) in
+      if let groups { return try groups.solve(first, onProgress: onProgress) }
+      return try Solver(first).solve(instance, onProgress: onProgress)
+    }
     if let step {
       outcome = try step.answer(
         outcome, seed: options.seed, timeLimit: limitedTime, interrupt: interrupt)
@@ -170,6 +194,19 @@ struct SolveCommand: ParsableCommand {
     }
   }
 
+  /// What groups forbid.
+  private func check(_ groups: PreservedGroups, _ start: WarmStart?) throws {
+    if migration.current != nil, groups.spreadsGroups {
+      throw CommandFailure(
+        "--current with --preserve-groups \(groups.groups) on more GPUs than that: other names of "
+          + "the GPUs would tear the groups, expected at most \(groups.groups) GPUs")
+    }
+    if let start, !groups.keeps(start.placement) {
+      printing.note(
+        "colocate: note: the plan to start from tears router groups: the search starts without it")
+    }
+  }
+
   private func notes(on input: TraceInput) -> [String] {
     var lines = reading.warnings(for: input) + solver.warnings
     lines += [machines.note(objective)].compactMap { $0 }
@@ -196,14 +233,17 @@ struct SolveCommand: ParsableCommand {
       ("threads", .integer(options.threads)),
       ("seed", seed.map { .integer($0) } ?? .string("\(options.seed)")),
       ("proof", .bool(options.proves)),
+      ("preserve_groups", JSONText(preserveGroups)),
       ("warm_start", (warmStart ?? migration.current).map { .string($0) } ?? nil),
     ] + reading.record(of: input)
   }
 
   // MARK: - The search and its answer
 
+  /// What `solver` answers, its incumbents ready to be rescued.
   private func search(
-    _ instance: Instance, _ options: SolverOptions, draft: PlanDraft, interrupt: Interrupt
+    _ draft: PlanDraft, _ interrupt: Interrupt,
+    _ solver: ((SolverProgress) -> ProgressAction) throws(ModelError) -> SolverOutcome
   ) throws -> SolverOutcome {
     let log = printing.progressLog()
     let incumbents = IncumbentPlans { placement, reason in
@@ -211,7 +251,7 @@ struct SolveCommand: ParsableCommand {
       return isTable ? ExFlowCSV.text(plan.placement) : plan.json.text
     }
     do {
-      return try Solver(options).solve(instance) { progress in
+      return try solver { progress in
         // A plan that may move too many experts is none to be rescued.
         if migration.maxMoves == nil { incumbents.show(progress) }
         InternalErrorTest.fire(after: progress)

@@ -1,7 +1,6 @@
-import Testing
+import Colocate
 import TestSupport
-
-@testable import Colocate
+import Testing
 
 /// From the plan in use to a new one: names, limits and bounds against listing everything.
 @Suite struct MigrationTests {

@@ -95,4 +95,23 @@ struct KeyRenamingTests {
     #expect(try rename("{}") == "{}")
     #expect(throws: JSONProblem.self) { try rename(#"{"a\u0062":1}"#) }
   }
+
+  /// What `--preserve-groups` solves is what a renumbering can follow.
+  @Test(arguments: [(2, 1), (4, 2), (8, 2)])
+  func solvedPlansKeepTheGroups(gpus: Int, nodes: Int) throws {
+    var random = SeededGenerator(seed: UInt64(gpus))
+    let counts = try TransitionCounts(
+      layers: 3, experts: 16, weights: (0..<512).map { _ in random.next(below: 50) })
+    let instance = try Instance(counts: counts, topology: Topology(gpus: gpus, nodes: nodes))
+    var options = SolverOptions()
+    (options.timeLimit, options.threads) = (10, 1)
+    let outcome = try PreservedGroups(instance, groups: 4).solve(options)
+    let placement = try #require(outcome.placement?.canonical())
+    _ = try ExpertRenumbering(placement, modelLayers: [1, 2, 4], groups: 4)
+    // Without the option groups are torn, so that the check means something.
+    let free = try #require(try Solver(options).solve(instance).placement?.canonical())
+    #expect(throws: ModelError.self) {
+      try ExpertRenumbering(free, modelLayers: [1, 2, 4], groups: 4)
+    }
+  }
 }
