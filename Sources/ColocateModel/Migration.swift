@@ -1,7 +1,7 @@
 /// What it takes to bring the experts from where they are to where a plan has them.
 ///
-/// An expert's weights are copied where its GPU changes; a copy between nodes goes over the network.
-/// What leaves a GPU costs nothing, and nothing else of a model moves.
+/// An expert's weights are copied where its GPU changes; a copy between nodes goes over the
+/// network. What leaves a GPU costs nothing, and nothing else of a model moves.
 public struct Migration: Hashable, Sendable {
   /// Experts of each layer whose GPU changes, shape `[L]`.
   public let copiesPerLayer: [Int]

@@ -2,11 +2,11 @@ import ColocateModel
 
 /// Names a plan's groups so that the fewest experts leave the GPU on which they are now.
 ///
-/// A plan is worth the same under any names of its groups, as long as groups of a node stay together
-/// where nodes count. Given one permutation of names for all layers, the experts that stay are
-/// `Σ_g n[name(g), g]`, with `n[g, h]` the experts that are on GPU `g` now and in group `h` of the
-/// plan: an assignment problem, exact (`NodeNaming`). Of the names that move fewest experts those
-/// are taken that move fewest between nodes.
+/// A plan is worth the same under any names of its groups, as long as groups of a node stay
+/// together where nodes count. Given one permutation of names for all layers, the experts that stay
+/// are `Σ_g n[name(g), g]`, with `n[g, h]` the experts that are on GPU `g` now and in group `h` of
+/// the plan: an assignment problem, exact (`NodeNaming`). Of the names that move fewest experts
+/// those are taken that move fewest between nodes.
 ///
 /// One permutation for all layers is needed only where layers hold together: where a boundary has
 /// no weight, or several matchings of its groups are worth the same, a part of the layers may take

@@ -2,9 +2,9 @@ import ColocateModel
 
 /// The best plan within a number of moves of the current one: a search, and a bound.
 ///
-/// A move is an expert that is not on its present GPU. Experts change places in pairs, so the search
-/// walks by swaps; each changes the number of moves by −2 … +2, which the two experts' present GPUs
-/// tell at once. What the limit forbids is never entered.
+/// A move is an expert that is not on its present GPU. Experts change places in pairs, so the
+/// search walks by swaps; each changes the number of moves by −2 … +2, which the two experts'
+/// present GPUs tell at once. What the limit forbids is never entered.
 ///
 /// Two starts: the present plan, which is within any limit, and the plan wanted, led back. Of the
 /// wanted plan the swaps that bring experts home are undone in the order of what they cost for each

@@ -16,8 +16,8 @@ extension Instance {
   private var hasTwoLevels: Bool { topology.nodes > 1 && topology.gpusPerNode > 1 }
 
   /// `placement` under other names of GPUs (and of nodes, where they count), worth the same by the
-  /// objective or more, so that few experts leave the GPU on which `current` has them: the fewest of
-  /// all names that are the same in every layer (`FewestMoves`).
+  /// objective or more, so that few experts leave the GPU on which `current` has them: the fewest
+  /// of all names that are the same in every layer (`FewestMoves`).
   /// - Parameter weights: at which a staged plan's two levels count.
   /// - Throws: `ModelError.placement` where one of them is for a model or machine of other sizes.
   public func renamed(
@@ -59,7 +59,8 @@ extension Instance {
     }
   }
 
-  /// The best plan found within `limit` moves of `current`, and a bound on what any such plan costs.
+  /// The best plan found within `limit` moves of `current`, and a bound on what any such plan
+  /// costs.
   public struct LimitedAnswer: Hashable, Sendable {
     /// nil where none within the load cap was found.
     public let placement: Placement?

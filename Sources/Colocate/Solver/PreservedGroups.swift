@@ -3,9 +3,9 @@ import ColocateModel
 /// Placements in which a router's groups stay groups, for checkpoints that are to be renumbered.
 ///
 /// Some routers choose among `G` groups of `m = E / G` neighbouring experts before they choose an
-/// expert (DeepSeek-V2 and V3). New numbers keep such a router's choice only where groups are mapped
-/// onto groups; so with contiguous placement each GPU's numbers are whole groups, or whole groups
-/// are spread over GPUs of their own.
+/// expert (DeepSeek-V2 and V3). New numbers keep such a router's choice only where groups are
+/// mapped onto groups; so with contiguous placement each GPU's numbers are whole groups, or whole
+/// groups are spread over GPUs of their own.
 ///
 /// **Whole groups on a GPU** (`P` divides `G`). A group is one expert of a smaller problem, with
 ///

@@ -38,7 +38,7 @@ public struct ExpertSizes: Sendable {
 
   /// Bytes that a migration copies, and those of them that go between nodes.
   /// - Parameters:
-  ///   - moeLayers: the model's layers that the plan's layers are; nil takes its MoE layers in their
+  /// - moeLayers: the model's layers that the plan's layers are; nil takes its MoE layers in their
   ///     order.
   ///   - file: the model's name, for messages.
   /// - Throws: `FormatError` where the plan is for other layers or experts.
