@@ -14,8 +14,8 @@ import ColocateModel
 ///
 /// **Bound.** Whatever plan is within `M` moves, pairs of experts of which neither moved are as far
 /// apart as before. So value is won only at pairs with a moved expert, and at each no more than
-/// `w · (s_max − s)` is open, with `s` what the pair saves now. With `open(e)` the sum over the pairs
-/// of expert `e`,
+/// `w · (s_max − s)` is open, with `s` what the pair saves now. With `open(e)` the sum over the
+/// pairs of expert `e`,
 ///
 ///     value(plan) ≤ value(current) + Σ of the M largest open(e).
 ///
