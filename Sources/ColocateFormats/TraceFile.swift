@@ -80,7 +80,8 @@ public struct TraceFile: Sendable {
   /// Reads a file and counts its transitions. Needs memory for the counts and a block of tokens,
   /// however long the trace.
   /// - Parameters:
-  ///   - path: a regular file; it is read in blocks, three times for a trace.
+  ///   - path: a regular file; it is read in blocks, once, and a trace whose first blocks are
+  ///     unlike the rest once more.
   ///   - reading: how the user says that it is to be understood.
   ///   - progress: gets the bytes done and the bytes in all.
   /// - Throws: `FormatError`, one line with the position, for everything that is wrong with the
@@ -96,9 +97,10 @@ public struct TraceFile: Sendable {
     self.path = path
     let content =
       if let known = opened.content { known } else { try TraceContent.of(file, reading) }
-    // A trace is surveyed, counted and digested; counts take no time worth showing.
-    let passes = content.kind == .trace ? 3 : 1
-    let meter = Meter(total: passes * file.size, report: progress)
+    let digest = SequentialDigest(file)
+    let isApart = content.kind == .trace && !content.array.isIn(file)
+    let meter = Meter(
+      total: file.size + (isApart ? content.array.bytes : 0), report: progress)
     kind = content.kind
     shape = content.array.shape
     elementType = content.array.elementName
@@ -113,7 +115,8 @@ public struct TraceFile: Sendable {
       (expertsInferred, moeLayers) = (record?.expertsInferred ?? false, record?.moeLayers)
       (self.record, counting) = (record, record?.counting ?? reading.counting)
     case .trace:
-      let trace = try TraceCount(content.array, reading, meter)
+      // The bytes that are counted are digested on the way, where they are the file's.
+      let trace = try TraceCount(content.array, reading, isApart ? nil : digest, meter)
       remarks += trace.remarks
       (counts, blocks, firstShared) = (trace.counts, trace.blocks, trace.firstShared)
       moeLayers = trace.blocks.kept
@@ -123,12 +126,12 @@ public struct TraceFile: Sendable {
       (record, counting) = (nil, reading.counting)
     }
     self.remarks = remarks
-    sha256 = try Digest.sha256(file, advance: meter.advance)
+    sha256 = try digest.finish(meter.advance)
   }
 
   /// Adds up what was read.
   final class Meter {
-    private let total: Int
+    private var total: Int
     private let report: Progress
     private var done = 0
 
@@ -136,6 +139,9 @@ public struct TraceFile: Sendable {
       self.total = total
       self.report = report
     }
+
+    /// An array has to be read once more.
+    func more(_ array: IntegerArray) { total += array.bytes }
 
     func advance(_ bytes: Int) {
       done += bytes
