@@ -225,6 +225,42 @@ import Testing
     }
   }
 
+  /// Repeats far back in a result that is handed on in pieces: a block of the fixed code, written
+  /// bit by bit.
+  @Test(arguments: [1, 7, 32_768]) func inflateBeyondAPiece(distance: Int) throws {
+    var (stream, used) = ([UInt8](), 0)
+    func put(_ value: Int, _ count: Int, highFirst: Bool = false) {
+      for bit in 0..<count {
+        if used % 8 == 0 { stream.append(0) }
+        let one = value >> (highFirst ? count - 1 - bit : bit) & 1
+        stream[stream.count - 1] |= UInt8(one << (used % 8))
+        used += 1
+      }
+    }
+    var plain = [UInt8]()
+    var random = SeededGenerator(seed: UInt64(distance))
+    put(1, 1)
+    put(1, 2)
+    for _ in 0..<distance {
+      plain.append(UInt8(random.next(below: 144)))
+      put(0x30 + Int(plain[plain.count - 1]), 8, highFirst: true)
+    }
+    while plain.count < 5 << 20 {
+      // Length 258, and the distance by its code and the bits behind it.
+      put(0b1100_0101, 8, highFirst: true)
+      let (code, base, bits) =
+        distance == 1 ? (0, 1, 0) : distance == 7 ? (5, 7, 1) : (29, 24_577, 13)
+      put(code, 5, highFirst: true)
+      put(distance - base, bits)
+      for _ in 0..<258 { plain.append(plain[plain.count - distance]) }
+    }
+    put(0, 7)
+    #expect(try Inflate.inflated(stream[...], size: plain.count).get() == plain)
+    #expect(throws: InflateProblem.self) {
+      try Inflate.inflated(stream[...], size: plain.count - 1).get()
+    }
+  }
+
   @Test(arguments: ["trace-stored.npz", "trace-deflated.npz"])
   func archivesOfNumpy(name: String) throws {
     let archive = try ZipArchive(PositionedFile(RecordingSupport.fixture(name)))

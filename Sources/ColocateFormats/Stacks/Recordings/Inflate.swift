@@ -8,38 +8,103 @@
 /// consecutive numbers, and the first of length `n + 1` is `(first[n] + count[n]) · 2`. So reading
 /// bit by bit, a code of length `n` is complete as soon as it is below `first[n] + count[n]`.
 ///
-/// The result's size is given and checked: a stream that makes more or less is damaged. Memory is
-/// that size, time is linear in it.
+/// The result's size is given and checked: a stream that makes more or less is damaged. Input comes
+/// and output goes in pieces, so that memory is that of a piece of each and the 32 KiB that may be
+/// repeated; time is linear in the result.
 package struct Inflate {
   private struct Damage: Error {
     let what: String
   }
 
-  private let input: ArraySlice<UInt8>
-  private var at: Int
+  /// The next piece of input; empty at its end.
+  private let refill: () -> [UInt8]
+  /// Takes a piece of output; false where it cannot.
+  private let sink: (ArraySlice<UInt8>) -> Bool
+  private var input: [UInt8] = []
+  private var at = 0
   private var bits: UInt32 = 0
   private var bitCount = 0
+  /// Output that has not gone yet, and before it what may still be repeated.
   private var output: [UInt8] = []
+  /// Bytes of `output` that have gone, and bytes that went before them.
+  private var (delivered, dropped) = (0, 0)
   private let size: Int
+
+  /// The farthest that a repeat goes back, and the output that is kept beyond it.
+  private static let (window, piece) = (1 << 15, 1 << 20)
+
+  /// Bytes of the result so far.
+  private var made: Int { dropped + output.count }
 
   /// - Parameter size: of the result.
   /// - Returns: the bytes, or what is wrong with the stream.
   package static func inflated(
     _ input: ArraySlice<UInt8>, size: Int
   ) -> Result<[UInt8], InflateProblem> {
-    var inflate = Inflate(input: input, size: size)
+    var (rest, result) = (input, [UInt8]())
+    let problem = stream(
+      size: size,
+      refill: {
+        defer { rest = rest[rest.endIndex...] }
+        return Array(rest)
+      },
+      sink: {
+        result += $0
+        return true
+      })
+    return problem.map { .failure($0) } ?? .success(result)
+  }
+
+  /// Decompresses piece by piece.
+  /// - Parameters:
+  ///   - size: of the result.
+  ///   - refill: answers the next piece of input, empty at its end.
+  ///   - sink: takes the next piece of the result; false ends the work.
+  /// - Returns: what is wrong with the stream; nil where all is well.
+  static func stream(
+    size: Int, refill: @escaping () -> [UInt8], sink: @escaping (ArraySlice<UInt8>) -> Bool
+  ) -> InflateProblem? {
+    var inflate = Inflate(refill: refill, sink: sink, size: size)
     do throws(Damage) {
       try inflate.blocks()
-      return .success(inflate.output)
+      try inflate.deliver()
+      return nil
     } catch {
-      return .failure(InflateProblem(what: error.what))
+      return InflateProblem(what: error.what)
     }
   }
 
-  private init(input: ArraySlice<UInt8>, size: Int) {
-    self.input = input
-    self.size = size
-    at = input.startIndex
+  private init(
+    refill: @escaping () -> [UInt8], sink: @escaping (ArraySlice<UInt8>) -> Bool, size: Int
+  ) {
+    (self.refill, self.sink, self.size) = (refill, sink, size)
+  }
+
+  /// Hands on what has been made.
+  private mutating func deliver() throws(Damage) {
+    guard delivered == output.count || sink(output[delivered...]) else {
+      throw Damage(what: "nobody takes its content")
+    }
+    delivered = output.count
+  }
+
+  /// Hands on a piece once there is one, and forgets what no repeat reaches.
+  private mutating func makeRoom() throws(Damage) {
+    guard output.count >= Self.window + Self.piece else { return }
+    try deliver()
+    let old = output.count - Self.window
+    output.removeFirst(old)
+    dropped += old
+    delivered -= old
+  }
+
+  private mutating func nextByte() throws(Damage) -> UInt8 {
+    if at == input.count {
+      (input, at) = (refill(), 0)
+      guard !input.isEmpty else { throw Damage(what: "it ends early") }
+    }
+    at += 1
+    return input[at - 1]
   }
 
   private mutating func blocks() throws(Damage) {
@@ -55,17 +120,13 @@ package struct Inflate {
       default: throw Damage(what: "a block of no kind")
       }
     }
-    guard output.count == size else {
-      throw Damage(what: "\(output.count) bytes, expected \(size)")
-    }
+    guard made == size else { throw Damage(what: "\(made) bytes, expected \(size)") }
   }
 
   /// The next `count` bits, the first the lowest.
   private mutating func take(_ count: Int) throws(Damage) -> Int {
     while bitCount < count {
-      guard at < input.endIndex else { throw Damage(what: "it ends early") }
-      bits |= UInt32(input[at]) << UInt32(bitCount)
-      at += 1
+      bits |= UInt32(try nextByte()) << UInt32(bitCount)
       bitCount += 8
     }
     let value = bits & ((1 << UInt32(count)) - 1)
@@ -80,11 +141,9 @@ package struct Inflate {
     bitCount = 0
     let length = try take(16)
     guard try take(16) == length ^ 0xFFFF else { throw Damage(what: "a stored block's length") }
-    guard length <= input.endIndex - at, length <= size - output.count else {
-      throw Damage(what: "a stored block that is too long")
-    }
-    output += input[at..<(at + length)]
-    at += length
+    guard length <= size - made else { throw Damage(what: "a stored block that is too long") }
+    for _ in 0..<length { output.append(try nextByte()) }
+    try makeRoom()
   }
 
   /// A canonical code.
@@ -152,8 +211,9 @@ package struct Inflate {
       let symbol = try symbol(lengths)
       if symbol == 256 { return }
       if symbol < 256 {
-        guard output.count < size else { throw Damage(what: "more than \(size) bytes") }
+        guard made < size else { throw Damage(what: "more than \(size) bytes") }
         output.append(UInt8(symbol))
+        try makeRoom()
         continue
       }
       guard symbol - 257 < Self.lengthBase.count else { throw Damage(what: "a length of no kind") }
@@ -162,8 +222,9 @@ package struct Inflate {
       guard far < 30 else { throw Damage(what: "a distance of no kind") }
       let distance = Self.distanceBase[far] + (try take(far < 4 ? 0 : far / 2 - 1))
       guard distance <= output.count else { throw Damage(what: "a distance before the start") }
-      guard length <= size - output.count else { throw Damage(what: "more than \(size) bytes") }
+      guard length <= size - made else { throw Damage(what: "more than \(size) bytes") }
       for _ in 0..<length { output.append(output[output.count - distance]) }
+      try makeRoom()
     }
   }
 

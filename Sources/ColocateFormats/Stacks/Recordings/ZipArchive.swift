@@ -168,20 +168,53 @@ package struct ZipArchive {
     return bytes
   }
 
-  /// Writes a member's bytes to a file. A stored member of any size takes a block of memory, a
-  /// deflated one its size.
+  /// Writes a member's bytes to a file, a block at a time, whatever its size.
   /// - Throws: `FormatError` as `bytes(of:)`.
   func copy(_ member: Member, to spool: SpoolFile) throws(FormatError) {
-    guard !member.isDeflated else { return try spool.write(try bytes(of: member)) }
     var sum = ~UInt32(0)
-    for start in stride(from: member.range.lowerBound, to: member.range.upperBound, by: 1 << 20) {
-      let block = try file.bytes(start..<min(start + (1 << 20), member.range.upperBound))
-      sum = Self.checksum(block, after: sum)
-      try spool.write(block)
+    if member.isDeflated {
+      sum = try inflate(member, to: spool)
+    } else {
+      for start in stride(from: member.range.lowerBound, to: member.range.upperBound, by: 1 << 20) {
+        let block = try file.bytes(start..<min(start + (1 << 20), member.range.upperBound))
+        sum = Self.checksum(block, after: sum)
+        try spool.write(block)
+      }
     }
     guard ~sum == member.checksum else {
       throw FormatError(file.path, "member '\(member.name)' is damaged: its checksum differs")
     }
+  }
+
+  /// Decompresses a member to a file.
+  /// - Returns: the checksum so far, of all of it.
+  private func inflate(_ member: Member, to spool: SpoolFile) throws(FormatError) -> UInt32 {
+    var (sum, place) = (~UInt32(0), member.range.lowerBound)
+    // What goes wrong with the files themselves passes the decompression by.
+    var failure: FormatError?
+    func attempt(_ body: () throws(FormatError) -> Void) -> Bool {
+      do throws(FormatError) { try body() } catch { failure = failure ?? error }
+      return failure == nil
+    }
+    let problem = Inflate.stream(
+      size: member.size,
+      refill: { [file] in
+        var block = [UInt8]()
+        let end = min(place + (1 << 18), member.range.upperBound)
+        _ = attempt { () throws(FormatError) in block = try file.bytes(place..<end) }
+        place = end
+        return failure == nil ? block : []
+      },
+      sink: { piece in
+        let bytes = Array(piece)
+        sum = Self.checksum(bytes, after: sum)
+        return attempt { () throws(FormatError) in try spool.write(bytes) }
+      })
+    if let failure { throw failure }
+    if let problem {
+      throw FormatError(file.path, "member '\(member.name)' is damaged: \(problem.what)")
+    }
+    return sum
   }
 
   /// CRC-32 as zip has it, polynomial 0xEDB88320.
