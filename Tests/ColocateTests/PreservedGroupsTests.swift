@@ -90,10 +90,14 @@ import Testing
     }
     let placement = try #require(outcome.placement)
     #expect(preserved.keeps(placement) && !preserved.spreadsGroups)
-    #expect(outcome.status == .optimal && outcome.bound == outcome.value, "seed \(seed)")
+    let (value, bound) = (try #require(outcome.value), try #require(outcome.bound))
+    // The joint bound joins those of two levels, and need not be reached.
+    if instance.objective == .flat { #expect(outcome.status == .optimal && bound == value) }
     // A cap that is relaxed is relaxed to what whole groups can meet.
     guard cap == nil else { return }
-    #expect(try outcome.value == least(instance, groups: groups), "seed \(seed)")
+    let best = try #require(try least(instance, groups: groups))
+    #expect(bound <= best && best <= value, "seed \(seed): \(bound), \(best), \(value)")
+    if instance.objective == .flat { #expect(value == best, "seed \(seed)") }
   }
 
   @Test(arguments: 0..<20) func groupsOnSeveralGPUs(seed: Int) throws {
