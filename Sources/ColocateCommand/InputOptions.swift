@@ -34,6 +34,12 @@ struct ReadingOptions: ParsableArguments {
       valueName: "LIST"))
   var moeLayers: LayerList?
 
+  @Option(
+    help: ArgumentHelp(
+      "All layers of the model, where a recording's ids do not tell (SGLang's responses).",
+      valueName: "H"))
+  var hiddenLayers: Int?
+
   @Flag(
     inversion: .prefixedNo,
     help: ArgumentHelp(
@@ -44,15 +50,22 @@ struct ReadingOptions: ParsableArguments {
   /// How several experts per token are counted: all pairs, where nothing else is said.
   var counting: TopKCounting { topK ?? .pairs }
 
-  /// Reads the files and adds their counts up. What is odd about a file goes to standard error.
-  /// - Parameter printing: nil for subcommands that have no such options.
-  func read(_ paths: [String], _ printing: OutputOptions? = nil) throws -> TraceInput {
+  /// The options as the reader takes them.
+  var understanding: TraceFile.Reading {
     var reading = TraceFile.Reading()
     reading.kind = kind
     reading.counting = counting
     reading.experts = experts
     reading.coactivation = coactivation ?? false
     reading.moeLayers = moeLayers?.layers
+    reading.recording.hiddenLayers = hiddenLayers
+    return reading
+  }
+
+  /// Reads the files and adds their counts up. What is odd about a file goes to standard error.
+  /// - Parameter printing: nil for subcommands that have no such options.
+  func read(_ paths: [String], _ printing: OutputOptions? = nil) throws -> TraceInput {
+    var reading = understanding
     let log = ReadingLog(printing)
     func file(_ path: String) throws -> TraceFile {
       try TraceFile(path, reading) { done, total in log.show(path, done, of: total) }
@@ -76,13 +89,18 @@ struct ReadingOptions: ParsableArguments {
         "\(paths.joined(separator: " + ")): different layers have experts, expected the same in "
           + "all traces (--moe-layers names them)")
     }
+    guard Set(files.compactMap(\.topK)).count <= 1 else {
+      throw CommandFailure(
+        "\(paths.joined(separator: " + ")): some are counted with --top-k pairs, some with first, "
+          + "expected one of them")
+    }
     let counts = try CommandFailure.naming(paths) { () throws(ModelError) in
       try TransitionCounts.sum(files.map(\.counts))
     }
     return TraceInput(files: files, counts: counts)
   }
 
-  private static func say(_ file: TraceFile) {
+  static func say(_ file: TraceFile) {
     for remark in file.remarks {
       let text = FormatError(file.path, remark.text).description
       Terminal.note("colocate: \(remark.isWarning ? "warning" : "note"): \(text)")
@@ -136,6 +154,8 @@ struct TraceInput {
   let files: [TraceFile]
   let counts: TransitionCounts
   var paths: [String] { files.map(\.path) }
+  /// How several experts a token were counted; nil where there is one, or nobody knows.
+  var topK: TopKCounting? { files.lazy.compactMap(\.topK).first }
   /// For the plan.
   var traces: [PlanFile.Trace] { files.map { .init(file: $0.path, sha256: $0.sha256) } }
   /// The traces' layers that were counted, where these are not all.
@@ -230,41 +250,5 @@ struct JointOptions: ParsableArguments {
     case .staged: return .staged
     case .joint: return .joint(interNode: interNode, intraNode: intraNode)
     }
-  }
-}
-
-/// A plan to be read: own JSON, or ExFlow CSV.
-enum PlanInput {
-  /// What a plan says of how its traces were counted; nil for CSV, which says nothing.
-  static func recorded(_ path: String) throws -> PlanFile? {
-    path.lowercased().hasSuffix(".csv") ? nil : try PlanFile.read(path)
-  }
-
-  /// - Parameters:
-  ///   - counts: of the model that the plan must be for.
-  ///   - gpus: for CSV, which does not name its machines; nil takes the largest GPU number + 1.
-  static func read(
-    _ path: String, for counts: TransitionCounts, gpus: Int?, nodes: Int
-  ) throws -> PlanFile {
-    let plan =
-      path.lowercased().hasSuffix(".csv")
-      ? PlanFile(
-        placement: try ExFlowCSV.read(
-          path, layers: counts.layers, experts: counts.experts, gpus: gpus, nodes: nodes))
-      : try PlanFile.read(path)
-    let placement = plan.placement
-    guard placement.layers == counts.layers, placement.experts == counts.experts else {
-      throw FormatError(
-        path,
-        "a plan for \(placement.layers) layers × \(placement.experts) experts, expected "
-          + "\(counts.layers) × \(counts.experts) as in the trace"
-          + (placement.layers == counts.layers && placement.experts > counts.experts
-            ? " (or its last experts are never used: --experts \(placement.experts))" : "")
-          + (plan.moeLayers.map { layers in
-            " (the plan's layers are \(Remark.list(layers)) of its trace: --moe-layers)"
-          } ?? "")
-      )
-    }
-    return plan
   }
 }

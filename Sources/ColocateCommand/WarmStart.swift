@@ -9,9 +9,11 @@ struct WarmStart {
 
   /// Reads a plan.
   /// - Throws: `FormatError` naming the plan, where it is for another model or machine.
-  init(_ path: String, counts: TransitionCounts, topology: Topology) throws {
+  init(_ path: String, input: TraceInput, topology: Topology) throws {
     self.path = path
-    let plan = try PlanInput.read(path, for: counts, gpus: topology.gpus, nodes: topology.nodes)
+    let plan = try PlanInput.read(
+      path, for: input.counts,
+      .init(gpus: topology.gpus, nodes: topology.nodes, moeLayers: input.moeLayers))
     guard plan.placement.topology.gpus == topology.gpus else {
       throw FormatError(
         path, "a plan for \(plan.placement.topology.gpus) GPUs, expected \(topology.gpus)")

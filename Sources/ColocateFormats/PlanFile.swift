@@ -14,6 +14,7 @@ import Colocate
 ///       "load": { "max_over_mean": …, "per_layer": [ tokens of each GPU, a row for each layer ] },
 ///       "stages": [ { "name": …, "status": …, "stop_reason": …, "value": …, "bound": …, … } ],
 ///       "joint": { "inter_node": 8, "intra_node": 1, "value": …, "bound": …, "gap": … },
+///       "migration": { "current": …, "copies": …, "bytes": …, … } where a plan was in use,
 ///       "traces": [ { "file": …, "sha256": … } ],
 ///       "moe_layers": [ layers of the traces that were counted, where not all are ],
 ///       "options": { … },
@@ -58,6 +59,8 @@ public struct PlanFile: Sendable {
   public var stages: [StageOutcome] = []
   /// What a staged plan is worth by the joint objective.
   public var joint: JointComparison?
+  /// The way from the plan that was in use; nil where none was named.
+  public var migration: MigrationRecord?
   public var traces: [Trace] = []
   /// The traces' layers that the plan's layers are, shape `[L]`; nil where they are all of them.
   public var moeLayers: [Int]?
@@ -119,6 +122,7 @@ public struct PlanFile: Sendable {
     }
     if !stages.isEmpty { members.append(("stages", .array(stages.map(Self.json)))) }
     if let joint { members.append(("joint", Self.json(joint))) }
+    if let migration { members.append(("migration", migration.json)) }
     if !traces.isEmpty {
       members.append(
         (

@@ -9,11 +9,14 @@ struct TraceContent {
   private let loads: IntegerArray?
   private let coactivation: IntegerArray?
   let remarks: [Remark]
+  /// Of counts that `colocate count` made.
+  let record: CountsRecord?
 
-  private init(
+  init(
     _ kind: TraceFile.Kind, _ array: IntegerArray, loads: IntegerArray? = nil,
-    coactivation: IntegerArray? = nil, remarks: [Remark] = []
+    coactivation: IntegerArray? = nil, remarks: [Remark] = [], record: CountsRecord? = nil
   ) {
+    self.record = record
     self.kind = kind
     self.array = array
     self.loads = loads
@@ -41,7 +44,8 @@ struct TraceContent {
     return try of(try IntegerArray(npy: file), reading)
   }
 
-  private static func of(
+  /// Looks what an array is.
+  static func of(
     _ array: IntegerArray, _ reading: TraceFile.Reading
   ) throws(FormatError) -> TraceContent {
     let shape = array.shape
@@ -87,16 +91,25 @@ struct TraceContent {
     func beside(_ name: String) throws(FormatError) -> IntegerArray? {
       kind == .counts && names.contains(name) ? try tensors.array(name) : nil
     }
+    let array = try tensors.array(kind.rawValue)
+    let record =
+      kind == .counts
+      ? try CountsRecord(tensors.metadata, layers: array.shape[0] + 1, file: path) : nil
     return TraceContent(
-      kind, try tensors.array(kind.rawValue), loads: try beside("loads"),
-      coactivation: try beside("coactivation"))
+      kind, array, loads: try beside("loads"), coactivation: try beside("coactivation"),
+      record: record)
   }
 
   /// The counts of a file of counts.
-  /// - Parameter experts: `E` as given, or nil.
+  ///
+  /// Of a file with a record, co-activation is only left out once the digest has been compared.
+  /// - Parameter reading: `E`, which may be more than the file's where that was inferred, and
+  ///   whether co-activation is wanted of a file with a record; others have it to be used.
   /// - Throws: `FormatError` for shapes that do not fit, numbers that no tokens can have made, and
   ///   counts that are all 0.
-  func counts(experts given: Int?) throws(FormatError) -> (TransitionCounts, [Remark]) {
+  func counts(
+    _ reading: TraceFile.Reading
+  ) throws(FormatError) -> (TransitionCounts, [Remark]) {
     let shape = array.shape
     guard shape.count == 3, shape[1] == shape[2] else {
       throw FormatError(
@@ -109,7 +122,9 @@ struct TraceContent {
       throw FormatError(
         array.file, "\(experts) experts, expected at most \(TransitionAccumulator.mostExperts)")
     }
-    if let given, given != experts {
+    if let given = reading.experts, given != experts,
+      given < experts || record?.expertsInferred != true
+    {
       throw FormatError(array.file, "counts of \(experts) experts, expected \(given)")
     }
     try check(loads, "loads", [layers, experts])
@@ -125,7 +140,17 @@ struct TraceContent {
       }
       try LoadsCheck.checkCoactivation(counts)
       let odd = FlowCheck.emptyBoundaries(counts) + FlowCheck.exchangedAxes(counts)
-      return (counts, odd + (tokens == nil ? [] : try LoadsCheck(counts).check()))
+      let remarks = odd + (tokens == nil ? [] : try LoadsCheck(counts).check())
+      guard let record else { return (counts, remarks) }
+      guard record.digest == CertificateFile.digest(of: counts) else {
+        throw ModelError.counts("the counts are not those of their record: a damaged file")
+      }
+      let kept =
+        reading.coactivation || counts.coactivation.isEmpty
+        ? counts
+        : try TransitionCounts(
+          layers: layers, experts: experts, weights: weights, loads: counts.loads)
+      return (try kept.widened(to: reading.experts ?? experts), remarks)
     }
   }
 
