@@ -1,0 +1,148 @@
+import ColocateCertificate
+import ColocateModel
+import Synchronization
+
+/// One run of `DestinationSolver`: the layers, their limits, and what is known of them.
+final class DestinationRun: Sendable {
+  /// What is known of a layer.
+  struct LayerState: Sendable {
+    /// GPU of each expert, `[E]`.
+    var groupOf: [Int]
+    var outcome: DestinationLayerOutcome
+  }
+
+  let sets: TokenSets
+  let topology: Topology
+  let objective: DestinationObjective
+  let options: DestinationOptions
+  /// The most tokens of a GPU in each layer, `[L]`; nil without a cap.
+  let caps: [Int]?
+  /// A placement within the cap, `[L, E]`.
+  let start: [Int]
+  let control: SearchControl
+  private let states: Mutex<[LayerState]>
+  private let progress: @Sendable (DestinationProgress) -> ProgressAction
+
+  init(
+    _ sets: TokenSets, topology: Topology, objective: DestinationObjective, loadCap: LoadCap?,
+    options: DestinationOptions,
+    progress: @escaping @Sendable (DestinationProgress) -> ProgressAction
+  ) throws(ModelError) {
+    let size = try topology.expertsPerGPU(experts: sets.experts)
+    if case .joint(let inter, let intra) = objective {
+      guard inter >= intra, intra >= 0, inter > 0, inter <= 1 << 20 else {
+        throw .option(
+          "weights of \(inter) between nodes and \(intra) inside: expected "
+            + "inside from 0 to between, and between from 1 to \(1 << 20)")
+      }
+    }
+    if let warm = options.warmStart {
+      try sets.check(warm)
+      guard warm.topology == topology else {
+        throw .placement("the warm start is for other machines")
+      }
+    }
+    self.sets = sets
+    self.topology = topology
+    self.objective = objective
+    self.options = options
+    self.progress = progress
+    control = SearchControl(
+      timeLimit: options.timeLimit, workLimit: options.workLimit, threads: options.threads)
+    if let loadCap {
+      let found = try loadCap.perLayer(
+        counts: Self.loadsAlone(sets), gpus: topology.gpus, known: options.warmStart?.assignment)
+      caps = Array(found.caps.prefix(sets.layers))
+      start = Array(found.packing.prefix(sets.layers * sets.experts))
+    } else {
+      caps = nil
+      start =
+        options.warmStart?.assignment
+        ?? (0..<sets.layers).flatMap { _ in (0..<sets.experts).map { $0 / size } }
+    }
+    states = Mutex([])
+    let first = (0..<sets.layers).map { state($0, labels: start($0)) }
+    states.withLock { $0 = first }
+  }
+
+  /// Counts without transitions: what load caps look at.
+  private static func loadsAlone(_ sets: TokenSets) throws(ModelError) -> TransitionCounts {
+    var layers = sets.layerSets
+    // Counts have a boundary at least; a layer given twice asks for the same cap twice.
+    if layers.count == 1 { layers.append(layers[0]) }
+    let square = sets.experts * sets.experts
+    return try TransitionCounts(
+      layers: layers.count, experts: sets.experts,
+      weights: [Int](repeating: 0, count: (layers.count - 1) * square),
+      loads: layers.flatMap(\.loads))
+  }
+
+  /// The start's labels of layer `l`.
+  func start(_ l: Int) -> [Int] { Array(start[(l * sets.experts)..<((l + 1) * sets.experts)]) }
+
+  /// The objective's value of layer `l` under `labels`.
+  func value(_ l: Int, _ labels: [Int]) -> Int {
+    let layer = sets.layerSets[l]
+    let gpu = layer.destinations(groupOf: labels, groups: topology.gpus)
+    let node = layer.destinations(
+      groupOf: labels.map(topology.node(of:)), groups: topology.nodes)
+    return objective.value(gpu: gpu, node: node)
+  }
+
+  private func state(_ l: Int, labels: [Int]) -> LayerState {
+    LayerState(
+      groupOf: labels,
+      outcome: DestinationLayerOutcome(
+        value: value(l, labels), bound: nil, status: .feasible, seconds: 0, evidence: []))
+  }
+
+  /// Solves all layers.
+  func run() -> Placement {
+    let layers = sets.layers
+    let share = options.workLimit.map { max(1, $0 / layers) }
+    let begun = Atomic<Int>(0)
+    concurrentFor(layers, threads: control.threads) { _, l in
+      guard !control.shouldStop else { return }
+      // What time there is, split evenly over the layers not begun.
+      let waiting = layers - begun.wrappingAdd(1, ordering: .relaxed).oldValue
+      let threads = Double(min(control.threads, waiting))
+      let part = control.share(
+        seconds: control.remaining * threads / Double(waiting), work: share)
+      let state = LayerRun(self, layer: l, control: part).solve()
+      control.spend(part.workSpent)
+      finish(l, state)
+    }
+    let labels = states.withLock { $0.flatMap(\.groupOf) }
+    return Placement(unchecked: topology, layers, sets.experts, labels)
+  }
+
+  private func finish(_ l: Int, _ state: LayerState) {
+    states.withLock { states in
+      states[l] = state
+      let proved = states.filter { $0.outcome.status == .optimal }.count
+      // Under the lock: one call at a time.
+      let action = progress(
+        DestinationProgress(
+          layer: l, outcome: state.outcome, proved: proved, seconds: control.elapsed))
+      if action == .stop { control.cancel() }
+    }
+  }
+
+  func outcome(_ placement: Placement) throws(ModelError) -> DestinationOutcome {
+    let layers = states.withLock { $0.map(\.outcome) }
+    let destinations = try sets.destinations(of: placement)
+    let bounds = layers.compactMap(\.bound)
+    let isStaged = objective == .staged && topology.nodes > 1
+    let isOptimal = layers.allSatisfy { $0.status == .optimal }
+    let reason: StopReason =
+      isOptimal
+      ? .proved
+      : control.isCancelled
+        ? .cancelled : control.isTimeOver ? .time : control.isWorkOver ? .work : .finished
+    return DestinationOutcome(
+      status: isOptimal ? .optimal : .feasible, stopReason: reason, placement: placement,
+      destinations: destinations, value: objective.value(of: destinations),
+      bound: bounds.count == layers.count && !isStaged ? bounds.reduce(0, +) : nil,
+      layers: layers, seconds: control.elapsed, work: control.workSpent)
+  }
+}
