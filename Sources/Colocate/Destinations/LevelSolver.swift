@@ -2,23 +2,31 @@ import ColocateCertificate
 import ColocateModel
 
 /// Solves one level of one layer: search, then bound and proof by the method that its size allows.
-struct LevelSolver {
+package struct LevelSolver {
   /// What is known, in tokens.
-  struct Answer {
-    var groupOf: [Int]
-    var value: Int
-    var bound: Int
-    var evidence: DestinationEvidence?
-    var isProved: Bool { bound >= value }
+  package struct Answer {
+    package var groupOf: [Int]
+    package var value: Int
+    package var bound: Int
+    package var evidence: DestinationEvidence?
+    package var isProved: Bool { bound >= value }
   }
 
   let starts: Int
   let proves: Bool
 
   /// - Parameters:
+  ///   - starts: of the local search; 0 only improves what is known.
+  ///   - proves: whether to look for a bound.
+  package init(starts: Int, proves: Bool) {
+    self.starts = starts
+    self.proves = proves
+  }
+
+  /// - Parameters:
   ///   - experts: the layer's own numbers of the level's experts, for the evidence.
   ///   - known: placements within the cap; at least one.
-  func solve(
+  package func solve(
     _ layer: DestinationLayer, experts: [Int], known: [[Int]], seed: UInt64,
     control: SearchControl
   ) -> Answer {
