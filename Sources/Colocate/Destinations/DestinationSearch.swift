@@ -13,7 +13,7 @@ package struct DestinationSearch {
     /// Starts, each from another point.
     package var starts = 4
     /// Proposals of annealing on pairs, per expert and start.
-    package var pairTrialsPerExpert = 4_000
+    package var pairTrialsPerExpert = 10_000
     /// Proposals of annealing on λ, per expert and start.
     package var trialsPerExpert = 1_500
     package init() {}
@@ -48,6 +48,7 @@ package struct DestinationSearch {
       offer([Int](repeating: 0, count: layer.experts))
       return
     }
+    let trials = trials(effort)
     penalty = 4 * Double(max(1, layer.total)) / Double(max(1, layer.loads.reduce(0, +)))
     let pairs = DestinationPairs(layer)
     for start in 0..<effort.starts {
@@ -62,8 +63,18 @@ package struct DestinationSearch {
           from: shuffled(), trials: effort.pairTrialsPerExpert * layer.experts, penalty: penalty,
           random: &random, control: control)
       }
-      improve(&groupOf, trials: effort.trialsPerExpert * layer.experts, isHot: start % 4 == 3)
+      improve(&groupOf, trials: trials, isHot: start % 4 == 3)
     }
+  }
+
+  /// Steps that a swap takes, about.
+  private var swapSteps: Int {
+    2 * layer.members.count / layer.experts * max(1, layer.largestSet)
+  }
+
+  /// Proposals on λ in one start: fewer where swaps are dear, since one in ten or so is made.
+  private func trials(_ effort: Effort) -> Int {
+    min(effort.trialsPerExpert * layer.experts, max(20_000, 8_000_000_000 / max(1, swapSteps)))
   }
 
   private mutating func shuffled() -> [Int] {
@@ -97,10 +108,11 @@ package struct DestinationSearch {
     let coldest = mean * 0.0005
     let step = 256
     let rounds = max(1, trials / step)
-    let factor = temperature > 0 ? Elementary.exp(Elementary.log(coldest / temperature) / Double(rounds)) : 1
+    guard temperature > 0 else { return }
+    let factor = Elementary.exp(Elementary.log(coldest / temperature) / Double(rounds))
     for _ in 0..<rounds {
       if control.isOver { return }
-      control.spend(step)
+      var swaps = 0
       for _ in 0..<step {
         let e = random.next(below: layer.experts)
         let f = random.next(below: layer.experts)
@@ -110,9 +122,11 @@ package struct DestinationSearch {
         if layer.cap != nil { cost += penalty * Double(gains.excessChange(e, f)) }
         if cost <= 0 || Elementary.exp(-cost / temperature) > random.nextUnit() {
           gains.swap(e, f)
+          swaps += 1
           if gains.value < best?.value ?? .max { keep(gains) }
         }
       }
+      control.spend(step + swaps * swapSteps / 32)
       temperature *= factor
     }
   }

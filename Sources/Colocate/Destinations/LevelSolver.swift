@@ -48,17 +48,25 @@ package struct LevelSolver {
     var answer = Answer(
       groupOf: best.groupOf, value: best.value * layer.unit, bound: floor * layer.unit)
     guard proves, !answer.isProved, !control.isOver else { return answer }
-    guard layer.experts <= 64 else { return answer }
+    var relaxation = DestinationRelaxation(layer, groupOf: best.groupOf, control: control)
+    guard layer.experts <= 64 else {
+      answer.bound = relaxation.run(goal: best.value) * layer.unit
+      return answer
+    }
     var proof = DestinationProof(
       layer, groupOf: best.groupOf, optima: search.optima, control: control)
     proof.run()
     answer.groupOf = proof.groupOf
     answer.value = proof.value * layer.unit
     answer.bound = proof.bound * layer.unit
+    if !proof.isProved, !control.isOver {
+      // Groups too large to be searched: the bound that looks at pairs alone may be better.
+      answer.bound = max(answer.bound, relaxation.run(goal: proof.value) * layer.unit)
+    }
     if proof.isPriced {
       answer.evidence = DestinationEvidence(
         experts: experts, groups: layer.groups, cap: layer.cap, prices: proof.prices,
-        unit: layer.unit, bound: answer.bound)
+        unit: layer.unit, bound: proof.bound * layer.unit)
     }
     return answer
   }
