@@ -41,7 +41,9 @@ public struct TokenSets: Hashable, Sendable {
     public var tokens: Int { multiplicities.reduce(0, +) }
 
     /// The experts of set `index`, ascending.
-    public subscript(index: Int) -> ArraySlice<UInt16> { members[starts[index]..<starts[index + 1]] }
+    public subscript(index: Int) -> ArraySlice<UInt16> {
+      members[starts[index]..<starts[index + 1]]
+    }
   }
 
   /// Tokens of one layer with one set, whose strongest expert one layer before is one and the same.

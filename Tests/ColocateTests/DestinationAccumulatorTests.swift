@@ -67,7 +67,8 @@ import Testing
     #expect(sample.tokensTaken == 40 * sample.sequencesTaken && sample.sequencesAreNamed)
     #expect(sample.sequencesTaken > 0 && sample.sequencesTaken < sample.sequencesRead)
     #expect(found[0].layerSets[0].tokens == sample.tokensTaken)
-    #expect(found[0].layerSets[1].followers.reduce(0) { $0 + $1.multiplicity } == sample.tokensTaken)
+    let followers = found[0].layerSets[1].followers
+    #expect(followers.reduce(0) { $0 + $1.multiplicity } == sample.tokensTaken)
   }
 
   @Test func refusesWhatIsNoTrace() throws {

@@ -44,7 +44,8 @@ public struct LinkedDestinations: Sendable {
       }
     case .rows:
       guard sets.knowsFollowers else {
-        throw .counts("coherent rows ask for sets that know the strongest expert of the layer before")
+        throw .counts(
+          "coherent rows ask for sets that know the strongest expert of the layer before")
       }
     }
     _ = try topology.expertsPerGPU(experts: sets.experts)
