@@ -96,24 +96,73 @@ final class DestinationRun: Sendable {
         value: value(l, labels), bound: nil, status: .feasible, seconds: 0, evidence: []))
   }
 
+  /// Passes over layers that are not proved: what early layers could not do in their share of the
+  /// time, they may do with what the others left.
+  private static let passes = 3
+
   /// Solves all layers.
   func run() -> Placement {
-    let layers = sets.layers
-    let share = options.workLimit.map { max(1, $0 / layers) }
+    pass(Array(0..<sets.layers), isFirst: true)
+    if options.timeLimit != nil, options.workLimit == nil, options.proves {
+      for _ in 1..<Self.passes {
+        let open = states.withLock { states in
+          states.indices.filter { states[$0].outcome.status != .optimal }
+        }
+        if open.isEmpty || control.isOver { break }
+        pass(open, isFirst: false)
+      }
+    }
+    let labels = states.withLock { $0.flatMap(\.groupOf) }
+    return Placement(unchecked: topology, sets.layers, sets.experts, labels)
+  }
+
+  /// Works on the given layers, each with an even share of the time among those not begun.
+  private func pass(_ layers: [Int], isFirst: Bool) {
+    let share = options.workLimit.map { max(1, $0 / layers.count) }
     let begun = Atomic<Int>(0)
-    concurrentFor(layers, threads: control.threads) { _, l in
+    concurrentFor(layers.count, threads: control.threads) { _, index in
       guard !control.shouldStop else { return }
-      // What time there is, split evenly over the layers not begun.
-      let waiting = layers - begun.wrappingAdd(1, ordering: .relaxed).oldValue
+      let l = layers[index]
+      let waiting = layers.count - begun.wrappingAdd(1, ordering: .relaxed).oldValue
       let threads = Double(min(control.threads, waiting))
       let part = control.share(
         seconds: control.remaining * threads / Double(waiting), work: share)
-      let state = LayerRun(self, layer: l, control: part).solve()
+      let before = isFirst ? nil : states.withLock { $0[l] }
+      let state = LayerRun(self, layer: l, before: before, control: part).solve()
       control.spend(part.workSpent)
-      finish(l, state)
+      finish(l, before.map { merged(l, $0, state) } ?? state)
     }
-    let labels = states.withLock { $0.flatMap(\.groupOf) }
-    return Placement(unchecked: topology, layers, sets.experts, labels)
+  }
+
+  /// The better of two answers for a layer, with what both prove.
+  private func merged(_ l: Int, _ old: LayerState, _ new: LayerState) -> LayerState {
+    let (a, b) = (old.outcome, new.outcome)
+    let seconds = a.seconds + b.seconds
+    if objective == .staged {
+      // Bounds belong to their own first stage.
+      let isNew = b.status == .optimal || rank(l, new) < rank(l, old)
+      let (state, outcome) = isNew ? (new, b) : (old, a)
+      return LayerState(
+        groupOf: state.groupOf,
+        outcome: DestinationLayerOutcome(
+          value: outcome.value, bound: outcome.bound, status: outcome.status, seconds: seconds,
+          evidence: outcome.evidence))
+    }
+    let bound = [a.bound, b.bound].compactMap { $0 }.max()
+    let value = min(a.value, b.value)
+    return LayerState(
+      groupOf: b.value < a.value ? new.groupOf : old.groupOf,
+      outcome: DestinationLayerOutcome(
+        value: value, bound: bound,
+        status: bound == value || b.status == .optimal ? .optimal : .feasible, seconds: seconds,
+        evidence: (b.bound ?? -1) >= (a.bound ?? -1) ? b.evidence : a.evidence))
+  }
+
+  /// Node destinations first, then GPU destinations.
+  private func rank(_ l: Int, _ state: LayerState) -> (Int, Int) {
+    let nodeOf = state.groupOf.map(topology.node(of:))
+    let node = sets.layerSets[l].destinations(groupOf: nodeOf, groups: topology.nodes)
+    return (node, state.outcome.value)
   }
 
   private func finish(_ l: Int, _ state: LayerState) {

@@ -9,8 +9,13 @@ struct LayerRun {
   private let cap: Int?
   private let control: SearchControl
   private let seed: UInt64
+  private let before: DestinationRun.LayerState?
 
-  init(_ run: DestinationRun, layer: Int, control: SearchControl) {
+  /// - Parameter before: what an earlier pass found.
+  init(
+    _ run: DestinationRun, layer: Int, before: DestinationRun.LayerState?, control: SearchControl
+  ) {
+    self.before = before
     self.run = run
     l = layer
     sets = run.sets.layerSets[layer]
@@ -32,7 +37,8 @@ struct LayerRun {
   }
 
   private func solver(proves: Bool) -> LevelSolver {
-    LevelSolver(starts: run.options.starts, proves: proves)
+    // What an earlier pass found is annealed once more, and the time goes to the proof.
+    LevelSolver(starts: before == nil ? run.options.starts : 2, proves: proves)
   }
 
   private var everyExpert: [Int] { Array(0..<run.sets.experts) }
@@ -46,6 +52,7 @@ struct LayerRun {
       for e in labels.indices { loads[labels[e]] += sets.loads[e] }
       if loads.allSatisfy({ $0 <= cap ?? .max }) { all.insert(labels, at: 0) }
     }
+    if let before { all.insert(before.groupOf, at: 0) }
     return all
   }
 
