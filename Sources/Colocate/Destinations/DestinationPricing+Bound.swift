@@ -18,28 +18,41 @@ extension DestinationPricing {
     _ frame: PricingFrame, left: Int, base: Double, load: Int, depth: Int
   ) -> Double {
     guard dropByLoad(frame, left: left, load: load) else { return .infinity }
-    var best = -Double.infinity
+    var (first, best) = (0.0, -Double.infinity)
     let rounds = Self.steps(depth: depth, size: size)
     for round in 0..<rounds {
       let n = frame.candidates.count
       guard n >= left else { return .infinity }
-      valueAll(frame, left: left, triesSlopes: round < 3 || round % 8 == 0)
+      valueAll(frame, left: left, triesSlopes: round == 0 || round % 8 == 7)
       let (sum, last, chosen) = smallest(frame, left: left)
       let bound = base + sum - margin
+      if round == 0 { first = bound }
       best = max(best, bound)
       if bound > limit { return bound }
       drop(frame) { bound - last + frame.worth[$0] > limit }
       if frame.candidates.count < n { continue }
-      guard round < rounds - 1, moveShift(frame, chosen, gap: limit - bound) else { break }
+      // Steps that bring little will not bring it beyond the limit either.
+      let outlook = 1.5 * (best - first) * Double(rounds - round) / Double(max(1, round))
+      let isHopeless = round > 2 && depth > 0 && outlook < limit - best
+      guard round < rounds - 1, !isHopeless else { break }
+      guard moveShift(frame, chosen, gap: limit - bound, overshoot: margin + 1) else { break }
     }
     return best
   }
 
-  /// A lower bound of the rest of a node when only `list` may be chosen from, without moving θ.
-  func remainder(_ frame: PricingFrame, _ list: [Int32], left: Int) -> Double {
+  /// Drops from `list` what no group within the limit has, without moving θ.
+  /// - Returns: false where no group from the list is within the limit.
+  func narrow(
+    _ frame: PricingFrame, _ list: inout [Int32], left: Int, base: Double
+  ) -> Bool {
     frame.candidates = list
     valueAll(frame, left: left, triesSlopes: false)
-    return smallest(frame, left: left).sum
+    let (sum, last, _) = smallest(frame, left: left)
+    let bound = base + sum - margin
+    guard bound <= limit else { return false }
+    drop(frame) { bound - last + frame.worth[$0] > limit }
+    list = frame.candidates
+    return true
   }
 
   private func drop(_ frame: PricingFrame, where isOut: (Int) -> Bool) {
@@ -144,7 +157,9 @@ extension DestinationPricing {
 
   /// One subgradient step: `θ_ij` falls where `i` counts `j` and `j` does not count `i`.
   /// - Returns: false where the subgradient is 0, and θ the best there is.
-  private func moveShift(_ frame: PricingFrame, _ chosen: UInt64, gap: Double) -> Bool {
+  private func moveShift(
+    _ frame: PricingFrame, _ chosen: UInt64, gap: Double, overshoot: Double
+  ) -> Bool {
     var norm = 0
     for i in ExpertSet(bits: chosen) {
       for j in ExpertSet(bits: frame.partners[i]) {
@@ -153,7 +168,8 @@ extension DestinationPricing {
       }
     }
     guard norm > 0 else { return false }
-    let step = (gap + 1 / Double(Self.scale)) / Double(norm)
+    // Polyak's step only comes near its target: aim beyond the limit.
+    let step = (1.2 * gap + overshoot) / Double(norm)
     for i in ExpertSet(bits: chosen) {
       for j in ExpertSet(bits: frame.partners[i]) {
         if chosen >> UInt64(j) & 1 == 1 && frame.partners[j] >> UInt64(i) & 1 == 1 { continue }

@@ -67,7 +67,7 @@ package final class DestinationPricing {
   private var columnLimit = 0
   private var answer = Answer()
   private var leastOpen = Double.infinity
-  private var nodesLeft = 0
+  private(set) var nodesLeft = 0
   private let control: SearchControl
   private let bits: [UInt64]
 
@@ -162,23 +162,29 @@ package final class DestinationPricing {
     }
     let bound = tighten(frame, left: left, base: base, load: load, depth: depth)
     if bound > limit || frame.candidates.count < left { return }
-    // The list shrinks from the front as candidates are done with.
-    let list = frame.candidates
-    let last = list.count - left
-    for position in 0...last {
+    // Every candidate is chosen once, with those still in the list to choose from.
+    var list = frame.candidates
+    while list.count >= left {
       if isCutShort {
         answer.isComplete = false
         leastOpen = min(leastOpen, bound)
         return
       }
-      let e = Int(list[position])
-      descend(frame, Array(list[(position + 1)...]), e, base: base, load: load, mask: mask, depth)
-      // What is left may be beyond the limit without e.
-      guard position < last, position & 3 == 3 else { continue }
-      if remainder(frame, Array(list[(position + 1)...]), left: left) + base - margin > limit {
-        return
-      }
+      let e = Int(list.remove(at: next(frame, list)))
+      descend(frame, list, e, base: base, load: load, mask: mask, depth)
+      guard list.count >= left else { return }
+      // Without e the others have fewer partners: some may be beyond the limit now.
+      guard narrow(frame, &list, left: left, base: base) else { return }
     }
+  }
+
+  /// The candidate to choose next: the one with the largest `v`, whose part of the search is small,
+  /// so that the promising ones are left with few others.
+  private func next(_ frame: PricingFrame, _ list: [Int32]) -> Int {
+    var best = 0
+    for position in list.indices
+    where frame.worth[Int(list[position])] > frame.worth[Int(list[best])] { best = position }
+    return best
   }
 
   /// The search with expert `e` chosen and `rest` to choose from.

@@ -20,7 +20,7 @@ import ColocateModel
 /// **Rounding.** A sum of `n` doubles is off by less than `n · 2⁻⁵²` times the sum of magnitudes;
 /// `margin` allows twice that for the longest of the sums, of all magnitudes together.
 struct DestinationRelaxation {
-  private static let rounds = 24
+  private static let rounds = 20
   private static let stepsPerRound = 25
 
   private let layer: DestinationLayer
@@ -54,20 +54,34 @@ struct DestinationRelaxation {
   }
 
   /// The best bound found, in units of the layer; never below `layer.trivialBound`.
+  ///
+  /// Each step aims at what was best so far and something on top, `lift`: more after a success,
+  /// less after steps without one.
   /// - Parameter goal: a bound of this much is enough.
   mutating func run(goal: Int) -> Int {
     var best = layer.trivialBound
+    var top = -Double.infinity
+    var lift = 0.0
+    var failures = 0
     for round in 0..<Self.rounds {
       if round > 0 { followPartners(rounds: Self.stepsPerRound) }
       for index in 0..<chosen.count { chosen[index] = 0 }
       gather()
-      for step in 0..<Self.stepsPerRound {
+      for _ in 0..<Self.stepsPerRound {
         control.spend(experts * experts / 16 + 1)
         if control.isOver { return best }
         let bound = evaluate()
-        best = max(best, min(goal, bound + layer.constant))
+        best = max(best, min(goal, Int(bound.rounded(.up)) + layer.constant))
         if best >= goal { return best }
-        moveShift(gap: Double(goal - layer.constant) - constant + partnerSum, step: step)
+        if top == -.infinity { lift = 0.3 * (Double(goal - layer.constant) - bound) }
+        if bound > top + 0.02 * lift {
+          (top, failures) = (bound, 0)
+          lift *= 1.2
+        } else {
+          failures += 1
+          if failures == 6 { (failures, lift) = (0, lift * 0.6) }
+        }
+        moveShift(by: max(0, top - bound) + lift)
       }
     }
     return best
@@ -116,8 +130,8 @@ struct DestinationRelaxation {
   private var partnerList: [Int32] = []
   private var partnerSum = 0.0
 
-  /// The bound under `θ`, rounded up to whole units, the margin taken off.
-  private mutating func evaluate() -> Int {
+  /// The bound under `θ`, the margin taken off, without the layer's constant.
+  private mutating func evaluate() -> Double {
     let wanted = layer.size - 1
     partnerList.removeAll(keepingCapacity: true)
     partnerSum = 0
@@ -147,17 +161,16 @@ struct DestinationRelaxation {
     }
     let longest = Double(layer.members.count + experts * experts)
     let margin = (magnitude + moved + shiftMagnitude) * longest * 0x1p-51
-    let bound = constant - partnerSum - margin
-    return Int(min(bound, 0x1p60).rounded(.up))
+    return constant - partnerSum - margin
   }
 
   /// `Σ |θ|`.
   private var shiftMagnitude = 0.0
 
   /// One subgradient step: `θ_ij` falls where `i` counts `j` and `j` does not count `i`.
-  private mutating func moveShift(gap: Double, step: Int) {
+  private mutating func moveShift(by rise: Double) {
     let wanted = layer.size - 1
-    guard wanted > 0, gap > 0 else { return }
+    guard wanted > 0 else { return }
     var mutual = Set<Int>()
     var all = [Int]()
     all.reserveCapacity(partnerList.count)
@@ -168,8 +181,7 @@ struct DestinationRelaxation {
     }
     let norm = all.count - mutual.count
     guard norm > 0 else { return }
-    // The goal is out of reach; a fraction of Polyak's step.
-    let length = gap / Double(norm) * 0.3 / (1 + 0.1 * Double(step))
+    let length = rise / Double(norm)
     for pair in all where !mutual.contains(pair) {
       let (i, j) = (pair / experts, pair % experts)
       let back = j * experts + i
