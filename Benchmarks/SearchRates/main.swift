@@ -6,13 +6,18 @@
 //   With its arcs stored, as 8-byte weights, an evaluation could not be faster than the memory;
 //   here an arc's weight is the sum of two table entries that stay in the cache.
 // * Proofs with two threads over one: by Russian dolls, and by a tree (the dolls are given too
-//   little room, so that nodes have to be branched).
+//   little room, so that tree nodes have to be made).
 import Colocate
 import Foundation
 
 func seconds(_ body: () throws -> Void) rethrows -> Double {
   let duration = try ContinuousClock().measure(body)
   return Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
+}
+
+/// The least of several runs.
+func leastSeconds(of runs: Int, _ body: () -> Void) -> Double {
+  (0..<runs).reduce(.infinity) { least, _ in min(least, seconds(body)) }
 }
 
 /// A line at once, into a pipe too.
@@ -31,8 +36,8 @@ func problem(layers: Int, groups: Int, affinity: Double = 0.95) throws -> Groupi
 
 func readingRate(threads: Int) -> Double {
   let words = 1 << 27
-  let memory = Block<UInt64>(words, 1)
-  let sums = Block<UInt64>(threads * 8, 0)
+  let memory = SharedBuffer<UInt64>(repeating: 1, count: words)
+  let sums = SharedBuffer<UInt64>(repeating: 0, count: threads * 8)
   let pass = {
     concurrentFor(threads, threads: threads) { _, part in
       var sum = SIMD8<UInt64>.zero
@@ -43,18 +48,20 @@ func readingRate(threads: Int) -> Double {
       sums[part * 8] = sum.wrappedSum()
     }
   }
-  let best = (0..<5).map { _ in seconds(pass) }.min()!
-  precondition((0..<threads).reduce(0) { $0 + sums[$1 * 8] } > 0)
+  let best = leastSeconds(of: 5, pass)
+  precondition((0..<threads).reduce(0) { $0 + sums[$1 * 8] } > 0, "nothing was read")
   return Double(words * 8) / best
 }
 
 func evaluationRate(_ problem: GroupingProblem, threads: Int) -> Double {
-  let relaxation = PathRelaxation(problem: problem, threads: threads)!
+  guard let relaxation = PathRelaxation(problem: problem, threads: threads) else {
+    fatalError("the path relaxation does not apply")
+  }
   let prices = relaxation.startPrices(share: 0.5)
   relaxation.evaluate(experts: prices)
   // Forward and backward.
-  let arcs = 2 * relaxation.arcCount
-  let best = (0..<7).map { _ in seconds { relaxation.evaluate(experts: prices) } }.min()!
+  let arcs = 2 * relaxation.vertices.arcCount
+  let best = leastSeconds(of: 7) { relaxation.evaluate(experts: prices) }
   return Double(arcs) / best
 }
 
@@ -69,13 +76,13 @@ func proof(_ problem: GroupingProblem, threads: Int, states: Int) -> (
     problem: problem, seed: 1, control: control, incumbent: incumbent, pool: pool
   ).run(rounds: 24)
   var options = GroupingSearch.Options()
-  (options.rootStates, options.nodeStates) = (states, states)
+  (options.rootStates, options.treeNodeStates) = (states, states)
   var nodes = 0
   let time = seconds {
     let result = GroupingSearch(problem: problem, options: options).run(
-      incumbent: incumbent, control: control)!
+      incumbent: incumbent, control: control)
+    guard let result, result.stop == .proved else { fatalError("not proved") }
     nodes = result.treeNodes
-    guard case .proved = result.stop else { fatalError("not proved: \(result.stop)") }
   }
   return (time, nodes, incumbent.kept)
 }
@@ -89,8 +96,9 @@ for threads in [1, 2] where isAsked("arcs") {
   let memory = readingRate(threads: threads)
   let arcs = evaluationRate(sixteen, threads: threads)
   line(
-    "C(16, 4), \(threads) thread(s): \(fixed(arcs / 1e9))·10⁹ arcs/s; reading memory \(fixed(memory / 1e9)) GB/s, which is \(fixed(memory / 8e9))·10⁹ stored arcs/s: \(fixed(arcs * 8 / memory)) times"
-  )
+    "C(16, 4), \(threads) thread(s): \(fixed(arcs / 1e9))·10⁹ arcs/s; reading memory "
+      + "\(fixed(memory / 1e9)) GB/s, which is \(fixed(memory / 8e9))·10⁹ stored arcs/s: "
+      + "\(fixed(arcs * 8 / memory)) times")
 }
 for (name, layers, groups, affinity, states) in [
   ("dolls", 24, 8, 0.95, 6_000_000), ("dolls", 24, 4, 0.95, 6_000_000),
@@ -106,8 +114,8 @@ for (name, layers, groups, affinity, states) in [
     ratios.append(one.seconds / two.seconds)
     nodes = [one.nodes, two.nodes]
     line(
-      "\(name), 16 experts, \(layers) layers, \(groups) GPUs: \(fixed(one.seconds)) s / \(fixed(two.seconds)) s, nodes \(nodes[0]) / \(nodes[1])"
-    )
+      "\(name), 16 experts, \(layers) layers, \(groups) GPUs: \(fixed(one.seconds)) s / "
+        + "\(fixed(two.seconds)) s, tree nodes \(nodes[0]) / \(nodes[1])")
   }
   line("  two threads over one: \(fixed(ratios.sorted()[1])) times (median of 3)")
 }

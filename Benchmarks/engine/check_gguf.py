@@ -1,9 +1,10 @@
-"""Checks that llama.cpp computes on the converted file what transformers computes on the checkpoint.
+"""Checks that llama.cpp computes from the converted file what transformers does from the source.
 
     python check_gguf.py MODEL_FOLDER MODEL.gguf IDS.npy
 
-Compares the last logits of every prompt; exits with 1 if, with everything in float32 (no flash attention, whose CPU kernel
-rounds to float16 on the way), they differ by more than 1e-4 of their scale.
+Compares the last logits of every prompt; exits with 1 if, with everything in float32 (no flash
+attention, whose CPU kernel rounds to float16 on the way), they differ by more than 1e-4 of their
+scale.
 """
 
 import os
@@ -27,9 +28,15 @@ with torch.inference_mode():
 for options in ((0, 0, False), (1, 0, False), (1, 0, True)):
     runner = Runner(gguf, n, length + 1, *options)
     _, found = runner.decode(
-        ids.ravel(), np.tile(np.arange(length), n), np.repeat(np.arange(n), length),
-        np.tile(np.arange(length) == length - 1, n))
+        ids.ravel(),
+        np.tile(np.arange(length), n),
+        np.repeat(np.arange(n), length),
+        np.tile(np.arange(length) == length - 1, n),
+    )
     difference = np.abs(found - expected).max() / np.abs(expected).max()
-    print("flash %d, unified %d, half cache %d: largest difference / scale %.2g" % (*options, difference))
+    print(
+        "flash %d, unified %d, half cache %d: largest difference / scale %.2g"
+        % (*options, difference)
+    )
     if difference > 1e-4 and options == (0, 0, False):
         sys.exit("check_gguf.py: the logits differ")

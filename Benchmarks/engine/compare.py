@@ -1,11 +1,15 @@
-"""Colocate's engine, Hugging Face transformers and llama.cpp on the same checkpoints, side by side in one run.
+"""Colocate's engine, Hugging Face transformers and llama.cpp on the same checkpoints.
 
-    python compare.py --engine .build/release/colocate-engine [--work DIR] [--rounds 3] [--models …] [--batches …]
-                      [--peers colocate,llama.cpp,llama.cpp-f32,huggingface] [--output Benchmarks/results/NAME]
+    python compare.py --engine .build/release/colocate-engine [--work DIR] [--rounds 3]
+                      [--models …] [--batches …]
+                      [--peers colocate,llama.cpp,llama.cpp-f32,huggingface]
+                      [--output Benchmarks/results/NAME]
 
-One thread each, float32 weights, the same prompts, greedy decoding. `llama.cpp` is its fastest setting here and its default (KV cache
-in float16, flash attention); `llama.cpp-f32` keeps everything in float32, as the others do. In every round each peer runs once, one after the other, in
-processes of their own (llama.cpp-f32 and Hugging Face, far behind, in the first round only); the best run counts, for every peer. Writes NAME.md and NAME.csv.
+One thread each, float32 weights, the same prompts, greedy decoding. `llama.cpp` is its fastest
+setting here and its default (KV cache in float16, flash attention); `llama.cpp-f32` keeps
+everything in float32, as the others do. In every round each peer runs once, one after the other,
+in processes of their own (llama.cpp-f32 and Hugging Face, far behind, in the first round only);
+the best run counts, for every peer. Writes NAME.md and NAME.csv.
 """
 
 import argparse
@@ -30,13 +34,19 @@ MODELS = {"tiny-olmoe-16x8": TINY, "tiny-olmoe-32x12": TINY, "wide-olmoe": WIDE}
 
 
 def environment():
-    """The caller's, with one thread everywhere and without settings that pick a BLAS kernel by hand."""
+    """The caller's, with one thread everywhere and no setting that picks a BLAS kernel."""
     values = dict(os.environ)
     for name in list(values):
         if name.startswith(("OPENBLAS_", "MKL_", "OMP_", "GOTO_", "BLIS_")):
             del values[name]
-    values.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", HF_HUB_OFFLINE="1",
-                  OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    values.update(
+        OPENBLAS_NUM_THREADS="1",
+        OMP_NUM_THREADS="1",
+        MKL_NUM_THREADS="1",
+        HF_HUB_OFFLINE="1",
+        OMPI_ALLOW_RUN_AS_ROOT="1",
+        OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+    )
     return values
 
 
@@ -45,7 +55,12 @@ def call(command, core):
     if core is not None:
         command = ["taskset", "-c", str(core), *command]
     done = subprocess.run(
-        [str(part) for part in command], env=environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        [str(part) for part in command],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
     if done.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}\n{done.stderr[-2000:]}")
     return json.loads(done.stdout[done.stdout.index("{") :])
@@ -67,32 +82,67 @@ class Peers:
     def gguf(self, model):
         path = self.work / f"{model}.gguf"
         if not path.exists():
-            subprocess.run([sys.executable, HERE / "to_gguf.py", self.folder(model), path], check=True)
+            subprocess.run(
+                [sys.executable, HERE / "to_gguf.py", self.folder(model), path], check=True
+            )
         return path
 
     def colocate(self, model, ids, new, output, repeats):
         runs = [self.colocate_once(model, ids, new, output) for _ in range(repeats)]
         return {
             part: [
-                [run[f"{part}_seconds"],
-                 run[f"{part}_seconds"] * run[f"{part}_tokens_per_second"] / run[f"{part}_tokens_per_computing_second"]]
+                [
+                    run[f"{part}_seconds"],
+                    run[f"{part}_seconds"]
+                    * run[f"{part}_tokens_per_second"]
+                    / run[f"{part}_tokens_per_computing_second"],
+                ]
                 for run in runs
             ]
             for part in ("prefill", "decode")
         }
 
     def colocate_once(self, model, ids, new, output, *options):
-        return call([self.engine, "generate", "--model", self.folder(model), "--tokens", ids, "--new", new,
-                     "-o", output, "--json", *options], self.core)
+        return call(
+            [
+                self.engine,
+                "generate",
+                "--model",
+                self.folder(model),
+                "--tokens",
+                ids,
+                "--new",
+                new,
+                "-o",
+                output,
+                "--json",
+                *options,
+            ],
+            self.core,
+        )
 
     def blas_share(self, model, ids, new, output):
-        """Share of the decode steps' time inside OpenBLAS, from a run of its own: reading clocks costs time."""
+        """Share of the decode steps' time inside OpenBLAS.
+
+        From a run of its own: reading clocks costs time.
+        """
         times = self.colocate_once(model, ids, new, output, "--timings")
         return times["shares"]["blas"]
 
     def llama(self, model, ids, new, output, repeats, *options):
-        return call([sys.executable, HERE / "peer_llama.py", self.gguf(model), ids, new, output, repeats,
-                     *options], self.core)
+        return call(
+            [
+                sys.executable,
+                HERE / "peer_llama.py",
+                self.gguf(model),
+                ids,
+                new,
+                output,
+                repeats,
+                *options,
+            ],
+            self.core,
+        )
 
     def llama_default(self, *arguments):
         return self.llama(*arguments, "--flash", "1", "--half-cache")
@@ -101,15 +151,27 @@ class Peers:
         return self.llama(*arguments, "--flash", "0")
 
     def huggingface(self, model, ids, new, output, repeats):
-        return call([sys.executable, HERE / "peer_huggingface.py", self.folder(model), ids, new, output,
-                     1 if len(np.load(ids)) > 1 else 2], self.core)
+        return call(
+            [
+                sys.executable,
+                HERE / "peer_huggingface.py",
+                self.folder(model),
+                ids,
+                new,
+                output,
+                1 if len(np.load(ids)) > 1 else 2,
+            ],
+            self.core,
+        )
 
 
 def prompts(model, sequences, positions, work):
     """Windows of the bundled texts as prompts [sequences, positions]."""
     source = "tiny-olmoe-16x8" if model == "wide-olmoe" else model
     folder = ROOT / "instances" / "models" / source
-    text = np.concatenate([np.load(folder / f"tokens.{name}.npy").ravel() for name in ("code", "kjv")])
+    text = np.concatenate(
+        [np.load(folder / f"tokens.{name}.npy").ravel() for name in ("code", "kjv")]
+    )
     # Spread over the texts, overlapping if need be.
     starts = np.linspace(0, len(text) - positions, sequences).astype(int)
     path = work / f"ids-{source}-{sequences}x{positions}.npy"
@@ -126,8 +188,10 @@ def measure(arguments, work, after_each):
     """One row per model, batch and peer; `after_each(rows)` after every batch."""
     peers = Peers(arguments, work)
     functions = {
-        "colocate": peers.colocate, "llama.cpp": peers.llama_default,
-        "llama.cpp-f32": peers.llama_float32, "huggingface": peers.huggingface,
+        "colocate": peers.colocate,
+        "llama.cpp": peers.llama_default,
+        "llama.cpp-f32": peers.llama_float32,
+        "huggingface": peers.huggingface,
     }
     rows = []
     for model in arguments.models:
@@ -153,44 +217,79 @@ def measure(arguments, work, after_each):
                 equal = same(answers[first], answers[name], positions)
                 prefill = batch * positions / np.min(times[name][0], 0)
                 decode = batch * (new - 1) / np.min(times[name][1], 0)
-                rows.append({
-                    "model": model, "batch": batch, "prompt": positions, "new": new, "peer": name,
-                    "prefill_wall": float(prefill[0]), "prefill_cpu": float(prefill[1]),
-                    "decode_wall": float(decode[0]), "decode_cpu": float(decode[1]),
-                    "runs": len(times[name][1]),
-                    "first_token_equal": float(equal[0]), "continuation_equal": float(equal[1]),
-                    "blas_share_of_decode": blas if name == "colocate" else None,
-                })
-                print({key: round(value, 4) if isinstance(value, float) else value
-                       for key, value in rows[-1].items()}, file=sys.stderr, flush=True)
+                rows.append(
+                    {
+                        "model": model,
+                        "batch": batch,
+                        "prompt": positions,
+                        "new": new,
+                        "peer": name,
+                        "prefill_wall": float(prefill[0]),
+                        "prefill_cpu": float(prefill[1]),
+                        "decode_wall": float(decode[0]),
+                        "decode_cpu": float(decode[1]),
+                        "runs": len(times[name][1]),
+                        "first_token_equal": float(equal[0]),
+                        "continuation_equal": float(equal[1]),
+                        "blas_share_of_decode": blas if name == "colocate" else None,
+                    }
+                )
+                print(
+                    {
+                        key: round(value, 4) if isinstance(value, float) else value
+                        for key, value in rows[-1].items()
+                    },
+                    file=sys.stderr,
+                    flush=True,
+                )
             after_each(rows)
     return rows
 
 
 def machine():
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    cache = "".join(open("/sys/devices/system/cpu/cpu0/cache/index3/size").read().split()) if Path(
-        "/sys/devices/system/cpu/cpu0/cache/index3/size").exists() else "?"
-    features = next((line for line in open("/proc/cpuinfo") if line.startswith("flags")), "").split()
+    model = next(
+        (
+            line.split(":")[1].strip()
+            for line in open("/proc/cpuinfo")
+            if line.startswith("model name")
+        ),
+        "?",
+    )
+    cache = (
+        "".join(open("/sys/devices/system/cpu/cpu0/cache/index3/size").read().split())
+        if Path("/sys/devices/system/cpu/cpu0/cache/index3/size").exists()
+        else "?"
+    )
+    features = next(
+        (line for line in open("/proc/cpuinfo") if line.startswith("flags")), ""
+    ).split()
     simd = [name for name in ("avx", "avx2", "fma", "avx512f") if name in features]
-    return f"{model}, {os.cpu_count()} cores, L3 {cache}, {' '.join(simd)}; {platform.system()} {platform.release()}"
+    system = f"{platform.system()} {platform.release()}"
+    return f"{model}, {os.cpu_count()} cores, L3 {cache}, {' '.join(simd)}; {system}"
 
 
 def versions():
     from importlib.metadata import version
-    return ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "llama_cpp_python"))
+
+    return ", ".join(
+        f"{name} {version(name)}" for name in ("torch", "transformers", "llama_cpp_python")
+    )
 
 
 def table(rows, arguments, clock):
     """Tokens per second by wall or CPU time, one line per model, batch and kind."""
     number = lambda value: f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
     lines = [
-        "| model | batch | prompt + new | | " + " | ".join(arguments.peers) + " | ÷ llama.cpp | BLAS |",
+        "| model | batch | prompt + new | | "
+        + " | ".join(arguments.peers)
+        + " | ÷ llama.cpp | BLAS |",
         "|---|---|---|---|" + "---:|" * (len(arguments.peers) + 2),
     ]
     for model in arguments.models:
         for batch in arguments.batches:
-            cell = {row["peer"]: row for row in rows if row["model"] == model and row["batch"] == batch}
+            cell = {
+                row["peer"]: row for row in rows if row["model"] == model and row["batch"] == batch
+            }
             if not cell:
                 continue
             size = "{prompt} + {new}".format(**next(iter(cell.values())))
@@ -204,7 +303,8 @@ def table(rows, arguments, clock):
                 lines.append(
                     f"| {model} | {batch} | {size} | {kind} | "
                     + " | ".join(number(rates[name]) for name in arguments.peers)
-                    + f" | {ratio} | {share} |")
+                    + f" | {ratio} | {share} |"
+                )
     return lines
 
 
@@ -214,7 +314,8 @@ def report(rows, arguments, begin):
         "",
         f"{begin:%Y-%m-%d %H:%M} UTC; {machine()}. {versions()}.",
         f"Load average {arguments.load_before} before, {os.getloadavg()[0]:.1f} after. "
-        f"Best of {arguments.rounds} interleaved rounds (llama.cpp-f32 and Hugging Face: one), all sequences of a batch together. "
+        f"Best of {arguments.rounds} interleaved rounds (llama.cpp-f32 and Hugging Face: one), "
+        "all sequences of a batch together. "
         "Command: `" + " ".join(["compare.py", *arguments.shown]) + "`.",
         "",
         "## Tokens per second of CPU time",
@@ -227,26 +328,32 @@ def report(rows, arguments, begin):
         "",
         *table(rows, arguments, "wall"),
         "",
-        "llama.cpp: its defaults (KV cache in float16, flash attention), its fastest setting here; llama.cpp-f32: everything in "
-        "float32, as Colocate and Hugging Face compute. "
-        "BLAS: share of the decode steps' time inside OpenBLAS, from a run of its own with `--timings`.",
+        "llama.cpp: its defaults (KV cache in float16, flash attention), its fastest setting here; "
+        "llama.cpp-f32: everything in float32, as Colocate and Hugging Face compute. "
+        "BLAS: share of the decode steps' time inside OpenBLAS, from a run of its own with "
+        "`--timings`.",
     ]
     for name in arguments.peers[1:]:
         mine = [row for row in rows if row["peer"] == name]
         batches = [row["batch"] for row in mine]
         first, whole = (
             np.average([row[key] for row in mine], weights=batches)
-            for key in ("first_token_equal", "continuation_equal"))
+            for key in ("first_token_equal", "continuation_equal")
+        )
         lines.append(
-            f"{name} gives the same first new token as {arguments.peers[0]} in {first:.1%} of the sequences and the "
-            f"same whole continuation in {whole:.1%}; the others part at near ties.")
+            f"{name} gives the same first new token as {arguments.peers[0]} in {first:.1%} of the "
+            f"sequences and the same whole continuation in {whole:.1%}; the others part "
+            "at near ties."
+        )
     return "\n".join(lines) + "\n"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--engine", default=ROOT / ".build" / "release" / "colocate-engine")
-    parser.add_argument("--work", default="/tmp/colocate-bench", help="folder for converted checkpoints")
+    parser.add_argument(
+        "--work", default="/tmp/colocate-bench", help="folder for converted checkpoints"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 16, 64, 256])
@@ -256,7 +363,8 @@ def main():
     arguments = parser.parse_args()
     arguments.peers = arguments.peers.split(",")
     arguments.shown = [
-        text if not Path(text).is_absolute() else Path(text).name for text in sys.argv[1:]]
+        text if not Path(text).is_absolute() else Path(text).name for text in sys.argv[1:]
+    ]
     arguments.load_before = f"{os.getloadavg()[0]:.1f}"
     work = Path(arguments.work)
     work.mkdir(parents=True, exist_ok=True)
@@ -272,7 +380,9 @@ def main():
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()
             for row in rows:
-                writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+                writer.writerow(
+                    {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
+                )
 
     rows = measure(arguments, work, write)
     print(report(rows, arguments, begin))

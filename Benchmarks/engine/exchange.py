@@ -1,11 +1,13 @@
 """The engine's exchanges in decode steps against bare MPI_Alltoallv calls of the same rows.
 
-    python exchange.py --engine .build/release/colocate-engine [--ranks 2] [--batches 16 64 256] [--output NAME]
+    python exchange.py --engine .build/release/colocate-engine [--ranks 2]
+                       [--batches 16 64 256] [--output NAME]
 
-Runs `generate --compare-exchange` several times: the ranks start each exchange together, and after the engine's own collective the
-same buffers go through MPI_Alltoallv once more, alone. The engine's time contains choosing the ranks, packing, telling the counts,
-unpacking and adding. A run's figures are sums over all exchanges, so a rank that the system puts aside shows in them: the table gives
-the run with the least time of each kind, and the ratios of all runs.
+Runs `generate --compare-exchange` several times: the ranks start each exchange together, and
+after the engine's own collective the same buffers go through MPI_Alltoallv once more, alone. The
+engine's time contains choosing the ranks, packing, telling the counts, unpacking and adding. A
+run's figures are sums over all exchanges, so a rank that the system puts aside shows in them:
+the table gives the run with the least time of each kind, and the ratios of all runs.
 """
 
 import argparse
@@ -34,24 +36,45 @@ def main():
     work = Path(arguments.work)
     work.mkdir(parents=True, exist_ok=True)
     lines = [
-        f"# Exchanges of decode steps, {arguments.ranks} ranks, contiguous experts", "",
+        f"# Exchanges of decode steps, {arguments.ranks} ranks, contiguous experts",
+        "",
         f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC; {machine()}. "
-        f"Load average {os.getloadavg()[0]:.1f} before. µs per exchange, least of {arguments.rounds} runs.", "",
-        "| model | mode | batch | engine, µs | bare MPI_Alltoallv, µs | ratio | ratios of the runs |",
+        f"Load average {os.getloadavg()[0]:.1f} before. µs per exchange, least of "
+        f"{arguments.rounds} runs.",
+        "",
+        "| model | mode | batch | engine, µs | bare MPI_Alltoallv, µs | ratio | ratios of the runs "
+        "|",
         "|---|---|---:|---:|---:|---:|---|",
     ]
     for model in arguments.models:
         for mode in arguments.modes:
             for batch in arguments.batches:
                 command = [
-                    "mpirun", "-n", arguments.ranks, arguments.engine, "generate", "--model",
-                    ROOT / "instances" / "models" / model, "--tokens", prompts(model, batch, 32, work), "--new",
-                    arguments.new, "--mode", mode, "--compare-exchange", "--json",
+                    "mpirun",
+                    "-n",
+                    arguments.ranks,
+                    arguments.engine,
+                    "generate",
+                    "--model",
+                    ROOT / "instances" / "models" / model,
+                    "--tokens",
+                    prompts(model, batch, 32, work),
+                    "--new",
+                    arguments.new,
+                    "--mode",
+                    mode,
+                    "--compare-exchange",
+                    "--json",
                 ]
                 engine, bare = [], []
                 for _ in range(arguments.rounds):
                     done = subprocess.run(
-                        [str(part) for part in command], env=environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL)
+                        [str(part) for part in command],
+                        env=environment(),
+                        capture_output=True,
+                        text=True,
+                        stdin=subprocess.DEVNULL,
+                    )
                     if done.returncode != 0:
                         sys.exit(done.stderr[-2000:])
                     figures = json.loads(done.stdout)
@@ -59,8 +82,11 @@ def main():
                     bare.append(figures["bare_exchange_seconds"] / figures["exchange_calls"] * 1e6)
                 ratios = sorted(one / other for one, other in zip(engine, bare))
                 lines.append(
-                    f"| {model} | {mode} | {batch} | {min(engine):.1f} | {min(bare):.1f} | {min(engine) / min(bare):.2f} | "
-                    + " ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+                    f"| {model} | {mode} | {batch} | {min(engine):.1f} | {min(bare):.1f} | "
+                    f"{min(engine) / min(bare):.2f} | "
+                    + " ".join(f"{ratio:.2f}" for ratio in ratios)
+                    + " |"
+                )
                 print(lines[-1], file=sys.stderr, flush=True)
     text = "\n".join(lines) + "\n"
     print(text)

@@ -2,7 +2,8 @@
 
     python peer_huggingface.py MODEL IDS.npy NEW OUT.npy REPEATS
 
-Prints one JSON object, times as [wall, CPU] seconds of each run; OUT.npy gets the prompts and the greedy continuation.
+Prints one JSON object, times as [wall, CPU] seconds of each run; OUT.npy gets the prompts and
+the greedy continuation.
 """
 
 import json
@@ -46,11 +47,16 @@ def main():
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     results = [run(model, ids, new) for _ in range(int(repeats))]
     np.save(output, results[0][2].astype(np.int32))
-    print(json.dumps({
-        "prefill": [list(r[0]) for r in results], "decode": [list(r[1]) for r in results],
-        "experts": getattr(model.config, "_experts_implementation", None),
-        "attention": model.config._attn_implementation,
-    }))
+    print(
+        json.dumps(
+            {
+                "prefill": [list(r[0]) for r in results],
+                "decode": [list(r[1]) for r in results],
+                "experts": getattr(model.config, "_experts_implementation", None),
+                "attention": model.config._attn_implementation,
+            }
+        )
+    )
 
 
 main()

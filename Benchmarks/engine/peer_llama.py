@@ -1,9 +1,11 @@
 """llama.cpp as a peer, through llama-cpp-python's C bindings: one thread, float32 weights.
 
-    python peer_llama.py MODEL.gguf IDS.npy NEW OUT.npy REPEATS [--flash 0|1] [--unified 0|1] [--half-cache]
+    python peer_llama.py MODEL.gguf IDS.npy NEW OUT.npy REPEATS [--flash 0|1] [--unified 0|1]
+                         [--half-cache]
 
-All sequences go into one llama_decode per step. Timed are only the calls into llama.cpp (llama_decode and waiting for
-its logits), not Python's work around them. Prints one JSON object, times as [wall, CPU] seconds of each run; OUT.npy gets the prompts and the greedy continuation.
+All sequences go into one llama_decode per step. Timed are only the calls into llama.cpp
+(llama_decode and waiting for its logits), not Python's work around them. Prints one JSON object,
+times as [wall, CPU] seconds of each run; OUT.npy gets the prompts and the greedy continuation.
 """
 
 import argparse
@@ -85,8 +87,11 @@ class Runner:
             part = np.arange(first, min(first + group, n))
             wanted = np.tile(np.arange(length) == length - 1, len(part))
             seconds, logits = self.decode(
-                ids[part].ravel(), np.tile(np.arange(length), len(part)), np.repeat(part, length),
-                wanted)
+                ids[part].ravel(),
+                np.tile(np.arange(length), len(part)),
+                np.repeat(part, length),
+                wanted,
+            )
             prefill += seconds
             answer[part, length] = logits.argmax(-1)
         everyone, wanted = np.arange(n), np.ones(n, np.int8)
@@ -107,14 +112,24 @@ def main():
     arguments = parser.parse_args()
     ids, new = np.load(arguments.ids), int(arguments.new)
     runner = Runner(
-        arguments.model, len(ids), ids.shape[1] + new, arguments.flash, arguments.unified,
-        arguments.half_cache)
+        arguments.model,
+        len(ids),
+        ids.shape[1] + new,
+        arguments.flash,
+        arguments.unified,
+        arguments.half_cache,
+    )
     results = [runner.run(ids, new) for _ in range(int(arguments.repeats))]
     np.save(arguments.output, results[0][2])
-    print(json.dumps({
-        "prefill": [list(r[0]) for r in results], "decode": [list(r[1]) for r in results],
-        "system": llama.llama_print_system_info().decode(),
-    }))
+    print(
+        json.dumps(
+            {
+                "prefill": [list(r[0]) for r in results],
+                "decode": [list(r[1]) for r in results],
+                "system": llama.llama_print_system_info().decode(),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

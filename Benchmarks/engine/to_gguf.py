@@ -2,9 +2,9 @@
 
     python to_gguf.py MODEL_FOLDER OUT.gguf
 
-Every weight is stored as float32 and the output head is written out even if the checkpoint ties it to the
-embeddings (llama.cpp's OLMoE loader wants `output.weight`). There is no tokenizer in the file ("no_vocab"): the
-comparison feeds token ids.
+Every weight is stored as float32 and the output head is written out even if the checkpoint ties
+it to the embeddings (llama.cpp's OLMoE loader wants `output.weight`). There is no tokenizer in
+the file ("no_vocab"): the comparison feeds token ids.
 """
 
 import json
@@ -24,7 +24,8 @@ def checkpoint_tensors(folder):
         handle = safe_open(file, "pt")
         for name in handle.keys():
             found[name] = lambda handle=handle, name=name: (
-                handle.get_tensor(name).to(torch.float32).numpy())
+                handle.get_tensor(name).to(torch.float32).numpy()
+            )
     return found
 
 
@@ -62,15 +63,26 @@ def convert(folder, output):
         at, to = f"model.layers.{layer}.", f"blk.{layer}."
         add(to + "attn_norm", load[at + "input_layernorm.weight"]())
         add(to + "ffn_norm", load[at + "post_attention_layernorm.weight"]())
-        for part, name in (("q_proj", "attn_q"), ("k_proj", "attn_k"), ("v_proj", "attn_v"),
-                           ("o_proj", "attn_output"), ("q_norm", "attn_q_norm"),
-                           ("k_norm", "attn_k_norm")):
+        for part, name in (
+            ("q_proj", "attn_q"),
+            ("k_proj", "attn_k"),
+            ("v_proj", "attn_v"),
+            ("o_proj", "attn_output"),
+            ("q_norm", "attn_q_norm"),
+            ("k_norm", "attn_k_norm"),
+        ):
             add(to + name, load[f"{at}self_attn.{part}.weight"]())
         add(to + "ffn_gate_inp", load[at + "mlp.gate.weight"]())
         for part in ("gate", "up", "down"):
-            add(f"{to}ffn_{part}_exps", np.stack([
-                load[f"{at}mlp.experts.{expert}.{part}_proj.weight"]()
-                for expert in range(config["num_experts"])]))
+            add(
+                f"{to}ffn_{part}_exps",
+                np.stack(
+                    [
+                        load[f"{at}mlp.experts.{expert}.{part}_proj.weight"]()
+                        for expert in range(config["num_experts"])
+                    ]
+                ),
+            )
     add("output_norm", load["model.norm.weight"]())
     add("output", load["lm_head.weight" if "lm_head.weight" in load else embeddings]())
 

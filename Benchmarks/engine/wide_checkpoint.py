@@ -1,9 +1,11 @@
-"""A random OLMoE checkpoint with widths of real models, where the matrix products rule. bfloat16, about 0.8 GB.
+"""A random OLMoE checkpoint with widths of real models, where the matrix products rule.
+
+It is in bfloat16 and takes about 0.8 GB.
 
     python wide_checkpoint.py OUT_FOLDER [--hidden 1024] [--width 1024] [--layers 2]
 
-64 experts, top-8, heads of 64. The vocabulary is the bundled checkpoints' 2,048, so that the output head does not
-outweigh the few layers.
+64 experts, top-8, heads of 64. The vocabulary is the bundled checkpoints' 2,048, so that the
+output head does not outweigh the few layers.
 """
 
 import argparse
@@ -18,14 +20,29 @@ def write(folder, hidden=1024, width=1024, layers=2, experts=64, k=8, vocabulary
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config = {
-        "architectures": ["OlmoeForCausalLM"], "model_type": "olmoe", "dtype": "bfloat16",
-        "attention_bias": False, "attention_dropout": 0.0, "clip_qkv": None, "hidden_act": "silu",
-        "hidden_size": hidden, "intermediate_size": width, "max_position_embeddings": 512,
-        "norm_topk_prob": False, "num_attention_heads": hidden // 64, "num_experts": experts,
-        "num_experts_per_tok": k, "num_hidden_layers": layers,
-        "num_key_value_heads": hidden // 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
-        "tie_word_embeddings": False, "vocab_size": vocabulary, "bos_token_id": 0,
-        "eos_token_id": 0, "pad_token_id": 0,
+        "architectures": ["OlmoeForCausalLM"],
+        "model_type": "olmoe",
+        "dtype": "bfloat16",
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "clip_qkv": None,
+        "hidden_act": "silu",
+        "hidden_size": hidden,
+        "intermediate_size": width,
+        "max_position_embeddings": 512,
+        "norm_topk_prob": False,
+        "num_attention_heads": hidden // 64,
+        "num_experts": experts,
+        "num_experts_per_tok": k,
+        "num_hidden_layers": layers,
+        "num_key_value_heads": hidden // 64,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": False,
+        "vocab_size": vocabulary,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "pad_token_id": 0,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     generator = torch.Generator().manual_seed(seed)
@@ -38,7 +55,12 @@ def write(folder, hidden=1024, width=1024, layers=2, experts=64, k=8, vocabulary
     weights = {"model.embed_tokens.weight": matrix(vocabulary, hidden, hidden**0.5)}
     for layer in range(layers):
         at = f"model.layers.{layer}."
-        for name in ("input_layernorm", "post_attention_layernorm", "self_attn.q_norm", "self_attn.k_norm"):
+        for name in (
+            "input_layernorm",
+            "post_attention_layernorm",
+            "self_attn.q_norm",
+            "self_attn.k_norm",
+        ):
             weights[at + name + ".weight"] = ones()
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
             weights[f"{at}self_attn.{name}.weight"] = matrix(hidden, hidden)

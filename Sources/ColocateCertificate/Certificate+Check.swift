@@ -4,7 +4,7 @@ import ColocateModel
 extension Certificate {
   /// What was found to be true of a stage, in crossings.
   package struct Finding: Sendable {
-    package let level: Level
+    package let stage: Stage
     /// The kind of evidence.
     package let evidence: String
     package let crossings: Int
@@ -32,55 +32,55 @@ extension Certificate {
       return try whole.check(counts: counts, effort: effort)
     }
     try checkCaps(counts)
-    guard !stages.isEmpty else { throw CertificateError("no stage: expected at least one") }
-    var levels = Set<Level>()
+    guard !claims.isEmpty else { throw CertificateError("no stage: expected at least one") }
+    var stages = Set<Stage>()
     var findings = [Finding]()
-    for stage in stages {
-      guard levels.insert(stage.level).inserted else {
-        throw CertificateError("stage '\(stage.level.name)' occurs twice")
+    for claim in claims {
+      guard stages.insert(claim.stage).inserted else {
+        throw CertificateError("stage '\(claim.stage)' occurs twice")
       }
       do throws(CertificateError) {
-        findings.append(try check(stage, counts: counts, effort: effort))
+        findings.append(try check(claim, counts: counts, effort: effort))
       } catch {
-        throw CertificateError("stage '\(stage.level.name)': \(error.description)")
+        throw CertificateError("stage '\(claim.stage)': \(error.description)")
       }
     }
     return findings
   }
 
   private func check(
-    _ stage: Stage, counts: TransitionCounts, effort: CertificateEffort
+    _ claim: Claim, counts: TransitionCounts, effort: CertificateEffort
   ) throws(CertificateError) -> Finding {
-    let (problem, labels) = try CertifiedProblem.level(
-      stage.level, counts: counts, placement: placement, caps: caps)
+    let (problem, labels) = try CertifiedProblem.stage(
+      claim.stage, counts: counts, placement: placement, caps: caps)
     let kept = problem.kept(labels)
-    guard kept == stage.kept else {
-      throw CertificateError("kept weight \(stage.kept) claimed, \(kept) found")
+    guard kept == claim.kept else {
+      throw CertificateError("kept weight \(claim.kept) claimed, \(kept) found")
     }
-    guard stage.keptBound <= problem.total else {
-      throw CertificateError("a bound of \(stage.keptBound) on a total of \(problem.total)")
+    guard claim.keptBound <= problem.total else {
+      throw CertificateError("a bound of \(claim.keptBound) on a total of \(problem.total)")
     }
-    let bound = try Self.proved(stage, problem: problem, kept: kept, effort: effort)
+    let bound = try Self.proved(claim, problem: problem, kept: kept, effort: effort)
     // A weaker claim is a true one.
-    guard stage.keptBound >= bound else {
+    guard claim.keptBound >= bound else {
       throw CertificateError(
-        "bound on the kept weight \(stage.keptBound) claimed, \(bound) found")
+        "bound on the kept weight \(claim.keptBound) claimed, \(bound) found")
     }
     return Finding(
-      level: stage.level, evidence: stage.evidence.name, crossings: problem.total - kept,
-      bound: problem.total - stage.keptBound, total: problem.total)
+      stage: claim.stage, evidence: claim.evidence.name, crossings: problem.total - kept,
+      bound: problem.total - claim.keptBound, total: problem.total)
   }
 
   /// What the stage's evidence proves of `problem`, whose certified placement keeps `kept`: no
   /// placement keeps more.
   /// - Throws: where the evidence does not hold.
   package static func proved(
-    _ stage: Stage, problem: CertifiedProblem, kept: Int, effort: CertificateEffort
+    _ claim: Claim, problem: CertifiedProblem, kept: Int, effort: CertificateEffort
   ) throws(CertificateError) -> Int {
-    let unit = stage.unit
-    let small = try problem.divided(by: unit, loads: stage.loadUnit)
+    let unit = claim.unit
+    let small = try problem.divided(by: unit, loads: claim.loadUnit)
     let proved: Int
-    switch stage.evidence {
+    switch claim.evidence {
     case .oneGroup:
       guard small.groups == 1 else {
         throw CertificateError("evidence for one group, but there are \(small.groups)")

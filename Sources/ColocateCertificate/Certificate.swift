@@ -14,38 +14,6 @@ import ColocateModel
 /// arithmetic on it can overflow unnoticed, and every loop over it has a stated limit or asks
 /// `CertificateEffort`.
 package struct Certificate: Sendable {
-  /// Which problem a stage is about.
-  package enum Level: Hashable, Sendable {
-    /// Groups are GPUs.
-    case gpus
-    /// Groups are nodes.
-    case nodes
-    /// Groups are the GPUs of this node, experts are those that the placement puts there.
-    case node(Int)
-
-    /// The name in the file and in messages.
-    package var name: String {
-      switch self {
-      case .gpus: "gpus"
-      case .nodes: "nodes"
-      case .node(let node): "node \(node)"
-      }
-    }
-
-    /// The level of that name.
-    package init?(name: String) {
-      switch name {
-      case "gpus": self = .gpus
-      case "nodes": self = .nodes
-      default:
-        guard name.hasPrefix("node "), let node = Int(name.dropFirst(5)), node >= 0,
-          name == "node \(node)"
-        else { return nil }
-        self = .node(node)
-      }
-    }
-  }
-
   /// Why no placement of a stage keeps more than `keptBound`.
   package enum Evidence: Sendable {
     /// P = 1: every placement keeps everything.
@@ -77,8 +45,9 @@ package struct Certificate: Sendable {
     }
   }
 
-  package struct Stage: Sendable {
-    package var level: Level
+  /// What is claimed of one stage, and why it is true.
+  package struct Claim: Sendable {
+    package var stage: Stage
     /// What the placement keeps in this stage.
     package var kept: Int
     /// What no placement of this stage exceeds.
@@ -90,10 +59,10 @@ package struct Certificate: Sendable {
     package var evidence: Evidence
 
     package init(
-      level: Level = .gpus, kept: Int, keptBound: Int, unit: Int = 1, loadUnit: Int = 1,
+      stage: Stage = .gpus, kept: Int, keptBound: Int, unit: Int = 1, loadUnit: Int = 1,
       evidence: Evidence
     ) {
-      self.level = level
+      self.stage = stage
       self.kept = kept
       self.keptBound = keptBound
       self.unit = unit
@@ -107,16 +76,16 @@ package struct Certificate: Sendable {
   package var loadCap: LoadCap?
   /// The most tokens of a GPU in each layer, `[L]`; nil without a cap.
   package var caps: [Int]?
-  package var stages: [Stage]
+  package var claims: [Claim]
 
   package init(
-    placement: Placement, objective: Objective, loadCap: LoadCap?, caps: [Int]?, stages: [Stage]
+    placement: Placement, objective: Objective, loadCap: LoadCap?, caps: [Int]?, claims: [Claim]
   ) {
     self.placement = placement
     self.objective = objective
     self.loadCap = loadCap
     self.caps = caps
-    self.stages = stages
+    self.claims = claims
   }
 }
 

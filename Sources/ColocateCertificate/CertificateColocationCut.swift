@@ -138,9 +138,9 @@ package struct CertificateColocationCut: Hashable, Sendable {
   /// Loads x and y of the groups of i and k in one layer, each in [low, high], all P of them T
   /// together. Both sides are linear in m_ik, so m_ik = 0 and 1 are all there is to check:
   ///
-  ///     difference  x - y ≤ (high - low)·(1 - m_ik)                               (x = y if 1)
-  ///     most        x + y ≤ 2·high·m_ik + min(2·high, T - (P-2)·low)·(1 - m_ik)   (if 0, the other
-  ///     least       x + y ≥ 2·low·m_ik + max(2·low, T - (P-2)·high)·(1 - m_ik)    P-2 have the rest)
+  ///     difference  x - y ≤ (high - low)·(1 - m_ik)                             (x = y if 1)
+  ///     most        x + y ≤ 2·high·m_ik + min(2·high, T - (P-2)·low)·(1 - m_ik) (if 0, the other
+  ///     least       x + y ≥ 2·low·m_ik + max(2·low, T - (P-2)·high)·(1 - m_ik) P-2 have the rest)
   private func loadPair(
     _ problem: CertifiedProblem, _ loads: ColocationLoads, _ i: Int, _ k: Int, _ half: Int,
     _ relation: PairRelation

@@ -138,7 +138,9 @@ struct CertificatePaths: Sendable {
           at: 0)
       }
     }
-    let most = forward[layers - 1].max()!
+    guard let most = forward[layers - 1].max() else {
+      throw CertificateError("no subset of the last layer is within the cap")
+    }
     let sum =
       prices.experts.reduce(into: Int128(0)) { $0 += Int128($1) }
       + prices.cuts.reduce(into: Int128(0)) { $0 += Int128($1.constant) }

@@ -55,16 +55,16 @@ package struct CertifiedProblem: Sendable {
     return a
   }
 
-  /// The problem of a level, and the placement's labels for it, `[L, E]` of that problem.
-  package static func level(
-    _ level: Certificate.Level, counts: TransitionCounts, placement: Placement, caps: [Int]?
+  /// The problem of a stage, and the placement's labels for it, `[L, E]` of that problem.
+  package static func stage(
+    _ stage: Stage, counts: TransitionCounts, placement: Placement, caps: [Int]?
   ) throws(CertificateError) -> (problem: CertifiedProblem, labels: [Int]) {
     let topology = placement.topology
     let (layers, experts, gpus) = (counts.layers, counts.experts, topology.gpusPerNode)
     // Loads are multiples of their divisor, so caps between two multiples are the lower one.
     let loadUnit = max(1, counts.loads.reduce(0, Self.divisor))
     let caps = caps.map { $0.map { $0 / loadUnit * loadUnit } }
-    switch level {
+    switch stage {
     case .gpus:
       let problem = try CertifiedProblem(
         layers: layers, experts: experts, groups: topology.gpus, weights: counts.weights,
@@ -90,6 +90,8 @@ package struct CertifiedProblem: Sendable {
         (0..<experts).filter { placement.assignment[l * experts + $0] / gpus == node }
       }
       return try inside(members, counts: counts, placement: placement, node: node, caps: caps)
+    case .joint, .gpusForJoint:
+      throw CertificateError("stage '\(stage)' is no single-level problem")
     }
   }
 

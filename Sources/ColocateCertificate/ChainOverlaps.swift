@@ -14,7 +14,12 @@ struct GroupOverlaps: Sendable {
     func number(_ masks: [UInt64]) -> (places: [Int], distinct: [UInt64]) {
       let distinct = Array(Set(masks)).sorted()
       let place = Dictionary(uniqueKeysWithValues: distinct.enumerated().map { ($1, $0) })
-      return (masks.map { place[$0]! }, distinct)
+      return (
+        masks.map { mask in
+          guard let place = place[mask] else { preconditionFailure("every mask has a number") }
+          return place
+        }, distinct
+      )
     }
     let (rows, rowMasks) = number(from)
     let (columnPlaces, columnMasks) = number(to)

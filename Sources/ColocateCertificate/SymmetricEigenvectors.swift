@@ -33,7 +33,7 @@ enum SymmetricEigenvectors {
     withUnsafeTemporaryAllocation(of: Double.self, capacity: n) { p in
       for k in 0..<max(0, n - 2) {
         // The reflection I - β v vᵀ turns row k beyond the diagonal into (α, 0, …, 0).
-        let v = a.baseAddress! + k * n
+        let v = a.start + k * n
         var square = 0.0
         for j in (k + 1)..<n { square += v[j] * v[j] }
         let alpha = v[k + 1] > 0 ? -square.squareRoot() : square.squareRoot()
@@ -48,7 +48,7 @@ enum SymmetricEigenvectors {
         // A' = A - v wᵀ - w vᵀ on the rest, w = β A v - (β/2)(β vᵀA v) v.
         for j in 0..<n { p[j] = 0 }
         for i in (k + 1)..<n {
-          let (factor, row) = (beta * v[i], a.baseAddress! + i * n)
+          let (factor, row) = (beta * v[i], a.start + i * n)
           for j in (k + 1)..<n { p[j] += factor * row[j] }
         }
         var inner = 0.0
@@ -56,7 +56,7 @@ enum SymmetricEigenvectors {
         let half = beta / 2 * inner
         for j in (k + 1)..<n { p[j] -= half * v[j] }
         for i in (k + 1)..<n {
-          let (one, two, row) = (v[i], p[i], a.baseAddress! + i * n)
+          let (one, two, row) = (v[i], p[i], a.start + i * n)
           for j in (k + 1)..<n { row[j] -= one * p[j] + two * v[j] }
         }
       }
@@ -67,14 +67,14 @@ enum SymmetricEigenvectors {
       for i in 0..<(n * n) { q[i] = 0 }
       for i in 0..<n { q[i * n + i] = 1 }
       for k in stride(from: n - 3, through: 0, by: -1) where factors[k] > 0 {
-        let v = a.baseAddress! + k * n
+        let v = a.start + k * n
         for j in (k + 1)..<n { p[j] = 0 }
         for i in (k + 1)..<n {
-          let (factor, row) = (v[i], q.baseAddress! + i * n)
+          let (factor, row) = (v[i], q.start + i * n)
           for j in (k + 1)..<n { p[j] += factor * row[j] }
         }
         for i in (k + 1)..<n {
-          let (factor, row) = (factors[k] * v[i], q.baseAddress! + i * n)
+          let (factor, row) = (factors[k] * v[i], q.start + i * n)
           for j in (k + 1)..<n { row[j] -= factor * p[j] }
         }
       }
@@ -111,7 +111,7 @@ enum SymmetricEigenvectors {
           shift = sine * s
           d[i + 1] = g + shift
           g = cosine * s - b
-          let (low, high) = (q.baseAddress! + i * n, q.baseAddress! + (i + 1) * n)
+          let (low, high) = (q.start + i * n, q.start + (i + 1) * n)
           for j in 0..<n {
             let (x, y) = (low[j], high[j])
             high[j] = sine * x + cosine * y

@@ -24,7 +24,8 @@ struct ColocateTool: ParsableCommand {
           colocate evaluate plan.json other.npy
 
       FILES
-        Traces are .npy arrays of expert ids, [tokens, layers] or [tokens, layers, k], of any integer type. Counts are [layers - 1, experts, experts]: how \
+        Traces are .npy arrays of expert ids, [tokens, layers] or [tokens, layers, k], of any \
+        integer type. Counts are [layers - 1, experts, experts]: how \
       many tokens used expert i in a layer and j in the next.
 
       EXIT CODES

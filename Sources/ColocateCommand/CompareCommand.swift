@@ -19,7 +19,8 @@ struct CompareCommand: ParsableCommand {
 
       With --max-load every known method stands there as people run it, marked where it breaks the \
       cap, and once more as repaired by swaps. \
-      "EPLB packing" is the balanced packing step of DeepSeek's EPLB without its replicas: loads alone, blind to transitions.
+      "EPLB packing" is the balanced packing step of DeepSeek's EPLB without its replicas: loads \
+      alone, blind to transitions.
 
       EXAMPLES
         colocate compare train.npy --gpus 4 --holdout test.npy
@@ -41,7 +42,8 @@ struct CompareCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "What the solver minimises; may be given several times. Without it flat on one node, flat, staged and joint on several.",
+      "What the solver minimises; may be given several times. Without it flat on one node, flat, "
+        + "staged and joint on several.",
       valueName: "flat|staged|joint"))
   var objective: [ObjectiveName] = []
 

@@ -83,7 +83,7 @@ struct Comparison {
     if let outcome = row.outcome, row.objective != .flat {
       if SolveSummary.isStaged(outcome) {
         let isProved = outcome.status == .optimal
-        let steps = outcome.stages.map { "\($0.name): \(SolveSummary.text(of: $0))" }
+        let steps = outcome.stages.map { "\($0.stage): \(SolveSummary.text(of: $0))" }
         lines.append(
           isProved
             ? "\(row.method): each step proved"
@@ -95,20 +95,19 @@ struct Comparison {
   }
 
   private func jointCost(_ row: ComparisonRow, _ outcome: SolverOutcome) -> String? {
-    var (inter, intra) = (0, 0)
+    let weights: JointWeights
     var (value, bound) = (outcome.value, outcome.bound)
     var gap = outcome.gap
     if let joint = outcome.joint {
-      (inter, intra, value, bound, gap) = (
-        joint.interNode, joint.intraNode, joint.value, joint.bound, joint.gap
-      )
-    } else if case .joint(let between, let inside) = row.objective {
-      (inter, intra) = (between, inside)
+      weights = joint.weights
+      (value, bound, gap) = (joint.value, joint.bound, joint.gap)
+    } else if case .joint(let ofObjective) = row.objective {
+      weights = ofObjective
     } else {
       return nil
     }
     guard let value else { return nil }
-    let cost = "joint cost \(value) = \(inter) × between nodes + \(intra) × inside a node"
+    let cost = "joint cost \(value) = \(Show.weights(weights))"
     guard let bound, let gap else { return cost }
     if gap == 0 { return cost + "; proved optimal" }
     return cost + "; any placement's is at least \(bound), gap \(Show.percent(gap))"

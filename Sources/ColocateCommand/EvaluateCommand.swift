@@ -118,11 +118,13 @@ private struct Figures {
   ) throws {
     (self.plan, self.placement, self.input, self.counting) = (plan, placement, input, counting)
     crossings = try input.counts.crossings(of: placement)
-    if case .joint(let inter, _)? = plan.objective {
-      guard !crossings.total.multipliedReportingOverflow(by: inter).overflow else {
+    if case .joint(let weights)? = plan.objective {
+      guard !crossings.total.multipliedReportingOverflow(by: weights.interNode).overflow else {
         throw FormatError(
           input.paths.joined(separator: " + "),
-          "\(crossings.total) transitions are too many for the plan's weight of \(inter)")
+          "\(crossings.total) transitions are too many for the plan's weight of "
+            + "\(weights.interNode)"
+        )
       }
     }
     loads = try input.counts.gpuLoads(of: placement)
@@ -174,10 +176,9 @@ private struct Figures {
     let nodes = placement.topology.nodes
     var text = line("GPU crossings", share(crossings.gpu, crossings.gpuShare))
     if nodes > 1 { text += line("node crossings", share(crossings.node, crossings.nodeShare)) }
-    if case .joint(let inter, let intra)? = plan.objective {
-      let value = inter * crossings.node + intra * (crossings.gpu - crossings.node)
-      text += line(
-        "joint cost", "\(value) = \(inter) × between nodes + \(intra) × inside a node")
+    if case .joint(let weights)? = plan.objective {
+      let value = weights.value(of: crossings)
+      text += line("joint cost", "\(value) = \(Show.weights(weights))")
     }
     text += line("load", "\(Show.ratio(imbalance)) × the mean on any layer's fullest GPU")
     if let cap = plan.loadCap, imbalance > cap.ratio {

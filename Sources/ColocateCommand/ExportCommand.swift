@@ -28,7 +28,8 @@ struct ExportCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "What to minimise. (staged is several programs: export its first with as many GPUs as nodes.)",
+      "What to minimise. (staged is several programs: export its first with as many GPUs as "
+        + "nodes.)",
       valueName: "flat|joint"))
   var objective: ObjectiveName?
 

@@ -11,13 +11,15 @@ struct ReadingOptions: ParsableArguments {
   @Option(
     name: .customLong("as"),
     help: ArgumentHelp(
-      "Read files as a trace or as counts. Without it the entries decide where three axes, the last two alike, can be either.",
+      "Read files as a trace or as counts. Without it the entries decide where three axes, the "
+        + "last two alike, can be either.",
       valueName: "trace|counts"))
   var kind: TraceFile.Kind?
 
   @Option(
     help: ArgumentHelp(
-      "With several experts per token: count all pairs of a token's experts in neighbouring layers, or its first experts only.",
+      "With several experts per token: count all pairs of a token's experts in neighbouring "
+        + "layers, or its first experts only.",
       valueName: "pairs|first"))
   var topK: TopKCounting?
 
@@ -27,15 +29,16 @@ struct ReadingOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "The trace's layers that are MoE layers, e.g. 1,3,5-7; the others are left out. Without it all layers where a token has an expert.",
+      "The trace's layers that are MoE layers, e.g. 1,3,5-7; the others are left out. Without it "
+        + "all layers where a token has an expert.",
       valueName: "LIST"))
   var moeLayers: LayerList?
 
   @Flag(
     inversion: .prefixedNo,
-    help:
-      "Also count which experts a token uses together in a layer, and reward keeping those on one GPU (top-k traces)."
-  )
+    help: ArgumentHelp(
+      "Also count which experts a token uses together in a layer, and reward keeping those on one "
+        + "GPU (top-k traces)."))
   var coactivation: Bool?
 
   /// How several experts per token are counted: all pairs, where nothing else is said.
@@ -56,11 +59,12 @@ struct ReadingOptions: ParsableArguments {
     }
     var files = [TraceFile]()
     for path in paths {
-      files.append(try file(path))
-      if printing?.quiet != true { Self.say(files.last!) }
+      let read = try file(path)
+      files.append(read)
+      if printing?.quiet != true { Self.say(read) }
     }
     // Traces of one model may differ in the largest expert that they happen to use.
-    let most = files.map(\.counts.experts).max()!
+    let most = files.map(\.counts.experts).max() ?? 0
     for index in files.indices
     where files[index].counts.experts < most && files[index].expertsInferred {
       reading.experts = most
@@ -185,9 +189,9 @@ struct LoadOptions: ParsableArguments {
   var maxLoad: Double?
 
   @Flag(
-    help:
-      "Where a layer cannot meet --max-load (one busy expert can be enough), use the smallest cap that this layer can meet."
-  )
+    help: ArgumentHelp(
+      "Where a layer cannot meet --max-load (one busy expert can be enough), use the smallest cap "
+        + "that this layer can meet."))
   var relaxMaxLoad = false
 
   func loadCap() throws -> LoadCap? {
@@ -210,7 +214,8 @@ enum ObjectiveName: String, ExpressibleByArgument, CaseIterable {
 struct JointOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Cost of a token that changes nodes, in the joint objective; a staged plan is compared with it.",
+      "Cost of a token that changes nodes, in the joint objective; a staged plan is compared with "
+        + "it.",
       valueName: "W"))
   var interNode: Int = 8
 

@@ -10,11 +10,16 @@ struct InspectCommand: ParsableCommand {
     abstract: "Show a trace's sizes, popularity, affinity and load imbalance.",
     usage: "colocate inspect <trace-or-counts> ... [<options>]",
     discussion: """
-      popularity   tokens of a layer's busiest expert over the mean: what a load cap has to cope with.
-      affinity     the share of the uncertainty about the next layer's expert that this layer's expert removes, I(i; j) / H(j), averaged over boundaries. \
-      The null has the same popularities and no affinity: next experts shuffled over the tokens. A placement can only save what is above the null.
-      prediction   how often the likeliest next expert is right, given this layer's expert, and given the popularity alone.
-      least cap    the smallest --max-load that every layer can meet, rounded up; where the search for it was not finished, \
+      popularity   tokens of a layer's busiest expert over the mean: what a load cap has to cope \
+      with.
+      affinity     the share of the uncertainty about the next layer's expert that this layer's \
+      expert removes, I(i; j) / H(j), averaged over boundaries. \
+      The null has the same popularities and no affinity: next experts shuffled over the tokens. A \
+      placement can only save what is above the null.
+      prediction   how often the likeliest next expert is right, given this layer's expert, and \
+      given the popularity alone.
+      least cap    the smallest --max-load that every layer can meet, rounded up; where the search \
+      for it was not finished, \
       what it lies between.
 
       EXAMPLES
@@ -59,16 +64,21 @@ struct InspectCommand: ParsableCommand {
       ? " (the largest id + 1; --experts gives another)\n" : "\n"
     text += "transitions  \(counts.total)\n"
     let peaks = (0..<counts.layers).map { peak(counts, layer: $0) }
+    let highest = peaks.max() ?? 1
     text +=
-      "popularity   busiest expert \(Show.ratio(mean(peaks))) × the mean, \(Show.ratio(peaks.max()!)) in layer \(peaks.firstIndex(of: peaks.max()!)!)\n"
+      "popularity   busiest expert \(Show.ratio(mean(peaks))) × the mean, "
+      + "\(Show.ratio(highest)) in layer \(peaks.firstIndex(of: highest) ?? 0)\n"
     let idle = counts.loads.count { $0 == 0 }
     text += "idle         \(idle) of \(counts.loads.count) experts have no token\n"
     text +=
-      "affinity     \(Show.percent(mean(affinity.shares))) of the next expert's entropy, null \(Show.percent(mean(affinity.nullShares)))\n"
+      "affinity     \(Show.percent(mean(affinity.shares))) of the next expert's entropy, null "
+      + "\(Show.percent(mean(affinity.nullShares)))\n"
     text +=
-      "             weakest boundary \(Show.percent(affinity.shares.min()!)), strongest \(Show.percent(affinity.shares.max()!))\n"
+      "             weakest boundary \(Show.percent(affinity.shares.min() ?? 0)), strongest "
+      + "\(Show.percent(affinity.shares.max() ?? 0))\n"
     text +=
-      "prediction   \(Show.percent(mean(affinity.hits))) of next experts, \(Show.percent(mean(affinity.popularHits))) from popularity alone\n"
+      "prediction   \(Show.percent(mean(affinity.hits))) of next experts, "
+      + "\(Show.percent(mean(affinity.popularHits))) from popularity alone\n"
     text += "least cap   "
     for (gpus, least) in caps {
       let upper = least.upper.decimal(digits: 2, up: true)
@@ -126,7 +136,7 @@ struct InspectCommand: ParsableCommand {
 
   /// The busiest expert's tokens over the mean; 1 without tokens.
   private func peak(_ counts: TransitionCounts, layer: Int) -> Double {
-    let most = (0..<counts.experts).map { counts.load(layer: layer, expert: $0) }.max()!
+    let most = (0..<counts.experts).map { counts.load(layer: layer, expert: $0) }.max() ?? 0
     let tokens = counts.load(layer: layer)
     return tokens == 0 ? 1 : Double(most) * Double(counts.experts) / Double(tokens)
   }
@@ -140,7 +150,7 @@ struct InspectCommand: ParsableCommand {
 
   /// A cap that `--max-load` takes: rounded up, to more digits than people read.
   private static func cap(_ ratio: LoadRatio) -> Double {
-    Double(ratio.decimal(digits: 9, up: true))!
+    Double(ratio.decimal(digits: 9, up: true)) ?? ratio.value
   }
 }
 
@@ -173,11 +183,11 @@ struct Affinity {
           rows[i] += table[i * experts + j]
           columns[j] += table[i * experts + j]
         }
-        best += table[(i * experts)..<((i + 1) * experts)].max()!
+        best += table[(i * experts)..<((i + 1) * experts)].max() ?? 0
       }
       let total = rows.reduce(0, +)
       hits.append(total == 0 ? 0 : Double(best) / Double(total))
-      popularHits.append(total == 0 ? 0 : Double(columns.max()!) / Double(total))
+      popularHits.append(total == 0 ? 0 : Double(columns.max() ?? 0) / Double(total))
       let draws = min(total, Self.mostDraws)
       guard draws > 0, entropy > 0 else {
         nullShares.append(0)

@@ -24,7 +24,7 @@ final class Interrupt: Sendable {
   nonisolated(unsafe) private let sources: [any DispatchSourceSignal]
 
   init() {
-    let numbers = Signals.endings.filter { $0 == SIGINT || !Signals.isIgnored($0) }
+    let numbers = Signals.endings.filter { $0 == SIGINT || !InheritedSignals.isIgnored($0) }
     guard ThreadProbe.canMake(ThreadProbe.reserve) else {
       sources = []
       numbers.forEach(PlainSignals.note)

@@ -25,13 +25,13 @@ final class ProgressLog {
   }
 
   func show(_ progress: SolverProgress) {
-    let isNews = progress.source != " "
+    let isNews = progress.source != nil
     guard isNews || progress.value != nil || progress.bound != nil else { return }
     guard isNews || progress.seconds - lastTime >= interval else { return }
     let line = Self.line(progress)
     // The timeless log has no line that says what the one before it said.
     guard isNews || showsTime || line != last else { return }
-    if lines == 0 { put(SolverProgress.key) }
+    if lines == 0 { put(Self.key) }
     if lines % 20 == 0 { put(Self.header + (showsTime ? Self.right("Time", 9) : "")) }
     put(line + (showsTime ? Self.right(Self.fixed(progress.seconds, 1) + "s", 9) : ""))
     lines += 1
@@ -39,8 +39,34 @@ final class ProgressLog {
     lastTime = progress.seconds
   }
 
+  /// What the letters of the first column stand for.
+  static let key = IncumbentSource.allCases.map { "\(letter($0)) \(name($0))" }
+    .joined(separator: "  ")
+
+  private static func letter(_ source: IncumbentSource) -> String {
+    switch source {
+    case .baseline: "B"
+    case .warmStart: "W"
+    case .localSearch: "L"
+    case .pool: "P"
+    case .exact: "X"
+    case .tree: "T"
+    }
+  }
+
+  private static func name(_ source: IncumbentSource) -> String {
+    switch source {
+    case .baseline: "baseline"
+    case .warmStart: "warm start"
+    case .localSearch: "local search"
+    case .pool: "partition pool"
+    case .exact: "exact method"
+    case .tree: "tree"
+    }
+  }
+
   static let header: String = {
-    var line = "  " + left("Stage", 10) + right("Nodes", 9) + right("Open", 8)
+    var line = "  " + left("Stage", 12) + right("Nodes", 7) + right("Open", 8)
     line += right("Bound", 15) + right("Incumbent", 15) + right("Gap", 9)
     return line
   }()
@@ -49,8 +75,8 @@ final class ProgressLog {
     let bound = progress.bound.map(String.init) ?? "-"
     let incumbent = progress.value.map(String.init) ?? "-"
     let gap = progress.gap.map { fixed(100 * $0, 3) + "%" } ?? "-"
-    var line = "\(progress.source) " + left(progress.stage, 10)
-    line += right("\(progress.treeNodes)", 9) + right("\(progress.openTreeNodes)", 8)
+    var line = (progress.source.map(letter) ?? " ") + " " + left("\(progress.stage)", 12)
+    line += right("\(progress.treeNodes)", 7) + right("\(progress.openTreeNodes)", 8)
     line += right(bound, 15) + right(incumbent, 15) + right(gap, 9)
     return line
   }

@@ -1,5 +1,12 @@
+import Colocate
+
 /// Numbers as the tables have them.
 enum Show {
+  /// How a joint cost comes about.
+  static func weights(_ weights: JointWeights) -> String {
+    "\(weights.interNode) × between nodes + \(weights.intraNode) × inside a node"
+  }
+
   static func percent(_ share: Double, _ digits: Int = 2) -> String {
     ProgressLog.fixed(100 * share, digits) + " %"
   }

@@ -7,11 +7,11 @@ enum Signals {
   /// with an error instead of killing the run; what asks the program to end removes hidden files
   /// first.
   static func prepare() {
-    unblock(endings + crashes)
+    InheritedSignals.unblock(endings + crashes)
     // What handlers read exists before the first of them is called.
     AtomicFile.removeUnfinished()
     for number in [SIGPIPE, SIGXFSZ] { signal(number, SIG_IGN) }
-    for number in endings where !isIgnored(number) {
+    for number in endings where !InheritedSignals.isIgnored(number) {
       signal(number) { number in
         AtomicFile.removeUnfinished()
         signal(number, SIG_DFL)
@@ -25,26 +25,6 @@ enum Signals {
 
   /// What a trap, a bad address or `abort` raises.
   private static let crashes = [SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGABRT]
-
-  /// Whoever starts a program hands down which signals are blocked, and threads of Dispatch that
-  /// start one block nearly all.
-  private static func unblock(_ numbers: [Int32]) {
-    var set = sigset_t()
-    sigemptyset(&set)
-    for number in numbers { sigaddset(&set, number) }
-    pthread_sigmask(SIG_UNBLOCK, &set, nil)
-  }
-
-  /// Whether whoever started the program has it ignore a signal, as `nohup` does with SIGHUP.
-  static func isIgnored(_ number: Int32) -> Bool {
-    var action = sigaction()
-    guard sigaction(number, nil, &action) == 0 else { return false }
-    #if os(Linux)
-      return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
-    #else
-      return unsafeBitCast(action.__sigaction_u.__sa_handler, to: Int.self) == 1
-    #endif
-  }
 
   /// An internal error (a trap, a bad address) does not lose the best plan that is known: it is
   /// written, and the program ends with exit code 1.

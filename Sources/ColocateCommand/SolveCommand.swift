@@ -34,7 +34,8 @@ struct SolveCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "flat (the default): tokens that change GPUs. staged: first those that change nodes, then GPUs inside each node (ExFlow). joint: both at once, weighted.",
+      "flat (the default): tokens that change GPUs. staged: first those that change nodes, then "
+        + "GPUs inside each node (ExFlow). joint: both at once, weighted.",
       valueName: "flat|staged|joint"))
   var objective: ObjectiveName?
 
@@ -54,7 +55,8 @@ struct SolveCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Where the evidence for the bound goes, for `colocate check` (JSON). Not with --no-proof, and not for joint on several nodes.",
+      "Where the evidence for the bound goes, for `colocate check` (JSON). Not with --no-proof, "
+        + "and not for joint on several nodes.",
       valueName: "FILE"))
   var certificate: String?
 

@@ -14,12 +14,12 @@ enum SolveSummary {
     if plan.placement.topology.nodes > 1 {
       lines.append(row("node crossings", share(crossings.node, crossings, crossings.nodeShare)))
     }
-    if case .joint(let inter, let intra)? = plan.objective, let value = plan.value {
+    if case .joint(let weights)? = plan.objective, let value = plan.value {
       lines.append(
-        row("joint cost", "\(value) = \(inter) × between nodes + \(intra) × inside a node"))
+        row("joint cost", "\(value) = \(Show.weights(weights))"))
     }
     if isStaged(outcome) {
-      lines += outcome.stages.map { row("  \($0.name)", text(of: $0)) }
+      lines += outcome.stages.map { row("  \($0.stage)", text(of: $0)) }
       if let joint = outcome.joint { lines += text(of: joint) }
     } else {
       if let bound = outcome.bound, let gap = outcome.gap {
@@ -29,7 +29,7 @@ enum SolveSummary {
       }
       if outcome.stages.count > 1 {
         // The first is the joint cost itself.
-        lines += outcome.stages.dropFirst().map { row("  \($0.name) alone", text(of: $0)) }
+        lines += outcome.stages.dropFirst().map { row("  \($0.stage) alone", text(of: $0)) }
       }
     }
     let cap = plan.loadCap.map { "(cap \($0.ratio))" } ?? "(no cap)"
@@ -43,7 +43,7 @@ enum SolveSummary {
 
   /// Whether the answer came about in two steps.
   static func isStaged(_ outcome: SolverOutcome) -> Bool {
-    outcome.stages.contains { $0.name == "nodes" } && outcome.stages.first?.name != "joint"
+    outcome.stages.contains { $0.stage == .nodes } && outcome.stages.first?.stage != .joint
   }
 
   private static func head(_ outcome: SolverOutcome) -> String {
@@ -75,7 +75,7 @@ enum SolveSummary {
 
   /// What a staged placement costs when both levels count at once.
   private static func text(of joint: JointComparison) -> [String] {
-    let weights = "\(joint.interNode) × between nodes + \(joint.intraNode) × inside a node"
+    let weights = Show.weights(joint.weights)
     guard let bound = joint.bound, let gap = joint.gap else {
       return [row("joint cost", "\(joint.value) = \(weights)")]
     }

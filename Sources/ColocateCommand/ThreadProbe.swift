@@ -37,7 +37,8 @@ enum ThreadProbe {
         #if canImport(Darwin)
           let held = Unmanaged<DispatchSemaphore>.fromOpaque(raw)
         #else
-          let held = Unmanaged<DispatchSemaphore>.fromOpaque(raw!)
+          guard let raw else { return nil }
+          let held = Unmanaged<DispatchSemaphore>.fromOpaque(raw)
         #endif
         held.takeRetainedValue().wait()
         return nil

@@ -33,7 +33,8 @@ struct WarmStart {
     let new = try instance.counts.crossings(of: repaired).gpu
     note("colocate: warning: " + FormatError(path, "\(violation)").description)
     note(
-      "colocate: note: the search starts from it repaired by swaps: \(old) GPU crossings became \(new)"
+      "colocate: note: the search starts from it repaired by swaps: \(old) GPU crossings became "
+        + "\(new)"
     )
     return repaired
   }

@@ -39,7 +39,10 @@ extension EngineCommand {
         say(fullMessage(for: error))
       }
     }
-    guard isShared else { process.abort(code: code == 0 ? 1 : code) }
+    guard isShared else {
+      AtomicFile.removeUnfinished()
+      process.abort(code: code == 0 ? 1 : code)
+    }
     return code
   }
 }

@@ -61,11 +61,11 @@ struct RunOptions: ParsableArguments {
   ///   - new: tokens to be added to each sequence.
   func open(
     output: String?, new: Int = 0
-  ) throws -> (model: Model, tokens: Tokens, assignment: [Int]) {
+  ) throws -> (model: Model, tokens: Tokens, placement: Placement) {
     let communicator = try Communicator(ranksPerNode: ranksPerNode, process: process)
     try communicator.together { () throws(EngineError) in
-      guard let output, communicator.isFirst else { return }
-      try OutputFile.check(output, inputs: [tokens] + (plan.map { [$0] } ?? []))
+      guard communicator.isFirst else { return }
+      try EngineError.naming { () throws(FormatError) in try checkOutput(output) }
     }
     let model = try Model(folder: self.model, communicator: communicator)
     let (read, placed) = try communicator.together { () throws(EngineError) in
@@ -73,7 +73,19 @@ struct RunOptions: ParsableArguments {
     }
     try model.checkLength(read, new: new)
     if communicator.isFirst, let note = placed?.note { say(note) }
-    return (model, read, placed?.assignment ?? model.contiguous)
+    return (model, read, placed?.placement ?? model.contiguous)
+  }
+
+  /// Looks at the place of a file that will be written.
+  /// - Throws: `FormatError` where it cannot become a `.npy` file, or is one of the inputs.
+  private func checkOutput(_ output: String?) throws(FormatError) {
+    let inputs = [("the token ids", tokens)] + (plan.map { [("the plan", $0)] } ?? [])
+    let checked = try OutputPath.check([("--output", output)], inputs: inputs)
+    // A device or a pipe takes the bytes under any name.
+    for file in checked where file.isReplaced && !file.target.hasSuffix(".npy") {
+      throw FormatError(
+        file.path, "only .npy can be written, expected a name that ends in .npy")
+    }
   }
 
   private func readTokens(for model: Model) throws(EngineError) -> Tokens {
@@ -109,8 +121,8 @@ struct TraceCommand: ParsableCommand {
   var output: String
 
   func run() throws {
-    let (model, tokens, assignment) = try options.open(output: output)
-    let routes = try model.trace(tokens, assignment: assignment, mode: mode.mode)
+    let (model, tokens, placement) = try options.open(output: output)
+    let routes = try model.trace(tokens, placement: placement, mode: mode.mode)
     guard model.communicator.isFirst else { return }
     let config = model.config
     let shape = [tokens.sequences * tokens.positions, config.layers, config.expertsPerToken]
@@ -136,9 +148,9 @@ struct LogitsCommand: ParsableCommand {
   var output: String
 
   func run() throws {
-    let (model, tokens, assignment) = try options.open(output: output)
+    let (model, tokens, placement) = try options.open(output: output)
     try model.checkMemory(forLogitsOf: tokens)
-    let logits = try model.logits(tokens, assignment: assignment, mode: mode.mode)
+    let logits = try model.logits(tokens, placement: placement, mode: mode.mode)
     guard model.communicator.isFirst else { return }
     let shape = [tokens.sequences, tokens.positions, model.config.vocabulary]
     try NpyWriter.write(logits, type: "<f4", shape: shape, to: output)
@@ -157,12 +169,10 @@ struct GenerateCommand: ParsableCommand {
   @Flag(help: "Say where the time of the decode steps goes.")
   var timings = false
   @Flag(
-    help:
-      """
+    help: """
       Compare the exchanges of the decode steps with bare MPI_Alltoallv of the same rows (slows \
       the run).
-      """
-  )
+      """)
   var compareExchange = false
   @Flag(help: "Print the figures as JSON.")
   var json = false
@@ -176,17 +186,20 @@ struct GenerateCommand: ParsableCommand {
   }
 
   func run() throws {
-    let (model, tokens, assignment) = try options.open(output: output, new: new)
+    let (model, tokens, placement) = try options.open(output: output, new: new)
+    let comparison =
+      compareExchange && model.communicator.size > 1 ? ExchangeComparison(model.communicator) : nil
     let result = try model.generate(
-      tokens, new: new, assignment: assignment, mode: mode.mode, times: timings,
-      comparesExchange: compareExchange)
+      tokens, new: new, placement: placement, mode: mode.mode, times: timings,
+      decodeObserver: comparison)
+    let exchange = ExchangeFigures(comparison, model.communicator)
     guard model.communicator.isFirst else { return }
     if let output {
       try NpyWriter.write(
         result.tokens, type: "<i4", shape: [tokens.sequences, tokens.positions + new], to: output)
     }
     let figures = GenerationFigures(
-      result, model, tokens, mode: mode.mode, timed: timings, output: output)
+      result, model, tokens, mode: mode.mode, timed: timings, exchange: exchange, output: output)
     if json { try give(figures.json) } else { say(figures.text) }
   }
 }

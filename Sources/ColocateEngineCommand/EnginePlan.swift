@@ -4,33 +4,37 @@ import MoEEngine
 
 /// A plan as the engine needs it, checked against the model and the ranks.
 struct EnginePlan {
-  /// `[L, E]`: the rank of each expert.
-  let assignment: [Int]
+  /// The plan's placement on the ranks' nodes: what is measured goes between those, whatever the
+  /// nodes that the plan was made for.
+  let placement: Placement
   /// What people should know about it, on one line; nil where there is nothing.
   let note: String?
 
   /// - Parameter ranksPerNode: as the user said it; nil: MPI was asked which ranks share memory.
+  /// - Throws: `EngineError` on this rank alone, with the file, where the plan is not for this
+  ///   model or not for these ranks.
   init(_ path: String, for model: Model, ranksPerNode: Int?) throws(EngineError) {
     let config = model.config
-    let (placement, knowsNodes) = try EngineError.naming { () throws(FormatError) in
+    let (planned, knowsNodes) = try EngineError.naming { () throws(FormatError) in
       try Self.read(path, layers: config.layers, experts: config.experts)
     }
-    guard placement.layers == config.layers, placement.experts == config.experts else {
+    guard planned.layers == config.layers, planned.experts == config.experts else {
       throw EngineError(
-        "\(path): a plan for \(placement.layers) layers × \(placement.experts) experts; the model "
+        "\(path): a plan for \(planned.layers) layers × \(planned.experts) experts; the model "
           + "has \(config.layers) × \(config.experts)")
     }
-    let (gpus, ranks) = (placement.topology.gpus, model.communicator.size)
+    let (gpus, ranks) = (planned.topology.gpus, model.communicator.size)
     guard gpus == ranks else {
       throw EngineError(
-        "\(path): a plan for \(gpus) GPUs, but \(ranks == 1 ? "1 rank runs" : "\(ranks) ranks run"); "
-          + "start with mpirun -n \(gpus), one rank for each GPU")
+        "\(path): a plan for \(gpus) GPUs, but "
+          + "\(ranks == 1 ? "1 rank runs" : "\(ranks) ranks run"); start with mpirun -n \(gpus), "
+          + "one rank for each GPU")
     }
-    assignment = placement.assignment
+    placement = try model.placement(planned.assignment)
     note =
       knowsNodes
       ? try Self.comparison(
-        path, placement.topology, with: model.communicator.nodeOf, ranksPerNode: ranksPerNode)
+        path, planned.topology, with: model.communicator.nodeOf, ranksPerNode: ranksPerNode)
       : nil
   }
 
@@ -59,9 +63,9 @@ struct EnginePlan {
     guard planned.nodes > 1 else {
       return "Note: \(made), but \(found): the plan does not know of them."
     }
-    guard ranksPerNode == nil else {
+    if let ranksPerNode {
       throw EngineError(
-        "\(made), but with --ranks-per-node \(ranksPerNode!) \(found); expected --ranks-per-node "
+        "\(made), but with --ranks-per-node \(ranksPerNode) \(found); expected --ranks-per-node "
           + "\(planned.gpusPerNode)")
     }
     return "Note: \(made), but \(found); --ranks-per-node \(planned.gpusPerNode) counts them as "

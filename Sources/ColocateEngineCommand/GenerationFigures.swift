@@ -19,21 +19,19 @@ struct GenerationFigures {
   let prefillTokensPerComputingSecond: Double?
   /// Per decode step and token row: bytes that left their rank.
   let decodeBytesPerToken: Double?
-  /// Seconds of all exchanges of the decode steps, and of bare MPI_Alltoallv of the same rows; nil
-  /// where not compared.
-  let exchangeSeconds: Double?
-  let bareExchangeSeconds: Double?
-  let exchangeCalls: Int?
-  /// Shares of rank 0's decode time: by part, inside OpenBLAS, and what no part covers.
+  /// The exchanges of the decode steps beside bare MPI_Alltoallv of the same rows; nil where not
+  /// compared.
+  let exchange: ExchangeFigures?
+  /// Shares of rank 0's decode time: by phase, inside OpenBLAS, and what no phase covers.
   let shares: [String: Double]?
   /// Where the tokens went; nil where they were not kept.
   let output: String?
 
   init(
     _ result: Model.Generated, _ model: Model, _ tokens: Tokens, mode: Mode, timed: Bool,
-    output: String?
+    exchange: ExchangeFigures?, output: String?
   ) {
-    self.output = output
+    (self.exchange, self.output) = (exchange, output)
     self.mode = mode.rawValue
     ranks = model.communicator.size
     (sequences, prompt, decodeSteps) = (tokens.sequences, tokens.positions, result.decodeSteps)
@@ -46,10 +44,6 @@ struct GenerationFigures {
     decodeTokensPerComputingSecond = rate(result.decodeTokens, result.timings.computing)
     prefillTokensPerComputingSecond = rate(
       result.prefillTokens, result.prefillTimings.computing)
-    let isCompared = result.exchangeCalls > 0
-    exchangeSeconds = isCompared ? result.exchangeSeconds : nil
-    bareExchangeSeconds = isCompared ? result.bareExchangeSeconds : nil
-    exchangeCalls = isCompared ? result.exchangeCalls : nil
     let bytes = Collective.allCases.reduce(0) { $0 + result.decodeTraffic.bytes($1) }
     decodeBytesPerToken =
       result.decodeTokens == 0 ? nil : Double(bytes) / Double(result.decodeTokens)
@@ -59,9 +53,9 @@ struct GenerationFigures {
     }
     var shares = ["blas": result.timings.blasShare]
     var rest = 1.0
-    for part in Timings.Part.allCases {
-      shares["\(part)"] = result.timings.share(part)
-      rest -= result.timings.share(part)
+    for phase in Timings.Phase.allCases {
+      shares[phase.name] = result.timings.share(phase)
+      rest -= result.timings.share(phase)
     }
     shares["rest"] = rest
     self.shares = shares
@@ -82,9 +76,9 @@ struct GenerationFigures {
       ("decode_tokens_per_second", number(decodeTokensPerSecond)),
       ("decode_tokens_per_computing_second", number(decodeTokensPerComputingSecond)),
       ("decode_bytes_per_token", number(decodeBytesPerToken)),
-      ("exchange_seconds", number(exchangeSeconds)),
-      ("bare_exchange_seconds", number(bareExchangeSeconds)),
-      ("exchange_calls", exchangeCalls.map { .integer($0) } ?? nil), ("shares", shares ?? nil),
+      ("exchange_seconds", number(exchange?.exchange)),
+      ("bare_exchange_seconds", number(exchange?.bare)),
+      ("exchange_calls", exchange.map { .integer($0.calls) } ?? nil), ("shares", shares ?? nil),
       ("output", output.map { .string($0) } ?? nil),
     ]).text
   }
@@ -95,22 +89,24 @@ struct GenerationFigures {
     }
     var lines = [
       "\(ranks) rank\(ranks == 1 ? "" : "s"), \(mode): \(sequences) sequences × \(prompt) read at "
-        + "\(rounded(prefillTokensPerSecond)) tokens/s, \(decodeSteps) steps decoded at \(rounded(decodeTokensPerSecond)) tokens/s"
+        + "\(rounded(prefillTokensPerSecond)) tokens/s, \(decodeSteps) steps decoded at "
+        + "\(rounded(decodeTokensPerSecond)) tokens/s"
         + (ranks > 1 ? ", \(rounded(decodeBytesPerToken)) bytes between ranks per token" : "")
     ]
-    if let exchangeCalls, let exchangeSeconds, let bareExchangeSeconds {
-      func micro(_ seconds: Double) -> String { rounded(seconds / Double(exchangeCalls) * 1e6) }
+    if let exchange {
+      func micro(_ seconds: Double) -> String { rounded(seconds / Double(exchange.calls) * 1e6) }
+      let ratio = String(format: "%.2f", exchange.exchange / exchange.bare)
       lines.append(
-        "\(exchangeCalls) exchanges: \(micro(exchangeSeconds)) µs each, bare MPI_Alltoallv "
-          + "\(micro(bareExchangeSeconds)) µs, ratio \(String(format: "%.2f", exchangeSeconds / bareExchangeSeconds))"
-      )
+        "\(exchange.calls) exchanges: \(micro(exchange.exchange)) µs each, bare MPI_Alltoallv "
+          + "\(micro(exchange.bare)) µs, ratio \(ratio)")
     }
     if let shares {
       let parts = shares.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
       lines.append(
         "decode time: "
-          + parts.map { "\($0.key) \(String(format: "%.1f", $0.value * 100)) %" }.joined(
-            separator: ", "))
+          + parts.map { name, share in
+            "\(name.replacing("_", with: " ")) \(String(format: "%.1f", share * 100)) %"
+          }.joined(separator: ", "))
       lines.append(
         "decode on the processor's clock: \(rounded(decodeTokensPerComputingSecond)) tokens/s")
     }

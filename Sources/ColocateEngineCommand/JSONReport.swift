@@ -6,7 +6,7 @@ enum JSONReport {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
     encoder.keyEncodingStrategy = .custom { path in
-      Key(stringValue: snakeCase(path.last!.stringValue))
+      Key(stringValue: snakeCase(path.last?.stringValue ?? ""))
     }
     return String(decoding: try encoder.encode(report), as: UTF8.self)
   }

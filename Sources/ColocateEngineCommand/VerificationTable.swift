@@ -5,8 +5,8 @@ import MoEEngine
 extension Verification {
   var table: String {
     var lines = [
-      "\(ranks) ranks on \(nodes) node\(nodes == 1 ? "" : "s"), \(layers) layers × \(experts) experts, "
-        + "top-\(expertsPerToken);",
+      "\(ranks) ranks on \(nodes) node\(nodes == 1 ? "" : "s"), \(layers) layers × "
+        + "\(experts) experts, top-\(expertsPerToken);",
       "\(sequences) sequences × (\(prompt) read + \(decodeSteps) decoded) = \(tokens) tokens",
       "",
     ]

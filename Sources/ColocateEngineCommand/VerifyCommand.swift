@@ -7,13 +7,15 @@ struct VerifyCommand: ParsableCommand {
     commandName: "verify",
     abstract: "Measure what a plan saves, and check it against what the solver predicts.",
     discussion: """
-      Runs the same tokens four times: home × contiguous (the baseline), coherent × contiguous, coherent × greedy, coherent × the \
-      plan. The other runs take the baseline's tokens and routes, so that every logit must be the baseline's but for rounding; the \
-      routes that they would have chosen themselves are compared apart. Every message is compared at both ends, and what was sent \
-      with what the routes and the plan predict.
+      Runs the same tokens four times: home × contiguous (the baseline), coherent × contiguous, \
+      coherent × greedy, coherent × the plan. The other runs take the baseline's tokens and \
+      routes, so that every logit must be the baseline's but for rounding; the routes that they \
+      would have chosen themselves are compared apart. Every message is compared at both ends, \
+      and what was sent with what the routes and the plan predict.
 
-      Exit codes: 0 everything was compared and agrees; 5 something does not agree or was not compared (a line says what); 2 bad \
-      input; 1 another error, a message that arrived damaged included.
+      Exit codes: 0 everything was compared and agrees; 5 something does not agree or was not \
+      compared (a line says what); 2 bad input; 1 another error, a message that arrived damaged \
+      included.
       """)
 
   /// What ends the program where something does not agree.
@@ -30,8 +32,8 @@ struct VerifyCommand: ParsableCommand {
   }
 
   func run() throws {
-    let (model, tokens, assignment) = try options.open(output: nil, new: new)
-    let plan = options.plan.map { _ in (name: "plan", assignment: assignment) }
+    let (model, tokens, placement) = try options.open(output: nil, new: new)
+    let plan = options.plan.map { _ in (name: "plan", placement: placement) }
     let report = try model.verify(tokens, new: new, plan: plan)
     if model.communicator.isFirst { try give(json ? JSONReport.text(report) : report.table) }
     guard model.communicator.agree(report.agrees) else { throw Self.disagreement }

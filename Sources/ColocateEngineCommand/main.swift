@@ -1,12 +1,9 @@
+import ColocateFormats
 import Foundation
 import MoEEngine
 
-signal(SIGPIPE, SIG_IGN)
-// The number of a standard stream that is closed must not become that of a file that is opened
-// later. What is written to it still fails.
-for stream in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(stream, F_GETFD) < 0 {
-  _ = open("/dev/null", O_RDONLY)
-}
+Descriptor.reserveStandard()
+Signals.prepare()
 let process = MPIProcess()
 let code = EngineCommand.runAndReport()
 process.finish()

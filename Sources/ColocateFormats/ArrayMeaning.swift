@@ -21,6 +21,8 @@ struct ArrayMeaning {
   private static let mostMatrices = 4095
   /// Choices that a trace never exceeds.
   private static let mostChoices = 256
+  /// Ids that an expert can have: below this.
+  private static let mostIDs = 4096
 
   private let matrices: Int
   private let side: Int
@@ -50,34 +52,49 @@ struct ArrayMeaning {
 
   private mutating func look(_ array: IntegerArray) throws(FormatError) {
     var entered = [Int]()
-    // The row that had a value last.
-    var seen = [Int](repeating: -1, count: 4096)
-    for matrix in 0..<matrices {
-      let entries = try array.integers(rows: matrix..<(matrix + 1), wrapping: true)
-      var left = [Int](repeating: 0, count: side)
-      var columns = left
-      for row in 0..<side {
-        var (isGood, repeats) = (true, true)
-        for column in 0..<side {
-          let value = entries[row * side + column]
-          left[row] &+= value
-          columns[column] &+= value
-          smallest = min(smallest, value)
-          repeats = repeats && value == entries[row * side]
-          if isPadding(value, array.element) { continue }
-          largest = max(largest, value)
-          guard value < seen.count, seen[value] != matrix * side + row else {
-            isGood = false
-            continue
-          }
-          seen[value] = matrix * side + row
-        }
-        if repeats { continue }
-        if isGood { goodRows += 1 } else { badRows += 1 }
+    var seen = [Int](repeating: -1, count: Self.mostIDs)
+    for block in array.blocks() {
+      let entries = try array.integers(rows: block, wrapping: true)
+      for matrix in block {
+        let start = (matrix - block.lowerBound) * side * side
+        let sums = look(
+          entries[start..<(start + side * side)], array.element, matrix, seen: &seen)
+        if !entered.isEmpty, entered != sums.rows { conserves = false }
+        entered = sums.columns
       }
-      if !entered.isEmpty, entered != left { conserves = false }
-      entered = columns
     }
+  }
+
+  /// Looks at one matrix.
+  /// - Parameter seen: for each id the number of the row that had it last.
+  /// - Returns: the sums of its rows and columns.
+  private mutating func look(
+    _ entries: ArraySlice<Int>, _ element: IntegerElement, _ matrix: Int, seen: inout [Int]
+  ) -> (rows: [Int], columns: [Int]) {
+    var rows = [Int](repeating: 0, count: side)
+    var columns = rows
+    for row in 0..<side {
+      let first = entries.startIndex + row * side
+      let number = matrix * side + row
+      var (isGood, repeats) = (true, true)
+      for column in 0..<side {
+        let value = entries[first + column]
+        rows[row] &+= value
+        columns[column] &+= value
+        smallest = min(smallest, value)
+        repeats = repeats && value == entries[first]
+        if isPadding(value, element) { continue }
+        largest = max(largest, value)
+        guard value < seen.count, seen[value] != number else {
+          isGood = false
+          continue
+        }
+        seen[value] = number
+      }
+      if repeats { continue }
+      if isGood { goodRows += 1 } else { badRows += 1 }
+    }
+    return (rows, columns)
   }
 
   /// -1, or what it looks like without a sign.
@@ -92,7 +109,7 @@ struct ArrayMeaning {
     if isPadded { return .trace }
     guard badRows == 0 else {
       // Nearly all rows are a router's, and more of them than a model has layers: a damaged trace?
-      let isOdd = !conserves && matrices > 128 && goodRows > 9 * badRows && largest < 4096
+      let isOdd = !conserves && matrices > 128 && goodRows > 9 * badRows && largest < Self.mostIDs
       return isOdd ? .unknown : .counts
     }
     // Counts that conserve flow; but so may a trace of permutations of 0..<B.

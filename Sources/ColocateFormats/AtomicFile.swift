@@ -53,7 +53,7 @@ public struct AtomicFile {
     } else {
       hidden = nil
       descriptor = open(place.target, O_WRONLY | O_CLOEXEC)
-      guard descriptor >= 0 else { throw FormatError(path, MappedFile.reason(errno)) }
+      guard descriptor >= 0 else { throw FormatError(path, Descriptor.reason(errno)) }
     }
   }
 
@@ -71,7 +71,7 @@ public struct AtomicFile {
 
   private mutating func flush() throws(FormatError) {
     let failure = buffer.withUnsafeBytes { Descriptor.write($0, to: descriptor) }
-    guard failure == 0 else { throw FormatError(place.path, MappedFile.reason(failure)) }
+    guard failure == 0 else { throw FormatError(place.path, Descriptor.reason(failure)) }
     buffer.removeAll(keepingCapacity: true)
   }
 

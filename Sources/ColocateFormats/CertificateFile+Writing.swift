@@ -5,22 +5,21 @@ extension CertificateFile {
   /// The document.
   public func json(tool: String? = nil) -> JSONText {
     let placement = certificate.placement
-    let topology = placement.topology
-    var members: [(key: String, value: JSONText)] = [
-      ("format", .string(Self.formatName)), ("version", .integer(Self.formatVersion)),
-      ("layers", .integer(placement.layers)), ("experts", .integer(placement.experts)),
-      ("nodes", .integer(topology.nodes)), ("gpus_per_node", .integer(topology.gpusPerNode)),
-      ("objective", PlanFile.json(certificate.objective)),
-      ("load_cap", CertificateReport.json(certificate.loadCap)),
+    var members = SharedFields.header(Self.formatName, version: Self.formatVersion)
+    members += [("layers", .integer(placement.layers)), ("experts", .integer(placement.experts))]
+    members += SharedFields.machines(placement.topology)
+    members += [
+      ("objective", SharedFields.json(certificate.objective)),
+      ("load_cap", SharedFields.json(certificate.loadCap)),
       ("caps", certificate.caps.map { JSONText($0) } ?? nil),
       ("counts_sha256", .string(digest)),
-      ("assignment", JSONText(placement.assignment, width: placement.experts)),
+      ("assignment", SharedFields.assignment(placement)),
       (
         "stages",
         .array(
-          certificate.stages.map { stage in
+          certificate.claims.map { stage in
             .object([
-              ("name", .string(stage.level.name)), ("kept", .integer(stage.kept)),
+              ("name", .string(stage.stage.description)), ("kept", .integer(stage.kept)),
               ("kept_bound", .integer(stage.keptBound)), ("unit", .integer(stage.unit)),
               ("load_unit", .integer(stage.loadUnit)),
               ("evidence", Self.json(stage.evidence, layers: placement.layers)),
@@ -38,7 +37,7 @@ extension CertificateFile {
     try AtomicFile.write(json(tool: tool).text, to: path)
   }
 
-  private typealias Members = [(key: String, value: JSONText)]
+  private typealias Members = SharedFields.Members
 
   private static func json(_ evidence: Certificate.Evidence, layers: Int) -> JSONText {
     var members: Members = [("kind", .string(evidence.name))]

@@ -1,6 +1,5 @@
 import Colocate
 import ColocateCertificate
-import Foundation
 
 /// A certificate as JSON.
 ///
@@ -9,7 +8,8 @@ import Foundation
 ///       "objective": { "name": "flat" }, or staged, or joint with inter_node and intra_node
 ///       "load_cap": { "numerator": …, "denominator": …, "relaxed_to_feasible": … } or null,
 ///       "caps": the most tokens of a GPU in each layer, or null,
-///       "counts_sha256": of L, E, W, loads and co-activation (if any), little-endian 64-bit integers,
+///       "counts_sha256": of L, E, W, loads and co-activation (if any), as 64-bit integers, low
+///                        byte first,
 ///       "assignment": [ GPU of each expert, a row for each layer ],
 ///       "stages": [ { "name": "gpus", "kept": …, "kept_bound": …, "unit": 1, "load_unit": 1,
 ///                     "evidence": { "kind": …, … } }, … ] }
@@ -90,9 +90,8 @@ public struct CertificateFile: Sendable {
 
   /// SHA-256 of L, E, W, loads, V as little-endian 64-bit integers.
   static func digest(of counts: TransitionCounts) -> String {
-    let numbers =
-      [counts.layers, counts.experts] + counts.weights + counts.loads + counts.coactivation
-    let words = numbers.map { Int64($0).littleEndian }
-    return Digest.sha256(words.withUnsafeBytes { Data($0) })
+    Digest.sha256([
+      [counts.layers, counts.experts], counts.weights, counts.loads, counts.coactivation,
+    ])
   }
 }

@@ -57,47 +57,40 @@ public struct CertificateReport: Hashable, Sendable {
     countsDigest = digest
     stages = findings.map {
       Stage(
-        name: $0.level.name, evidence: $0.evidence, crossings: $0.crossings, bound: $0.bound,
+        name: $0.stage.description, evidence: $0.evidence, crossings: $0.crossings, bound: $0.bound,
         total: $0.total)
     }
-    func crossings(_ level: Certificate.Level) -> Int {
+    func crossings(_ stage: ColocateModel.Stage) -> Int {
       guard
-        let (problem, labels) = try? CertifiedProblem.level(
-          level, counts: counts, placement: certificate.placement, caps: nil)
+        let (problem, labels) = try? CertifiedProblem.stage(
+          stage, counts: counts, placement: certificate.placement, caps: nil)
       else { return 0 }
       return problem.total - problem.kept(labels)
     }
-    func bound(_ level: Certificate.Level) -> Int {
-      findings.first { $0.level == level }?.bound ?? 0
+    func bound(_ stage: ColocateModel.Stage) -> Int {
+      findings.first { $0.stage == stage }?.bound ?? 0
     }
     let (flat, flatBound) = (crossings(.gpus), bound(.gpus))
     switch objective {
     case .flat: (value, self.bound) = (flat, flatBound)
     case .staged: (value, self.bound) = (flat, nil)
-    case .joint(let inter, let intra):
+    case .joint(let weights):
       // intra·(crossings of GPUs) + (inter - intra)·(crossings of nodes), each bounded by itself.
       // With one GPU a node the two are the same.
       let isSame = topology.gpusPerNode == 1
       let nodes = isSame ? flat : crossings(.nodes)
       let nodesBound = isSame ? max(flatBound, bound(.nodes)) : bound(.nodes)
-      let (gpusBound, more) = (isSame ? nodesBound : flatBound, inter - intra)
-      value = Self.clamped(intra, flat, more, nodes)
-      self.bound = Self.clamped(intra, gpusBound, more, nodesBound)
+      let (gpusBound, more) = (
+        isSame ? nodesBound : flatBound, weights.interNode - weights.intraNode
+      )
+      value = Self.clamped(weights.intraNode, flat, more, nodes)
+      self.bound = Self.clamped(weights.intraNode, gpusBound, more, nodesBound)
     }
   }
 
   /// a·x + b·y, or the largest integer where that is too large.
   private static func clamped(_ a: Int, _ x: Int, _ b: Int, _ y: Int) -> Int {
     Int(clamping: Int128(a) * Int128(x) + Int128(b) * Int128(y))
-  }
-
-  /// A load cap as plans and certificates have it.
-  static func json(_ cap: LoadCap?) -> JSONText {
-    guard let cap else { return nil }
-    return .object([
-      ("numerator", .integer(cap.numerator)), ("denominator", .integer(cap.denominator)),
-      ("relaxed_to_feasible", .bool(cap.relaxedToFeasible)),
-    ])
   }
 
   /// For people, in lines of at most 80 columns.
@@ -144,7 +137,8 @@ public struct CertificateReport: Hashable, Sendable {
     switch objective {
     case .flat: "flat"
     case .staged: "staged: between nodes, then inside each"
-    case .joint(let inter, let intra): "joint: \(inter) between nodes, \(intra) inside"
+    case .joint(let weights):
+      "joint: \(weights.interNode) between nodes, \(weights.intraNode) inside"
     }
   }
 
@@ -163,8 +157,8 @@ public struct CertificateReport: Hashable, Sendable {
     .object([
       ("layers", .integer(layers)), ("experts", .integer(experts)),
       ("gpus", .integer(topology.gpus)), ("nodes", .integer(topology.nodes)),
-      ("load_cap", Self.json(loadCap)), ("caps", caps.map { JSONText($0) } ?? nil),
-      ("objective", PlanFile.json(objective)), ("counting", .string(counting)),
+      ("load_cap", SharedFields.json(loadCap)), ("caps", caps.map { JSONText($0) } ?? nil),
+      ("objective", SharedFields.json(objective)), ("counting", .string(counting)),
       ("coactivation", .bool(hasCoactivation)), ("counts_sha256", .string(countsDigest)),
       ("value", .integer(value)), ("bound", bound.map { .integer($0) } ?? nil),
       ("optimal", .bool(stages.allSatisfy(\.isOptimal))),

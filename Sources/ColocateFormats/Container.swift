@@ -7,12 +7,15 @@ struct Container {
   let name: String
   /// What to do.
   let remedy: String
+  /// Whether it is one JSON document.
+  let isJSON: Bool
 
   /// The first bytes tell.
+  /// - Parameters:
+  ///   - head: the first bytes of the file (`PositionedFile.head`).
+  ///   - path: the file as it was named, for the remedy.
   /// - Returns: nil where they are nothing that is known here.
-  init?(_ file: MappedFile) {
-    let head = [UInt8](file.bytes.prefix(4096))
-    let path = FormatError(file.path, "").file
+  init?(_ head: [UInt8], file path: String) {
     if head.isEmpty {
       self.init("an empty file", "was it written to the end?")
       return
@@ -33,9 +36,10 @@ struct Container {
     self = text
   }
 
-  private init(_ name: String, _ remedy: String) {
+  private init(_ name: String, _ remedy: String, isJSON: Bool = false) {
     self.name = name
     self.remedy = remedy
+    self.isJSON = isJSON
   }
 
   /// The error of a file that is this instead of what was expected.
@@ -89,7 +93,7 @@ struct Container {
     guard
       head.starts(with: [0x50, 0x4B, 0x03, 0x04]) || head.starts(with: [0x50, 0x4B, 0x05, 0x06])
     else { return nil }
-    let length = head.count > 30 ? Int(head[26]) | Int(head[27]) << 8 : 0
+    let length = head.count > 30 ? Int(head[26]) | (Int(head[27]) << 8) : 0
     let member = String(decoding: head.dropFirst(30).prefix(length), as: UTF8.self)
     if member.hasSuffix(".npy") {
       return Container(
@@ -122,7 +126,7 @@ struct Container {
     for (separator, name) in [(",", "a CSV table (.csv)"), ("\t", "a TSV table (.tsv)")]
     where first.contains(separator) {
       let title = String(first.prefix(40)).trimmingCharacters(in: .whitespaces)
-      if first.hasPrefix("Expert,Node") {
+      if first.hasPrefix(ExFlowCSV.header) {
         return Container(
           "a plan (.csv, ExFlow's table)",
           "give it where a plan is asked for, by a name that ends in .csv")
@@ -139,9 +143,11 @@ struct Container {
 
   private static func json(_ start: Substring, _ path: String) -> Container {
     for (format, name) in [
-      (PlanFile.formatName, "a plan (.json)"), ("colocate-certificate", "a certificate (.json)"),
+      (PlanFile.formatName, "a plan (.json)"),
+      (CertificateFile.formatName, "a certificate (.json)"),
     ] where start.prefix(200).contains("\"\(format)\"") {
-      return Container(name, "give it where \(name.prefix { $0 != "(" })is asked for")
+      return Container(
+        name, "give it where \(name.prefix { $0 != "(" })is asked for", isJSON: true)
     }
     let first = start.prefix { $0 != "\n" }
     let rest = start.dropFirst(first.count).drop { $0.isWhitespace }
@@ -150,6 +156,8 @@ struct Container {
       isLines ? "JSON lines (.jsonl)" : "a JSON text (.json)",
       "in Python, numpy.save('t.npy', numpy.asarray(IDS, 'int32')) with the ids taken from "
         + (isLines
-          ? "[json.loads(line) for line in open('\(path)')]" : "json.load(open('\(path)'))"))
+          ? "[json.loads(line) for line in open('\(path)')]"
+          : "json.load(open('\(path)'))"),
+      isJSON: !isLines)
   }
 }

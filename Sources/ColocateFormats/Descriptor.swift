@@ -1,14 +1,15 @@
 import Foundation
 
-/// Writing to a file descriptor, whatever it leads to.
+/// Writing to file descriptors, whatever they lead to, and the system's words for what failed.
 package enum Descriptor {
   /// Writes all bytes. Nothing but `write` and `poll` is called, so that signal handlers may use
   /// it.
   /// - Returns: 0, or the error's number.
   package static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) -> Int32 {
+    guard let start = bytes.baseAddress else { return 0 }
     var done = 0
     while done < bytes.count {
-      let written = Foundation.write(descriptor, bytes.baseAddress! + done, bytes.count - done)
+      let written = Foundation.write(descriptor, start + done, bytes.count - done)
       if written >= 0 {
         done += written
         continue
@@ -33,7 +34,9 @@ package enum Descriptor {
   }
 
   /// What an error's number means, in small letters.
-  package static func reason(_ failure: Int32) -> String { MappedFile.reason(failure) }
+  package static func reason(_ failure: Int32) -> String {
+    failure == 0 ? "cannot be read" : String(cString: strerror(failure)).lowercased()
+  }
 
   /// Opens what is closed of standard input, output and error, so that no file that is opened later
   /// takes its number and what is meant for people ends up in it. Writing to it fails, as it

@@ -20,6 +20,20 @@ public enum ExFlowCSV {
     try AtomicFile.write(text(placement), to: path)
   }
 
+  /// The text of a file of at most 256 MiB.
+  private static func text(of path: String) throws(FormatError) -> String {
+    let file = try PositionedFile(path)
+    if file.size <= 1 << 28,
+      let text = String(validating: try file.bytes(0..<file.size), as: UTF8.self)
+    {
+      return text.hasPrefix("\u{FEFF}") ? String(text.dropFirst()) : text
+    }
+    if let container = Container(try file.head(), file: path) {
+      throw container.error(path, expected: "a table '\(header)'")
+    }
+    throw FormatError(path, "not a text of at most 256 MiB")
+  }
+
   /// Reads a table. It has no sizes of its own: they come from the model.
   /// - Parameters:
   ///   - gpus: `P`; nil takes the largest GPU number + 1.
@@ -28,13 +42,7 @@ public enum ExFlowCSV {
   public static func read(
     _ path: String, layers: Int, experts: Int, gpus: Int? = nil, nodes: Int = 1
   ) throws(FormatError) -> Placement {
-    let file = try MappedFile(path)
-    guard file.bytes.count <= 1 << 28, let text = String(data: file.bytes, encoding: .utf8) else {
-      if let container = Container(file) {
-        throw container.error(path, expected: "a table '\(header)'")
-      }
-      throw FormatError(path, "not a text of at most 256 MiB")
-    }
+    let text = try text(of: path)
     var assignment = [Int](repeating: -1, count: layers * experts)
     var number = 0
     var largest = 0
@@ -58,7 +66,8 @@ public enum ExFlowCSV {
       guard assignment.indices.contains(expert) else {
         throw FormatError(
           path,
-          "line \(number): expert \(expert), expected 0 to \(assignment.count - 1) (\(layers) layers × \(experts) experts)"
+          "line \(number): expert \(expert), expected 0 to \(assignment.count - 1) "
+            + "(\(layers) layers × \(experts) experts)"
         )
       }
       guard assignment[expert] < 0 else {
@@ -75,7 +84,8 @@ public enum ExFlowCSV {
     if let missing = assignment.firstIndex(of: -1) {
       throw FormatError(
         path,
-        "no line for expert \(missing) (layer \(missing / experts), expert \(missing % experts)): expected \(assignment.count) experts"
+        "no line for expert \(missing) (layer \(missing / experts), expert \(missing % experts)): "
+          + "expected \(assignment.count) experts"
       )
     }
     do throws(ModelError) {

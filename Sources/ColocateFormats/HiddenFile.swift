@@ -40,7 +40,7 @@ struct HiddenFile {
     Names.add(name)
     let file = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
     guard file >= 0 else {
-      let reason = MappedFile.reason(errno)
+      let reason = Descriptor.reason(errno)
       Names.remove(name)
       throw FormatError(place.path, reason)
     }
@@ -83,7 +83,7 @@ struct HiddenFile {
   }
 
   private func failure() -> FormatError {
-    let error = FormatError(place.path, MappedFile.reason(errno))
+    let error = FormatError(place.path, Descriptor.reason(errno))
     discard()
     return error
   }

@@ -1,3 +1,12 @@
+/// Work on numbers of one of the machine's integer types, whichever a file turns out to hold.
+protocol IntegerWork {
+  associatedtype Answer
+  /// Does the work with numbers of this type.
+  func callAsFunction<Integer: FixedWidthInteger & BitwiseCopyable>(
+    _: Integer.Type
+  ) throws(FormatError) -> Answer
+}
+
 /// An integer type as files store it.
 struct IntegerElement: Hashable {
   /// Bytes: 1, 2, 4 or 8.
@@ -8,6 +17,24 @@ struct IntegerElement: Hashable {
   /// As numpy names it, "<i4".
   var name: String {
     (size == 1 ? "|" : isBigEndian ? ">" : "<") + (isSigned ? "i" : "u") + "\(size)"
+  }
+
+  /// Whether the bytes of a number stand as this machine has them.
+  var isNative: Bool { size == 1 || isBigEndian == (1.bigEndian == 1) }
+
+  /// Does `work` with the machine's type of this size and sign: the one place where a file's type
+  /// becomes a type of the program.
+  func perform<Work: IntegerWork>(_ work: Work) throws(FormatError) -> Work.Answer {
+    switch (size, isSigned) {
+    case (1, true): try work(Int8.self)
+    case (1, false): try work(UInt8.self)
+    case (2, true): try work(Int16.self)
+    case (2, false): try work(UInt16.self)
+    case (4, true): try work(Int32.self)
+    case (4, false): try work(UInt32.self)
+    case (8, true): try work(Int64.self)
+    default: try work(UInt64.self)
+    }
   }
 
   init(size: Int, isSigned: Bool, isBigEndian: Bool = false) {

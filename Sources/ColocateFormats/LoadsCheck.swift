@@ -13,24 +13,27 @@ import ColocateModel
 struct LoadsCheck {
   private let counts: TransitionCounts
   /// Transitions into and out of each expert, `[L, E]`; nil where the layer has no such boundary.
-  private var entering: [Int?]
-  private var leaving: [Int?]
+  private let entering: [Int?]
+  private let leaving: [Int?]
 
   /// - Parameter counts: with the loads that are to be checked.
   init(_ counts: TransitionCounts) {
     self.counts = counts
     let (layers, experts) = (counts.layers, counts.experts)
-    entering = (0..<(layers * experts)).map { $0 < experts ? nil : 0 }
-    leaving = (0..<(layers * experts)).map { $0 < (layers - 1) * experts ? 0 : nil }
+    var (inward, outward) = (
+      [Int](repeating: 0, count: layers * experts), [Int](repeating: 0, count: layers * experts)
+    )
     for l in 0..<counts.boundaries {
       for i in 0..<experts {
         for j in 0..<experts {
           let weight = counts[l, i, j]
-          leaving[l * experts + i]! += weight
-          entering[(l + 1) * experts + j]! += weight
+          outward[l * experts + i] += weight
+          inward[(l + 1) * experts + j] += weight
         }
       }
     }
+    entering = inward.enumerated().map { $0 < experts ? nil : $1 }
+    leaving = outward.enumerated().map { $0 < (layers - 1) * experts ? $1 : nil }
   }
 
   private func place(_ index: Int) -> String {
@@ -78,7 +81,8 @@ struct LoadsCheck {
     return [
       .warning(
         "\(place(worst)), but only \(touching(worst)) transitions leave or enter this expert, "
-          + "where other loads stand for up to \(k) a token: are these the loads of the same tokens?"
+          + "where other loads stand for up to \(k) a token: are these the loads of the same "
+          + "tokens?"
       )
     ]
   }

@@ -4,11 +4,11 @@ import ColocateModel
 /// type that holds every entry, where no type is named.
 public enum NpyWriter {
   /// Writes `[tokens, layers]` (`choices == 1`) or `[tokens, layers, choices]` expert ids.
-  /// - Throws: `FormatError` where the file cannot be written.
+  /// - Throws: `FormatError` where the ids are no whole tokens or the file cannot be written.
   public static func write(
     trace ids: [UInt16], layers: Int, choices: Int, to path: String
   ) throws {
-    let tokens = ids.count / (layers * choices)
+    let tokens = ids.count / max(1, layers * choices)
     let shape = choices == 1 ? [tokens, layers] : [tokens, layers, choices]
     try write(ids, shape: shape, to: path)
   }
@@ -20,27 +20,38 @@ public enum NpyWriter {
       counts.weights, shape: [counts.boundaries, counts.experts, counts.experts], to: path)
   }
 
+  private static func check(_ count: Int, _ shape: [Int], _ path: String) throws(FormatError) {
+    let expected = shape.reduce(1, *)
+    guard count == expected else {
+      throw FormatError(
+        path,
+        "\(count) entries to write, expected \(expected) for shape \(NpyHeader.text(of: shape))")
+    }
+  }
+
   /// Writes numbers as they are in memory, as numpy's type `type` ("<f4", "<i4").
+  /// - Throws: `FormatError` where there are not as many as the shape says, or the file cannot be
+  ///   written.
   package static func write<Element: BitwiseCopyable>(
     _ entries: [Element], type: String, shape: [Int], to path: String
   ) throws {
-    precondition(entries.count == shape.reduce(1, *))
+    try check(entries.count, shape, path)
     try AtomicFile.write(to: path) { file in
       try file.put(header(type: type, shape: shape))
-      var first = 0
-      while first < entries.count {
-        let end = min(first + 1 << 16, entries.count)
-        try entries[first..<end].withUnsafeBytes { try file.put($0) }
-        first = end
+      for first in stride(from: 0, to: entries.count, by: 1 << 16) {
+        let block = entries[first..<min(first + (1 << 16), entries.count)]
+        try block.withUnsafeBytes { try file.put($0) }
       }
     }
   }
 
   /// Writes entries that are not negative, in the smallest unsigned type that holds them.
+  /// - Throws: `FormatError` where there are not as many as the shape says, or the file cannot be
+  ///   written.
   package static func write<Integer: FixedWidthInteger>(
     _ entries: [Integer], shape: [Int], to path: String
   ) throws {
-    precondition(entries.count == shape.reduce(1, *))
+    try check(entries.count, shape, path)
     let largest = UInt64(entries.max() ?? 0)
     let size = largest <= 0xFF ? 1 : largest <= 0xFFFF ? 2 : largest <= 0xFFFF_FFFF ? 4 : 8
     try AtomicFile.write(to: path) { file in

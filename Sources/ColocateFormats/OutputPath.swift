@@ -38,12 +38,12 @@ public struct OutputPath: Sendable {
     self.folder = folder
     var status = stat()
     let exists = stat(target, &status) == 0
-    guard exists || errno == ENOENT else { throw FormatError(path, MappedFile.reason(errno)) }
+    guard exists || errno == ENOENT else { throw FormatError(path, Descriptor.reason(errno)) }
     if exists {
       guard status.st_mode & S_IFMT != S_IFDIR else {
         throw FormatError(path, "a folder, expected a file to write")
       }
-      guard access(target, W_OK) == 0 else { throw FormatError(path, MappedFile.reason(errno)) }
+      guard access(target, W_OK) == 0 else { throw FormatError(path, Descriptor.reason(errno)) }
       identity = Identity(device: status.st_dev, number: status.st_ino)
       isReplaced = status.st_mode & S_IFMT == S_IFREG
       permissions = isReplaced ? status.st_mode & 0o7777 : nil
@@ -54,7 +54,7 @@ public struct OutputPath: Sendable {
       }
       (isReplaced, permissions) = (true, nil)
       guard stat(folder, &status) == 0 else {
-        throw FormatError(path, "folder '\(folder)': \(MappedFile.reason(errno))")
+        throw FormatError(path, "folder '\(folder)': \(Descriptor.reason(errno))")
       }
       identity = Identity(device: status.st_dev, number: status.st_ino, name: name)
     }
@@ -116,7 +116,7 @@ public struct OutputPath: Sendable {
       let link = String(decoding: bytes[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
       current = link.hasPrefix("/") ? link : split(current).folder + "/" + link
     }
-    throw FormatError(path, MappedFile.reason(ELOOP))
+    throw FormatError(path, Descriptor.reason(ELOOP))
   }
 
   private static func split(_ path: String) -> (folder: String, name: String) {

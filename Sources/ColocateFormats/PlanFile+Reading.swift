@@ -5,57 +5,15 @@ extension PlanFile {
   /// Reads a plan.
   /// - Throws: `FormatError` with the place of what is wrong.
   public static func read(_ path: String) throws(FormatError) -> PlanFile {
-    let file = try MappedFile(path)
-    if let container = Container(file), !container.name.contains(".json") {
-      throw container.error(path, expected: "a plan (.json, .csv)")
-    }
-    guard file.bytes.count <= 1 << 28 else {
-      throw FormatError(path, "\(file.bytes.count) bytes, expected a plan of at most 256 MiB")
-    }
-    do throws(JSONProblem) {
-      return try parse(try JSONReader.read(file.bytes))
-    } catch {
-      throw FormatError(path, error.message)
+    try JSONDocument.read(path, expected: "a plan (.json, .csv)") { document throws(JSONProblem) in
+      try parse(document)
     }
   }
 
   private static func parse(_ document: JSONNode) throws(JSONProblem) -> PlanFile {
-    let format = try document.member("format").string()
-    guard format == formatName else {
-      throw JSONProblem(message: "format '\(format)', expected '\(formatName)'")
-    }
-    let version = try document.member("version").integer()
-    guard version == formatVersion else {
-      throw JSONProblem(message: "version \(version), expected \(formatVersion)")
-    }
-    let layers = try document.member("layers").integer()
-    let experts = try document.member("experts").integer()
-    let machines = try document.member("topology")
-    let nodes = try machines.member("nodes").integer()
-    let perNode = try machines.member("gpus_per_node").integer()
-    guard (1...1_000_000).contains(nodes), (1...1_000_000).contains(perNode) else {
-      throw JSONProblem(message: "\(nodes) nodes × \(perNode) GPUs: expected 1 or more of each")
-    }
-    let rows = try document.member("assignment").elements()
-    guard rows.count == layers else {
-      throw JSONProblem(
-        message: "assignment with \(rows.count) rows, expected \(layers) layers")
-    }
-    var assignment = [Int]()
-    for (layer, row) in rows.enumerated() {
-      let gpus = try row.integers()
-      guard gpus.count == experts else {
-        throw JSONProblem(
-          message: "assignment[\(layer)] has \(gpus.count) entries, expected \(experts) experts")
-      }
-      assignment += gpus
-    }
+    try SharedFields.checkHeader(document, formatName, version: formatVersion)
     var plan = PlanFile(
-      placement: try model { () throws(ModelError) in
-        try Placement(
-          topology: Topology(gpus: nodes * perNode, nodes: nodes), layers: layers,
-          experts: experts, assignment: assignment)
-      })
+      placement: try SharedFields.placement(document, machines: document.member("topology")))
     try parseRecord(document, into: &plan)
     return plan
   }
@@ -70,46 +28,20 @@ extension PlanFile {
     return number
   }
 
-  private static func model<Result>(
-    _ make: () throws(ModelError) -> Result
-  ) throws(JSONProblem) -> Result {
-    do throws(ModelError) { return try make() } catch {
-      throw JSONProblem(message: error.description)
-    }
-  }
-
   /// What the plan says of how it came about.
   private static func parseRecord(
     _ document: JSONNode, into plan: inout PlanFile
   ) throws(JSONProblem) {
     if let objective = try document.optional("objective") {
-      switch try objective.member("name").string() {
-      case "flat": plan.objective = .flat
-      case "staged": plan.objective = .staged
-      case "joint":
-        let inter = try objective.member("inter_node").integer()
-        let intra = try objective.member("intra_node").integer()
-        guard (0...1_000_000).contains(inter), (0...inter).contains(intra) else {
-          throw JSONProblem(
-            message: "inter_node \(inter), intra_node \(intra): "
-              + "expected 0 ≤ intra_node ≤ inter_node ≤ 1000000")
-        }
-        plan.objective = .joint(interNode: inter, intraNode: intra)
-      case let name:
-        throw JSONProblem(message: "objective '\(name)', expected flat, staged or joint")
-      }
+      plan.objective = try SharedFields.objective(objective)
     }
-    if let cap = try document.optional("load_cap") {
-      let numerator = try cap.member("numerator").integer()
-      let denominator = try cap.member("denominator").integer()
-      let relaxed = try cap.optional("relaxed_to_feasible")?.bool() ?? false
-      plan.loadCap = try model { () throws(ModelError) in
-        try LoadCap(
-          numerator: numerator, denominator: denominator, relaxedToFeasible: relaxed)
-      }
-    }
+    plan.loadCap = try SharedFields.loadCap(document)
     plan.status = try document.optional("status")?.oneOf(SolverStatus.allCases)
-    plan.stopReason = try document.optional("stop_reason")?.oneOf(StopReason.allCases)
+    if let reason = try document.optional("stop_reason") {
+      // Version 0.1.0 called tree nodes nodes.
+      plan.stopReason =
+        try reason.string() == "nodes" ? .treeNodes : reason.oneOf(StopReason.allCases)
+    }
     plan.value = try crossings("value", of: document)
     plan.bound = try crossings("bound", of: document)
     for trace in try document.optional("traces")?.elements() ?? [] {

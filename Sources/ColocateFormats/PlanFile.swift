@@ -94,28 +94,13 @@ public struct PlanFile: Sendable {
 
   /// The document.
   public var json: JSONText {
-    let topology = placement.topology
-    var members: [(key: String, value: JSONText)] = [
-      ("format", .string(Self.formatName)), ("version", .integer(Self.formatVersion)),
+    var members = SharedFields.header(Self.formatName, version: Self.formatVersion)
+    members += [
       ("layers", .integer(placement.layers)), ("experts", .integer(placement.experts)),
-      (
-        "topology",
-        .object([
-          ("nodes", .integer(topology.nodes)), ("gpus_per_node", .integer(topology.gpusPerNode)),
-        ])
-      ),
+      ("topology", .object(SharedFields.machines(placement.topology))),
     ]
     if let objective { members.append(("objective", Self.json(objective))) }
-    members.append(
-      (
-        "load_cap",
-        loadCap.map {
-          .object([
-            ("numerator", .integer($0.numerator)), ("denominator", .integer($0.denominator)),
-            ("relaxed_to_feasible", .bool($0.relaxedToFeasible)),
-          ])
-        } ?? nil
-      ))
+    members.append(("load_cap", SharedFields.json(loadCap)))
     if let status { members.append(("status", .string(status.rawValue))) }
     if let stopReason { members.append(("stop_reason", .string(stopReason.rawValue))) }
     if let value {
@@ -128,7 +113,7 @@ public struct PlanFile: Sendable {
           "load",
           .object([
             ("max_over_mean", .number(loadImbalance)),
-            ("per_layer", JSONText(gpuLoads, width: topology.gpus)),
+            ("per_layer", JSONText(gpuLoads, width: placement.topology.gpus)),
           ])
         ))
     }
@@ -144,22 +129,13 @@ public struct PlanFile: Sendable {
     }
     if let moeLayers { members.append(("moe_layers", JSONText(moeLayers))) }
     if !options.isEmpty { members.append(("options", .object(options))) }
-    members.append(("assignment", JSONText(placement.assignment, width: placement.experts)))
+    members.append(("assignment", SharedFields.assignment(placement)))
     if let tool { members.append(("tool", .string(tool))) }
     return .object(members)
   }
 
   /// An objective as the plan has it.
-  public static func json(_ objective: Objective) -> JSONText {
-    switch objective {
-    case .flat: return .object([("name", "flat")])
-    case .staged: return .object([("name", "staged")])
-    case .joint(let inter, let intra):
-      return .object([
-        ("name", "joint"), ("inter_node", .integer(inter)), ("intra_node", .integer(intra)),
-      ])
-    }
-  }
+  public static func json(_ objective: Objective) -> JSONText { SharedFields.json(objective) }
 
   /// Crossings as the plan has them.
   public static func json(_ crossings: Crossings) -> JSONText {
@@ -179,7 +155,7 @@ public struct PlanFile: Sendable {
   /// A stage as the plan has it.
   public static func json(_ stage: StageOutcome) -> JSONText {
     .object([
-      ("name", .string(stage.name)), ("status", .string(stage.status.rawValue)),
+      ("name", .string(stage.stage.description)), ("status", .string(stage.status.rawValue)),
       ("stop_reason", .string(stage.stopReason.rawValue)), ("value", JSONText(stage.value)),
       ("bound", JSONText(stage.bound)), ("gap", JSONText(stage.gap)),
       ("bound_method", stage.boundMethod.map { .string($0.rawValue) } ?? nil),
@@ -190,11 +166,11 @@ public struct PlanFile: Sendable {
 
   /// What a staged answer is worth by the joint objective, as the plan has it.
   public static func json(_ joint: JointComparison) -> JSONText {
-    .object([
-      ("inter_node", .integer(joint.interNode)), ("intra_node", .integer(joint.intraNode)),
-      ("value", .integer(joint.value)), ("bound", JSONText(joint.bound)),
-      ("gap", JSONText(joint.gap)),
-    ])
+    .object(
+      SharedFields.weights(joint.weights) + [
+        ("value", .integer(joint.value)), ("bound", JSONText(joint.bound)),
+        ("gap", JSONText(joint.gap)),
+      ])
   }
 
   /// Writes the plan, whole or not at all.

@@ -44,7 +44,7 @@ package struct SafetensorsHeader: Sendable {
     guard size >= 8 else {
       throw FormatError(file, "\(size) bytes, too short for a safetensors header")
     }
-    let length = try read(0..<8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+    let length = Self.length(try read(0..<8))
     guard length >= 2, length <= UInt64(size - 8) else {
       throw FormatError(
         file,
@@ -67,6 +67,11 @@ package struct SafetensorsHeader: Sendable {
       throw FormatError(file, "header: \(error.message)")
     }
     try Self.checkCoverage(tensors, data: start..<size, file: file)
+  }
+
+  /// The length of the header's text, which the first 8 bytes of a file hold, low byte first.
+  static func length(_ head: [UInt8]) -> UInt64 {
+    head[..<8].reversed().reduce(0) { ($0 << 8) | UInt64($1) }
   }
 
   private static func tensors(

@@ -42,69 +42,71 @@ struct TraceBlocks {
   /// Passes the trace on in blocks of about a million ids.
   /// - Parameters:
   ///   - advance: gets the bytes of the file that a block took.
+  ///   - hint: words for the end of an error about ids.
   ///   - body: gets the block, its first token, and how many of its ids are -1 without a sign.
-  /// - Throws: `ModelError.counts` for an id that no expert has, with its place; what `body`
-  ///   throws.
+  /// - Throws: `FormatError` for an id that no expert has, with its place; for what `body` throws;
+  ///   and where the file cannot be read or has become shorter.
   func stream(
-    _ advance: (Int) -> Void = { _ in },
+    _ advance: (Int) -> Void = { _ in }, hint: () -> String = { "" },
     _ body: (UnsafeBufferPointer<Int32>, Int, Int) throws(ModelError) -> Void
-  ) throws(ModelError) {
+  ) throws(FormatError) {
     let perToken = layers * choices
-    let size = max(1, min(tokens, (1 << 20) / perToken))
-    let block = UnsafeMutableBufferPointer<Int32>.allocate(capacity: size * perToken)
+    let blocks = array.blocks()
+    let block = UnsafeMutablePointer<Int32>.allocate(
+      capacity: (blocks.first?.count ?? 0) * perToken)
     defer { block.deallocate() }
-    for first in stride(from: 0, to: tokens, by: size) {
-      let rows = first..<min(first + size, tokens)
-      let wide = try load(rows, to: block.baseAddress!)
-      normalise(block.baseAddress!, tokens: rows.count)
-      let count = rows.count * layersKept * choices
-      try body(UnsafeBufferPointer(start: block.baseAddress!, count: count), first, wide)
+    for rows in blocks {
+      let wide = try array.element.perform(Loading(blocks: self, rows: rows, block: block))
+      normalise(block, tokens: rows.count)
+      let ids = UnsafeBufferPointer(start: block, count: rows.count * layersKept * choices)
+      try FormatError.naming(array.file, hint: hint()) { () throws(ModelError) in
+        try body(ids, rows.lowerBound, wide)
+      }
       advance(rows.count * perToken * array.element.size)
     }
   }
 
-  /// Ids of the tokens `rows`, all layers. Returns how many are -1 without a sign.
-  private func load(
-    _ rows: Range<Int>, to block: UnsafeMutablePointer<Int32>
-  ) throws(ModelError) -> Int {
-    func convert<Integer: FixedWidthInteger>(_: Integer.Type) throws(ModelError) -> Int {
-      let count = rows.count * layers * choices
+  /// Reads the ids of the tokens `rows`, all layers, into `block`. Answers how many are -1 without
+  /// a sign.
+  private struct Loading: IntegerWork {
+    let blocks: TraceBlocks
+    let rows: Range<Int>
+    let block: UnsafeMutablePointer<Int32>
+
+    func callAsFunction<Integer: FixedWidthInteger & BitwiseCopyable>(
+      _: Integer.Type
+    ) throws(FormatError) -> Int {
+      let perToken = blocks.layers * blocks.choices
+      let count = rows.count * perToken
       let raw = UnsafeMutablePointer<Integer>.allocate(capacity: count)
       defer { raw.deallocate() }
-      array.copyRows(rows, to: raw)
-      var (wide, bad) = (0, -1)
+      try blocks.array.copyRows(rows, to: raw)
+      var wide = 0
       for index in 0..<count {
         let id = raw[index]
         if id >= 0, id < TransitionAccumulator.mostExperts {
           block[index] = Int32(truncatingIfNeeded: id)
         } else if Integer.isSigned, id == ~0 {
           block[index] = -1
-        } else if Self.isMinusOneWithoutSign(id) {
+        } else if TraceBlocks.isMinusOneWithoutSign(id) {
           block[index] = -1
           wide += 1
         } else {
-          bad = index
-          break
+          throw blocks.outOfRange(id, at: rows.lowerBound * perToken + index)
         }
-      }
-      guard bad < 0 else {
-        throw TransitionAccumulator.outOfRange(
-          raw[bad], token: rows.lowerBound + bad / (layers * choices),
-          layer: bad / choices % layers, choice: choices > 1 ? bad % choices : nil,
-          experts: experts, hint: TraceShape(array).hintOfLoads)
       }
       return wide
     }
-    switch (array.element.size, array.element.isSigned) {
-    case (1, true): return try convert(Int8.self)
-    case (1, false): return try convert(UInt8.self)
-    case (2, true): return try convert(Int16.self)
-    case (2, false): return try convert(UInt16.self)
-    case (4, true): return try convert(Int32.self)
-    case (4, false): return try convert(UInt32.self)
-    case (8, true): return try convert(Int64.self)
-    default: return try convert(UInt64.self)
-    }
+  }
+
+  /// The error for an id that no expert has.
+  /// - Parameter index: its row-major place in the file.
+  private func outOfRange(_ id: some FixedWidthInteger, at index: Int) -> FormatError {
+    let error = TransitionAccumulator.outOfRange(
+      id, token: index / (layers * choices), layer: index / choices % layers,
+      choice: choices > 1 ? index % choices : nil, experts: experts,
+      hint: TraceShape(array).hintOfLoads)
+    return FormatError(array.file, error.description)
   }
 
   /// Applies what the survey found, in place: every row goes to where it is or to an earlier place.

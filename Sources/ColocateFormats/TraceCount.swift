@@ -23,27 +23,17 @@ struct TraceCount {
     // Whoever says --as trace has seen the shape.
     let shapes = reading.kind == .trace ? nil : TraceShape(array)
     try shapes?.check()
-    var hint = ""
-    var odd = [Remark]()
-    do throws(ModelError) {
-      // Sizes are checked before any id is read.
-      _ = try TransitionAccumulator(
+    // Sizes are checked before any id is read.
+    _ = try FormatError.naming(array.file) { () throws(ModelError) in
+      try TransitionAccumulator(
         layers: shape[1], choices: shape.count == 3 ? shape[2] : 1, experts: reading.experts)
-      let rules = try TraceRules(
-        array, experts: reading.experts, moeLayers: reading.moeLayers,
-        isTrusted: reading.kind == .trace, advance: meter.advance)
-      remarks = rules.remarks
-      (blocks, firstShared) = (rules.blocks, rules.firstShared)
-      do throws(FormatError) {
-        odd = try shapes?.remarks(largest: rules.largest) ?? []
-      } catch {
-        throw ModelError.counts(error.message)
-      }
-      hint = rules.hintOf255 + TraceShape(array).hintOfOrder()
-      (counts, remarks) = try Self.count(rules, reading, meter)
-    } catch {
-      throw FormatError(array.file, error.description + hint)
     }
+    let rules = try TraceRules(
+      array, experts: reading.experts, moeLayers: reading.moeLayers,
+      isTrusted: reading.kind == .trace, advance: meter.advance)
+    let odd = try shapes?.remarks(largest: rules.largest) ?? []
+    (blocks, firstShared) = (rules.blocks, rules.firstShared)
+    (counts, remarks) = try Self.count(rules, reading, meter)
     remarks += odd
     let experts = counts.experts
     if reading.experts == nil, experts >= 16, experts % 4 != 0 {
@@ -55,21 +45,27 @@ struct TraceCount {
   /// The second pass.
   private static func count(
     _ rules: TraceRules, _ reading: TraceFile.Reading, _ meter: TraceFile.Meter
-  ) throws(ModelError) -> (TransitionCounts, [Remark]) {
+  ) throws(FormatError) -> (TransitionCounts, [Remark]) {
     let blocks = rules.blocks
-    var accumulator = try TransitionAccumulator(
-      layers: blocks.layersKept, choices: blocks.choices, experts: reading.experts,
-      counting: reading.counting, coactivation: reading.coactivation)
+    let file = blocks.array.file
+    var accumulator = try FormatError.naming(file) { () throws(ModelError) in
+      try TransitionAccumulator(
+        layers: blocks.layersKept, choices: blocks.choices, experts: reading.experts,
+        counting: reading.counting, coactivation: reading.coactivation)
+    }
     accumulator.layerNumbers = blocks.kept ?? []
     var (missing, of) = (0, 0)
-    try blocks.stream(meter.advance) { ids, _, _ throws(ModelError) in
+    let hint = { rules.hintOf255 + TraceShape(blocks.array).hintOfOrder() }
+    try blocks.stream(meter.advance, hint: hint) { ids, _, _ throws(ModelError) in
       try accumulator.add(ids)
       guard rules.hasGaps else { return }
       let broken = Self.brokenTransitions(ids, layers: blocks.layersKept, choices: blocks.choices)
       missing += broken.missing
       of += broken.of
     }
-    let counts = try accumulator.counts()
+    let counts = try FormatError.naming(file) { () throws(ModelError) in
+      try accumulator.counts()
+    }
     var remarks = rules.remarks
     if missing > 0 {
       remarks.append(

@@ -29,15 +29,16 @@ struct TraceRules {
   /// - Parameters:
   ///   - moeLayers: the layers to keep as given, or nil where the ids decide.
   ///   - isTrusted: whether the user says that this is a trace.
-  /// - Throws: `ModelError.counts` where ids or layers cannot be what a router chose.
+  /// - Throws: `FormatError` where ids or layers cannot be what a router chose, or can be that and
+  ///     padding as well; and where the file cannot be read.
   init(
     _ array: IntegerArray, experts: Int?, moeLayers: [Int]?, isTrusted: Bool,
     advance: (Int) -> Void
-  ) throws(ModelError) {
+  ) throws(FormatError) {
     blocks = TraceBlocks(array, experts: experts)
     survey = TraceSurvey(layers: blocks.layers, choices: blocks.choices)
     try look(advance)
-    try findPadding()
+    try findPadding(isTrusted: isTrusted)
     try keepLayers(moeLayers)
     try refuseRepeats()
     if !isTrusted { try refuseGlobalIDs() }
@@ -46,7 +47,7 @@ struct TraceRules {
     warnOfConstantLayers(moeLayers)
   }
 
-  private mutating func look(_ advance: (Int) -> Void) throws(ModelError) {
+  private mutating func look(_ advance: (Int) -> Void) throws(FormatError) {
     var survey = TraceSurvey(layers: blocks.layers, choices: blocks.choices)
     try blocks.stream(advance) { ids, first, wide throws(ModelError) in
       survey.add(ids, firstToken: first, wide: wide)
@@ -54,57 +55,68 @@ struct TraceRules {
     self.survey = survey
   }
 
+  private func refusal(_ message: String) -> FormatError { FormatError(blocks.array.file, message) }
+
   /// -1 that lost its sign: 65535 and more cannot be an expert; 255 can, and is taken for padding
   /// only where it is beyond the experts given or far beyond the next largest id.
-  private mutating func findPadding() throws(ModelError) {
+  private mutating func findPadding(isTrusted: Bool) throws(FormatError) {
     if survey.wideMinusOnes > 0 {
       remarks.append(
         .note(
-          "\(Remark.count(survey.wideMinusOnes, "id")) of \(blocks.array.element.name) are -1 "
+          "\(Remark.count(survey.wideMinusOnes, "id")) of \(blocks.array.elementName) are -1 "
             + "without its sign: taken as padding"))
     }
-    let (most, of255) = (survey.largest, survey.histogram[255])
-    guard of255 > 0 else { return }
-    let next = survey.histogram[..<255].lastIndex { $0 > 0 } ?? -1
-    let isBeyond = blocks.experts.map { $0 <= 255 } ?? false
-    let isFar = most == 255 && next >= 0 && next < 192
-    let isWhole = most == 255 && (0..<240).contains(next) && survey.tokensOf255 > 0
-    if isBeyond || isFar || isWhole {
-      let why =
-        isBeyond
-        ? "beyond the \(blocks.experts!) experts" : "and the next largest id is \(next)"
+    guard survey.histogram[255] > 0 else { return }
+    if let why = reasonFor255() {
       remarks.append(
         .note(
-          "\(Remark.count(of255, "id")) of 255, \(why): taken as padding, "
+          "\(Remark.count(survey.histogram[255], "id")) of 255, \(why): taken as padding, "
             + "-1 stored in a byte without a sign"))
       blocks.padding = 255
       try look { _ in }
-    } else if survey.tokensOf255 > 0, blocks.layers >= 4, most == 255 {
-      remarks.append(
-        .warning(
-          "\(Remark.count(survey.tokensOf255, "token")) with id 255 in every layer: if that is "
-            + "-1 stored in a byte without a sign, save the trace as a signed type"))
+    } else if survey.largest == 255, survey.tokensOf255AreNoChance {
+      let found =
+        "\(Remark.count(survey.tokensOf255, "token")) with id 255 in every layer: -1 stored in a "
+        + "byte without a sign?"
+      guard isTrusted else {
+        let name = blocks.array.file
+        throw refusal(
+          found + " Expected a signed type: t = numpy.load('\(name)').astype('int16'), "
+            + "t[(t == 255).all(1)] = -1, numpy.save('t.npy', t); or --as trace if 255 is an expert"
+        )
+      }
+      remarks.append(.warning(found + " It is taken for an expert"))
     }
   }
 
+  /// Why 255 cannot be an expert; nil where it can.
+  private func reasonFor255() -> String? {
+    if let experts = blocks.experts, experts <= 255 { return "beyond the \(experts) experts" }
+    guard survey.largest == 255 else { return nil }
+    let next = survey.histogram[..<255].lastIndex { $0 > 0 } ?? -1
+    let isFar = next >= 0 && next < 192
+    let isWhole = (0..<240).contains(next) && survey.tokensOf255 > 0
+    return isFar || isWhole ? "and the next largest id is \(next)" : nil
+  }
+
   /// Leaves out layers where no token has an expert.
-  private mutating func keepLayers(_ moeLayers: [Int]?) throws(ModelError) {
+  private mutating func keepLayers(_ moeLayers: [Int]?) throws(FormatError) {
     let all = Array(0..<blocks.layers)
     if let moeLayers {
       guard let last = moeLayers.last, last < blocks.layers else {
-        throw .counts(
+        throw refusal(
           "\(blocks.layers) layers, expected MoE layers of 0 to \(blocks.layers - 1), "
             + "found \(Remark.list(moeLayers))")
       }
       if let empty = moeLayers.first(where: { survey.liveRows[$0] == 0 }), survey.live > 0 {
-        throw .counts("layer \(empty): named as an MoE layer, but no token has an expert there")
+        throw refusal("layer \(empty): named as an MoE layer, but no token has an expert there")
       }
     }
     guard survey.live > 0 else {
       guard survey.repeats > 0 else {
-        throw .counts("\(blocks.tokens) tokens, and every id is padding")
+        throw refusal("\(blocks.tokens) tokens, and every id is padding")
       }
-      throw .counts(
+      throw refusal(
         "every token repeats one id in each layer, expected \(blocks.choices) different experts")
     }
     let kept = moeLayers ?? all.filter { survey.liveRows[$0] > 0 }
@@ -114,7 +126,7 @@ struct TraceRules {
       let dense = all.filter { !kept.contains($0) }
       let are = dense.count == 1 ? "layers is" : "layers are"
       guard kept.count >= 2 else {
-        throw .counts(
+        throw refusal(
           "1 MoE layer, \(kept[0]), of \(blocks.layers): at least 2 are needed (in the others no "
             + "token has an expert)")
       }
@@ -132,9 +144,9 @@ struct TraceRules {
 
   /// A router chooses k different experts: a row that repeats one is either no choice at all, in a
   /// dense layer or a token that was not recorded, or the file is no trace.
-  private func refuseRepeats() throws(ModelError) {
+  private func refuseRepeats() throws(FormatError) {
     for layer in blocks.kept ?? Array(0..<blocks.layers) where survey.firstRepeat[layer] >= 0 {
-      throw .counts(
+      throw refusal(
         "token \(survey.firstRepeat[layer]), layer \(layer): one id \(blocks.choices) times, "
           + "expected \(blocks.choices) different experts (or -1 for padding)")
     }
@@ -142,17 +154,17 @@ struct TraceRules {
 
   /// Ids that are numbered through the layers, `layer · E + expert`: each layer's lie above those
   /// of the layer before.
-  private func refuseGlobalIDs() throws(ModelError) {
+  private func refuseGlobalIDs() throws(FormatError) {
     let kept = blocks.kept ?? Array(0..<blocks.layers)
     guard kept.allSatisfy({ survey.liveRows[$0] >= 32 }), survey.largest >= 2 * kept.count,
       zip(kept, kept.dropFirst()).allSatisfy({ survey.most[$0] < survey.least[$1] }),
       kept.contains(where: { survey.most[$0] > survey.least[$0] })
     else { return }
-    throw .counts(
+    throw refusal(
       "layer \(kept[0]) has ids \(survey.least[kept[0]]) to \(survey.most[kept[0]]), layer "
         + "\(kept[1]) \(survey.least[kept[1]]) to \(survey.most[kept[1]]), and so on: numbered "
-        + "through the layers? Expected 0 to E - 1 in each layer (t - E * numpy.arange(layers)), or "
-        + "--as trace if it is so")
+        + "through the layers? Expected 0 to E - 1 in each layer (t - E * numpy.arange(layers)), "
+        + "or --as trace if it is so")
   }
 
   /// Ids that start at 1 make one expert too many, and a first one that nobody uses.
@@ -206,7 +218,7 @@ struct TraceRules {
     let rest = kept.filter { !constant.contains($0) }
     let (noun, verb) = constant.count == 1 ? ("layer", "uses") : ("layers", "use")
     let ids = Set(constant.map { survey.constantID[$0] })
-    let expert = ids.count == 1 ? "expert \(ids.first!)" : "one expert"
+    let expert = ids.count == 1 ? "expert \(ids.first ?? 0)" : "one expert"
     remarks.append(
       .warning(
         "\(noun) \(Remark.list(constant)) \(verb) \(expert) for every token: if that is a dense "

@@ -6,6 +6,8 @@ import Foundation
 struct TraceShape {
   /// More MoE layers than any model has.
   private static let mostLayers = 128
+  /// Fewer tokens, or layers, than this make no trace either way round that one could place from.
+  private static let (fewTokens, fewLayers) = (4, 8)
   /// Ids up to so many times the visits of a layer are believed.
   private static let mostIDsPerVisit = 16
 
@@ -19,8 +21,6 @@ struct TraceShape {
     (tokens, layers) = (array.shape[0], array.shape[1])
     choices = array.shape.count == 3 ? array.shape[2] : 1
   }
-
-  private var name: String { FormatError(array.file, "").file }
 
   /// "2 tokens through 12 layers".
   private var reading: String {
@@ -37,7 +37,7 @@ struct TraceShape {
       let order = hintOfOrder()
       let remedy =
         order.isEmpty
-        ? "; numpy.save('t.npy', numpy.load('\(name)').swapaxes(0, 1))" : order
+        ? "; numpy.save('t.npy', numpy.load('\(array.file)').swapaxes(0, 1))" : order
       throw FormatError(
         array.file,
         "shape \(NpyHeader.text(of: array.shape)), \(reading): the axes look transposed"
@@ -59,7 +59,8 @@ struct TraceShape {
 
   /// Refuses or warns by the ids.
   /// - Parameter largest: the largest id that is an expert's.
-  /// - Throws: `FormatError` where the array is more likely a table of loads.
+  /// - Throws: `FormatError` where the array is more likely a table of loads, and where it may as
+  ///   well be a trace with its first two axes exchanged.
   func remarks(largest: Int) throws(FormatError) -> [Remark] {
     let (experts, visits) = (largest + 1, tokens * choices)
     let isLoads = experts > tokens ? try sumsAreEqual() : false
@@ -67,18 +68,40 @@ struct TraceShape {
       throw loads(
         "\(reading) of \(experts) experts" + (isLoads ? ", and all rows have the same sum" : ""))
     }
-    var remarks = [Remark]()
-    if experts >= 16, visits < experts {
-      remarks.append(
+    // The first axis could be a model's layers, the second a few tokens. Where the first is more
+    // than eight times as long, it takes evidence to say so, not the lack of it: so long are the
+    // tokens of tests and first trials.
+    let isSmall = (Self.fewTokens...Self.mostLayers).contains(tokens) && layers >= Self.fewTokens
+    let isLong = tokens > 8 * layers
+    var evidence = isSmall ? try Orientation(array, largest: largest) : .asRead
+    if isLong, evidence == .unknown { evidence = .asRead }
+    if evidence != .asRead, layers >= Self.fewLayers, !isLong {
+      throw transposed(evidence)
+    }
+    if experts >= 16, visits < experts || (evidence != .asRead && visits < 4 * experts) {
+      return [
         .warning(
           "\(reading) of \(experts) experts: too few tokens for a placement, or no trace "
-            + "(\(expected))"))
+            + "(\(expected))")
+      ]
     }
-    if layers >= 16, tokens < layers {
-      remarks.append(
-        .warning("\(reading): fewer tokens than layers; are the axes transposed? (\(expected))"))
+    if (evidence != .asRead && experts >= 8) || (tokens < Self.fewTokens && layers >= 16) {
+      return [.warning("\(reading): few tokens; are the axes transposed? (\(expected))")]
     }
-    return remarks
+    return []
+  }
+
+  private func transposed(_ evidence: Orientation) -> FormatError {
+    let why =
+      evidence == .transposed
+      ? "the ids of a line of the first axis are alike, as those of a layer are"
+      : "few tokens, and nothing in the ids says which axis is which"
+    return FormatError(
+      array.file,
+      "shape \(NpyHeader.text(of: array.shape)), \(reading): \(why)"
+        + (array.shape.count == 2 ? " (or this is a table of loads, [layers, experts])" : "")
+        + ", expected \(expected); if the axes are transposed, numpy.save('t.npy', "
+        + "numpy.load('\(array.file)').swapaxes(0, 1)), or --as trace if it is so")
   }
 
   private func loads(_ why: String) -> FormatError {
@@ -94,31 +117,30 @@ struct TraceShape {
   /// layers that the same tokens pass do, ids of tokens do not. Looks no further than the first
   /// difference.
   private func sumsAreEqual() throws(FormatError) -> Bool {
-    let width = array.shape.last!
-    let rows = array.shape[1...].dropLast().reduce(1, *)
-    guard width > 2 else { return false }
+    let inner = Array(array.shape.dropFirst())
+    guard let width = inner.last, width > 2 else { return false }
+    let rows = inner.dropLast().reduce(1, *)
     var (compared, differ) = (0, false)
-    var before: (sum: Int, row: ArraySlice<Int>)?
-    for first in 0..<tokens {
-      let entries = try array.integers(rows: first..<(first + 1), wrapping: true)
-      // Of three axes, [steps, layers, experts], each step has a sum of its own.
-      if array.shape.count == 3 { before = nil }
-      for row in 0..<rows {
+    var before: (sum: Int, row: [Int])?
+    for block in array.blocks(entries: 1 << 14) {
+      let entries = try array.integers(rows: block, wrapping: true)
+      for row in 0..<(block.count * rows) {
+        // Of three axes, [steps, layers, experts], each step has a sum of its own.
+        if inner.count > 1, row % rows == 0 { before = nil }
         let slice = entries[(row * width)..<((row + 1) * width)]
         let sum = slice.reduce(0, &+)
+        let sorted = slice.sorted()
         if let before {
           guard before.sum == sum else { return false }
           compared += 1
-          differ = differ || before.row.sorted() != slice.sorted()
+          differ = differ || before.row != sorted
         }
-        before = (sum, slice)
+        before = (sum, sorted)
       }
     }
-    return differ && compared >= (largeSums(before?.sum ?? 0) ? 1 : 3)
+    // Large sums are not shared by chance.
+    return differ && compared >= ((before?.sum ?? 0) >= 64 * width ? 1 : 3)
   }
-
-  /// Sums that two rows do not share by chance.
-  private func largeSums(_ sum: Int) -> Bool { sum >= 64 * array.shape.last! }
 
   /// Words for an error about an id that no expert has.
   var hintOfLoads: String {

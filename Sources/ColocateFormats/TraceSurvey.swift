@@ -1,4 +1,5 @@
 import ColocateModel
+import Foundation
 
 /// What the ids of a trace look like before any of them is counted: which layers route nothing, how
 /// absent experts are written, which expert every token uses.
@@ -24,8 +25,11 @@ struct TraceSurvey {
   private(set) var repeatedIDs = Set<Int32>()
   /// The first token that is not blank and repeats an id in this layer, -1 if none, `[L]`.
   private(set) var firstRepeat: [Int]
-  /// Tokens of a top-1 trace whose id is 255 in all layers.
+  /// Of a top-1 trace: tokens whose id is 255 in all layers, tokens that have one other id in all
+  /// layers, and how often each layer has 255, `[L]`.
   private(set) var tokensOf255 = 0
+  private(set) var tokensOfOneOtherID = 0
+  private(set) var of255: [Int]
   /// The ids that every live row holds; nil before the first live row.
   private(set) var inEveryRow: [Int32]?
   /// The first choice of a layer's live rows: -1 before the first, -2 where rows differ, `[L]`.
@@ -41,6 +45,7 @@ struct TraceSurvey {
     self.layers = layers
     self.choices = choices
     liveRows = [Int](repeating: 0, count: layers)
+    of255 = liveRows
     firstRepeat = [Int](repeating: -1, count: layers)
     constantID = [Int32](repeating: -1, count: layers)
   }
@@ -50,12 +55,32 @@ struct TraceSurvey {
   /// Rows that are live.
   var live: Int { liveRows.reduce(0, +) }
 
+  /// Whether tokens with 255 in every layer are more than experts chosen at random would make.
+  ///
+  /// Were expert 255 chosen independently in each layer, with the share that it has among the other
+  /// tokens there, n such tokens would be Poisson with mean `λ = T · Π_l share_l`, and n or more of
+  /// them have a chance of at most `e^-λ · (e λ / n)^n` for n > λ (Chernoff). Where tokens keep to
+  /// one expert through the layers, they do so with other ids too: λ is at least the mean number
+  /// of such tokens of each other id. Below a chance of 1e-4 they are no chance.
+  var tokensOf255AreNoChance: Bool {
+    let n = Double(tokensOf255)
+    guard tokensOf255 > 0 else { return false }
+    var lambda = Double(liveRows.max() ?? 0)
+    for (live, found) in zip(liveRows, of255) {
+      lambda *= Double(found - tokensOf255) / Double(max(1, live - tokensOf255))
+    }
+    lambda = max(lambda, Double(tokensOfOneOtherID) / 255)
+    guard lambda > 0 else { return true }
+    return n > lambda && n * (1 + log(lambda / n)) - lambda < log(1e-4)
+  }
+
   /// Looks at whole tokens, `[tokens, L, k]`.
   mutating func add(_ ids: UnsafeBufferPointer<Int32>, firstToken: Int, wide: Int) {
     wideMinusOnes += wide
     var repeatedLayers = [Int]()
     for token in 0..<(ids.count / (layers * choices)) {
-      var (live, of255) = (0, 0)
+      let firstID = ids[token * layers * choices]
+      var (live, alike) = (0, 0)
       repeatedLayers.removeAll(keepingCapacity: true)
       for layer in 0..<layers {
         let first = (token * layers + layer) * choices
@@ -80,7 +105,10 @@ struct TraceSurvey {
         least[layer] = min(least[layer], low)
         most[layer] = max(most[layer], high)
         liveRows[layer] += 1
-        if high == 255, choices == 1 { of255 += 1 }
+        if choices == 1 {
+          if high == firstID { alike += 1 }
+          if high == 255 { of255[layer] += 1 }
+        }
         if inEveryRow?.isEmpty != true { narrow(row) }
         if constantID[layer] == -1 {
           constantID[layer] = row[0]
@@ -89,7 +117,7 @@ struct TraceSurvey {
         }
       }
       if live == 0 { blankTokens += 1 }
-      if of255 == layers { tokensOf255 += 1 }
+      if alike == layers { if firstID == 255 { tokensOf255 += 1 } else { tokensOfOneOtherID += 1 } }
       for layer in repeatedLayers where live > 0 && firstRepeat[layer] < 0 {
         firstRepeat[layer] = firstToken + token
       }

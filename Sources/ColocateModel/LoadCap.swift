@@ -53,16 +53,17 @@ public struct LoadCap: Hashable, Sendable {
     while fraction.hasSuffix("0") { fraction.removeLast() }
     func isDigits(_ part: Substring) -> Bool { part.utf8.allSatisfy { 48...57 ~= $0 } }
     guard isDigits(whole), isDigits(fraction), !whole.isEmpty, whole.count <= 4,
-      fraction.count <= Self.mostDigits
+      fraction.count <= Self.mostDigits, let integer = Int128(whole)
     else {
       throw .cap(
-        "a load cap of \(text): expected a ratio from 1 to 1000, such as 1.2, with at most \(Self.mostDigits) digits after the point"
+        "a load cap of \(text): expected a ratio from 1 to 1000, such as 1.2, with at most "
+          + "\(Self.mostDigits) digits after the point"
       )
     }
     var denominator = 1
     for _ in fraction { denominator *= 10 }
     // Below 10⁴ · 10¹⁵: 9999 with 15 digits would not fit, and is no ratio either.
-    let number = Int128(whole)! * Int128(denominator) + (Int128(fraction) ?? 0)
+    let number = integer * Int128(denominator) + (Int128(fraction) ?? 0)
     guard number <= 1000 * Int128(denominator), number >= Int128(denominator) else {
       throw .cap("a load cap of \(text): expected a ratio from 1 to 1000")
     }

@@ -13,29 +13,29 @@
 /// What leaves the solver is multiplied back. With T = Σ W + Σ V after the reduction, and s the
 /// largest saving of `SavedWeights`:
 ///
-///     quantity                                   bound            arithmetic
-///     ΣW, ΣV, Σ loads as given                   2^55 (`given`)   Int: sums of up to 2^7 of them
-///     loads taken from W (both ends)             2^56             Int
-///     T                                          2^52 (`exact`)   Int, and Double with a factor of 2
-///     w_inter · (ΣW + ΣV) as given               2^61             Int: joint values and bounds
-///     s · T                                      2^58 (`saved`)   Int: gains (4 attractions and twice
-///                                                                 a co-activation), θ, pool values,
-///                                                                 GroupPairs (2·reach + total; its
-///                                                                 mark for "impossible" is -2^61)
-///     s · T ≤ 2^28                                                Int32 gains (`SearchModel.fits`)
-///     chain values f, θ, f + θ                   T                Int
-///     two-group chain, |f ± sums|                2T               Float below 2^24, Double below 2^53
-///     assignment, transportation: prices         largest entry    Int: with entries ≥ 0 a free column
-///                                                                 has price 0, so all dual values stay
-///                                                                 within the largest entry
-///     path bound, in ticks of 1/64               see              Double below 2^53: prices are scaled
-///                                                `PathPrices`     down where they are too large
-///     dolls, in ticks                            2^29             Int32; larger budgets are "overflow"
-///     co-location, multipliers · 2^q             2^52             Int, sums in Int128, q so that
-///                                                                 T·2^q ≤ 2^52; cut rows checked
-///     loads · cut multipliers                    checked          a bound that overflows is no bound
-///     load products t_i · t_j                    2^48             Int, only for layers below 2^24
-///     ratio · tokens of a load cap               2^115            Int128
+///     quantity                              bound            arithmetic
+///     ΣW, ΣV, Σ loads as given              2^55 (`given`)   Int: sums of up to 2^7 of them
+///     loads taken from W (both ends)        2^56             Int
+///     T                                     2^52 (`exact`)   Int, and Double with a factor of 2
+///     w_inter · (ΣW + ΣV) as given          2^61             Int: joint values and bounds
+///     s · T                                 2^58 (`saved`)   Int: gains (4 attractions and twice
+///                                                            a co-activation), θ, pool values,
+///                                                            GroupPairs (2·reach + total; its
+///                                                            mark for "impossible" is -2^61)
+///     s · T ≤ 2^28                                           Int32 gains (`SearchModel.fits`)
+///     chain values f, θ, f + θ              T                Int
+///     two-group chain, |f ± sums|           2T               Float below 2^24, Double below 2^53
+///     assignment, transportation: prices    largest entry    Int: with entries ≥ 0 a free column
+///                                                            has price 0, so all dual values stay
+///                                                            within the largest entry
+///     path bound, in ticks of 1/64          see              Double below 2^53: prices are scaled
+///                                           `PathPrices`     down where they are too large
+///     dolls, in ticks                       2^29             Int32; larger budgets are "overflow"
+///     co-location, multipliers · 2^q        2^52             Int, sums in Int128, q so that
+///                                                            T·2^q ≤ 2^52; cut rows checked
+///     loads · cut multipliers               checked          a bound that overflows is no bound
+///     load products t_i · t_j               2^48             Int, only for layers below 2^24
+///     ratio · tokens of a load cap          2^115            Int128
 ///
 /// Values that only guide a search (temperatures, curvatures, smoothed duals, popularity) are
 /// doubles and may round; none of them ends up in a bound or a kept weight without an exact

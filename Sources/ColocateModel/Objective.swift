@@ -1,7 +1,8 @@
 /// What a placement costs: THE definition. Every gain, bound and report in the package is tested
 /// against this file.
 ///
-///     crossing(π) = Σ_l Σ_ij W_l[i,j] · [π_l(i) ≠ π_{l+1}(j)]          (+ Σ_l Σ_{i<i'} V_l[i,i'] · [π_l(i) ≠ π_l(i')])
+///     crossing(π) = Σ_l Σ_ij W_l[i,j] · [π_l(i) ≠ π_{l+1}(j)]
+///                 (+ Σ_l Σ_{i<i'} V_l[i,i'] · [π_l(i) ≠ π_l(i')] where co-activation counts)
 ///
 /// counted between GPUs and, with node(g) in place of g, between nodes.
 public enum Objective: Hashable, Sendable {
@@ -9,17 +10,20 @@ public enum Objective: Hashable, Sendable {
   case flat
   /// ExFlow's: first the crossings between nodes, then inside each node those between its GPUs.
   case staged
-  /// `interNode · (node crossings) + intraNode · (GPU crossings inside a node)`,
-  /// `interNode ≥ intraNode ≥ 0`.
-  case joint(interNode: Int, intraNode: Int)
+  /// `interNode · (node crossings) + intraNode · (GPU crossings inside a node)`.
+  case joint(JointWeights)
+
+  /// The joint objective with these weights, `interNode ≥ intraNode ≥ 0`.
+  public static func joint(interNode: Int, intraNode: Int) -> Objective {
+    .joint(JointWeights(interNode: interNode, intraNode: intraNode))
+  }
 
   /// The single number to minimise. For `staged`, whose stages are minimised one after the other,
   /// it is GPU crossings: what the two stages together leave.
   public func value(of crossings: Crossings) -> Int {
     switch self {
     case .flat, .staged: return crossings.gpu
-    case .joint(let inter, let intra):
-      return inter * crossings.node + intra * (crossings.gpu - crossings.node)
+    case .joint(let weights): return weights.value(of: crossings)
     }
   }
 }
@@ -97,7 +101,7 @@ extension TransitionCounts {
     var sums = [Int](repeating: 0, count: layers * gpus)
     for l in 0..<layers {
       for e in 0..<experts {
-        sums[l * gpus + placement[l, e]] += loads[l * experts + e]
+        sums[l * gpus + placement[layer: l, expert: e]] += loads[l * experts + e]
       }
     }
     return sums
@@ -113,7 +117,7 @@ extension TransitionCounts {
     for l in 0..<layers {
       let layer = sums[(l * gpus)..<((l + 1) * gpus)]
       let tokens = layer.reduce(0, +)
-      if tokens > 0 { worst = max(worst, Double(layer.max()!) * Double(gpus) / Double(tokens)) }
+      if tokens > 0 { worst = max(worst, Double(layer.max() ?? 0) * Double(gpus) / Double(tokens)) }
     }
     return worst
   }
@@ -121,7 +125,8 @@ extension TransitionCounts {
   package func check(_ placement: Placement) throws(ModelError) {
     guard placement.layers == layers, placement.experts == experts else {
       throw .placement(
-        "the placement is for \(placement.layers) layers × \(placement.experts) experts, the counts for "
+        "the placement is for \(placement.layers) layers × \(placement.experts) experts, the "
+          + "counts for "
           + "\(layers) × \(experts)")
     }
   }

@@ -21,7 +21,8 @@ public struct Placement: Hashable, Sendable {
     let perGPU = try topology.expertsPerGPU(experts: experts)
     guard layers >= 1, assignment.count == layers * experts else {
       throw .placement(
-        "\(assignment.count) entries: expected \(layers) layers × \(experts) experts = \(layers * experts)"
+        "\(assignment.count) entries: expected \(layers) layers × \(experts) experts = "
+          + "\(layers * experts)"
       )
     }
     var held = [Int](repeating: 0, count: topology.gpus)
@@ -31,14 +32,16 @@ public struct Placement: Hashable, Sendable {
         let gpu = assignment[l * experts + e]
         guard held.indices.contains(gpu) else {
           throw .placement(
-            "layer \(l), expert \(e) is on GPU \(gpu): expected a number from 0 to \(topology.gpus - 1)"
+            "layer \(l), expert \(e) is on GPU \(gpu): expected a number from 0 to "
+              + "\(topology.gpus - 1)"
           )
         }
         held[gpu] += 1
       }
       if let gpu = held.firstIndex(where: { $0 != perGPU }) {
         throw .placement(
-          "layer \(l): GPU \(gpu) holds \(held[gpu]) experts, expected \(perGPU) (= \(experts) experts / \(topology.gpus) GPUs)"
+          "layer \(l): GPU \(gpu) holds \(held[gpu]) experts, expected \(perGPU) (= \(experts) "
+            + "experts / \(topology.gpus) GPUs)"
         )
       }
     }
@@ -49,11 +52,13 @@ public struct Placement: Hashable, Sendable {
   }
 
   /// The GPU of expert `expert` of layer `layer`.
-  public subscript(layer: Int, expert: Int) -> Int { assignment[layer * experts + expert] }
+  public subscript(layer layer: Int, expert expert: Int) -> Int {
+    assignment[layer * experts + expert]
+  }
 
   /// The experts of layer `layer` on GPU `gpu`, ascending.
   public func experts(layer: Int, gpu: Int) -> [Int] {
-    (0..<experts).filter { self[layer, $0] == gpu }
+    (0..<experts).filter { self[layer: layer, expert: $0] == gpu }
   }
 
   /// The same placement with its interchangeable labels in one order: within layer 0, nodes by
@@ -61,20 +66,25 @@ public struct Placement: Hashable, Sendable {
   public func canonical() -> Placement {
     let g = topology.gpusPerNode
     var smallest = [Int](repeating: Int.max, count: topology.gpus)
-    for e in stride(from: experts - 1, through: 0, by: -1) { smallest[self[0, e]] = e }
+    for e in stride(from: experts - 1, through: 0, by: -1) {
+      smallest[self[layer: 0, expert: e]] = e
+    }
     let nodes = (0..<topology.nodes).sorted { a, b in
-      smallest[(a * g)..<((a + 1) * g)].min()! < smallest[(b * g)..<((b + 1) * g)].min()!
+      (smallest[(a * g)..<((a + 1) * g)].min() ?? 0)
+        < (smallest[(b * g)..<((b + 1) * g)].min() ?? 0)
     }
     var renamed = [Int](repeating: 0, count: topology.gpus)
     for (newNode, node) in nodes.enumerated() {
       let gpus = ((node * g)..<((node + 1) * g)).sorted { smallest[$0] < smallest[$1] }
       for (index, gpu) in gpus.enumerated() { renamed[gpu] = newNode * g + index }
     }
-    return Placement(unchecked: topology, layers, experts, assignment.map { renamed[$0] })
+    return Placement(
+      unchecked: topology, layers: layers, experts: experts,
+      assignment: assignment.map { renamed[$0] })
   }
 
   /// For code whose construction keeps the invariant.
-  package init(unchecked topology: Topology, _ layers: Int, _ experts: Int, _ assignment: [Int]) {
+  package init(unchecked topology: Topology, layers: Int, experts: Int, assignment: [Int]) {
     self.topology = topology
     self.layers = layers
     self.experts = experts

@@ -82,11 +82,11 @@ public struct SyntheticTrace: Hashable, Sendable {
         for first in stride(from: 0, to: layers, by: wave) {
           let count = min(wave, layers - first)
           for l in first..<(first + count) {
-            let to = states.baseAddress! + (l - first) * perLayer
-            let from = l == first ? states.baseAddress! + (wave - 1) * perLayer : to - perLayer
+            let to = states.start + (l - first) * perLayer
+            let from = l == first ? states.start + (wave - 1) * perLayer : to - perLayer
             move(from: l == 0 ? nil : UnsafePointer(from), to: to, layer: l)
           }
-          nonisolated(unsafe) let (h, out) = (UnsafePointer(states.baseAddress!), ids.baseAddress!)
+          nonisolated(unsafe) let (h, out) = (UnsafePointer(states.start), ids.start)
           DispatchQueue.concurrentPerform(iterations: count) { index in
             route(h + index * perLayer, layer: first + index, into: out)
           }
@@ -191,10 +191,10 @@ public struct SyntheticTrace: Hashable, Sendable {
         biases.withUnsafeBufferPointer { biases in
           scores.withUnsafeMutableBufferPointer { scores in
             chosen.withUnsafeMutableBufferPointer { chosen in
-              let score = scores.baseAddress!
+              let score = scores.start
               for e in 0..<experts { score[e] = biases[e] }
               for x in 0..<dimensions {
-                let (row, scale) = (directions.baseAddress! + x * experts, h[x])
+                let (row, scale) = (directions.start + x * experts, h[x])
                 for e in 0..<experts { score[e] += scale * row[e] }
               }
               for k in 0..<choices {

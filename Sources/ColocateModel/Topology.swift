@@ -37,7 +37,8 @@ public struct Topology: Hashable, Sendable {
   public func expertsPerGPU(experts: Int) throws(ModelError) -> Int {
     guard experts % gpus == 0, experts >= gpus else {
       throw .sizes(
-        "\(experts) experts do not spread evenly over \(gpus) GPUs: the number of GPUs must be one of "
+        "\(experts) experts do not spread evenly over \(gpus) GPUs: the number of GPUs must be one "
+          + "of "
           + Self.list(Self.divisors(of: experts)))
     }
     return experts / gpus

@@ -131,7 +131,7 @@ public struct TransitionAccumulator: Sendable {
     var (blockLargest, blockSmallest) = (Int32(-1), Int32(0))
     var bad = -1
     block.withUnsafeMutableBufferPointer { block in
-      let to = block.baseAddress!
+      let to = block.start
       for t in 0..<size {
         for row in 0..<rows {
           let id = ids[t * rows + row]
@@ -225,7 +225,8 @@ public struct TransitionAccumulator: Sendable {
     wanted = min(wanted, Self.mostExperts)
     guard layers * wanted * wanted <= Self.mostEntries else {
       throw .counts(
-        "token \(token), layer \(layer): expert id \(id) asks for \(layers) layers × \(wanted)² counts, more than \(Self.mostEntries)"
+        "token \(token), layer \(layer): expert id \(id) asks for \(layers) layers × \(wanted)² "
+          + "counts, more than \(Self.mostEntries)"
       )
     }
     let (old, experts) = (capacity, wanted)
@@ -257,11 +258,11 @@ public struct TransitionAccumulator: Sendable {
     block.withUnsafeBufferPointer { block in
       weights.withUnsafeMutableBufferPointer { weights in
         for l in 0..<(layers - 1) {
-          let table = weights.baseAddress! + l * capacity * capacity
+          let table = weights.start + l * capacity * capacity
           for a in 0..<used {
-            let from = block.baseAddress! + (l * choices + a) * stride
+            let from = block.start + (l * choices + a) * stride
             for b in 0..<used {
-              let to = block.baseAddress! + ((l + 1) * choices + b) * stride
+              let to = block.start + ((l + 1) * choices + b) * stride
               if !isPadded {
                 for t in 0..<size { table[Int(from[t]) &* capacity &+ Int(to[t])] &+= 1 }
               } else {
@@ -275,9 +276,9 @@ public struct TransitionAccumulator: Sendable {
       }
       loads.withUnsafeMutableBufferPointer { loads in
         for l in 0..<layers {
-          let table = loads.baseAddress! + l * capacity
+          let table = loads.start + l * capacity
           for a in 0..<used {
-            let ids = block.baseAddress! + (l * choices + a) * stride
+            let ids = block.start + (l * choices + a) * stride
             for t in 0..<size where ids[t] >= 0 { table[Int(ids[t])] &+= 1 }
           }
         }
@@ -285,11 +286,11 @@ public struct TransitionAccumulator: Sendable {
       guard countsCoactivation else { return }
       together.withUnsafeMutableBufferPointer { together in
         for l in 0..<layers {
-          let table = together.baseAddress! + l * capacity * capacity
+          let table = together.start + l * capacity * capacity
           for a in 0..<choices {
-            let first = block.baseAddress! + (l * choices + a) * stride
+            let first = block.start + (l * choices + a) * stride
             for b in 0..<a {
-              let second = block.baseAddress! + (l * choices + b) * stride
+              let second = block.start + (l * choices + b) * stride
               for t in 0..<size where first[t] >= 0 && second[t] >= 0 {
                 let (i, j) = (Int(min(first[t], second[t])), Int(max(first[t], second[t])))
                 table[i &* capacity &+ j] &+= 1
@@ -351,7 +352,8 @@ extension TransitionCounts {
     for part in parts.dropFirst() {
       guard part.layers == first.layers, part.experts == first.experts else {
         throw .counts(
-          "\(part.layers) layers × \(part.experts) experts, expected \(first.layers) × \(first.experts) as in the first trace"
+          "\(part.layers) layers × \(part.experts) experts, expected \(first.layers) × "
+            + "\(first.experts) as in the first trace"
         )
       }
       guard part.coactivation.isEmpty == first.coactivation.isEmpty else {

@@ -46,56 +46,15 @@ public struct TransitionCounts: Hashable, Sendable {
     }
     guard weights.count == (layers - 1) * square else {
       throw .counts(
-        "\(weights.count) transition counts: expected (\(layers) - 1) × \(experts) × \(experts) = \((layers - 1) * square)"
+        "\(weights.count) transition counts: expected (\(layers) - 1) × \(experts) × \(experts) = "
+          + "\((layers - 1) * square)"
       )
     }
-    var total = 0
-    for (index, weight) in weights.enumerated() {
-      guard weight >= 0 else {
-        throw .counts(
-          "negative count \(weight) at [\(index / square), \(index / experts % experts), \(index % experts)]"
-        )
-      }
-      total = try Self.added(weight, to: total, "counts")
-    }
-    if let loads {
-      guard loads.count == layers * experts else {
-        throw .counts("\(loads.count) loads: expected \(layers) × \(experts) = \(layers * experts)")
-      }
-      var sum = 0
-      for (index, load) in loads.enumerated() {
-        guard load >= 0 else {
-          throw .counts(
-            "negative load \(load) of layer \(index / experts), expert \(index % experts)")
-        }
-        sum = try Self.added(load, to: sum, "loads")
-      }
-      self.loads = loads
-    } else {
-      self.loads = Self.margins(layers: layers, experts: experts, weights: weights)
-    }
-    var together = 0
-    if !coactivation.isEmpty {
-      guard coactivation.count == layers * square else {
-        throw .counts(
-          "\(coactivation.count) co-activation counts: expected \(layers) × \(experts) × \(experts) = \(layers * square)"
-        )
-      }
-      for l in 0..<layers {
-        for i in 0..<experts {
-          for j in 0...i {
-            let value = coactivation[l * square + i * experts + j]
-            let mirrored = coactivation[l * square + j * experts + i]
-            guard value == mirrored, value >= 0, i != j || value == 0 else {
-              throw .counts(
-                "co-activation [\(l), \(i), \(j)] = \(value), [\(l), \(j), \(i)] = \(mirrored): "
-                  + "expected equal, none negative, and 0 on the diagonal")
-            }
-            together = try Self.added(value, to: together, "co-activations")
-          }
-        }
-      }
-    }
+    let total = try Self.checkedTotal(ofWeights: weights, experts: experts)
+    if let loads { try Self.check(loads: loads, layers: layers, experts: experts) }
+    let together = try Self.checkedTotal(
+      ofCoactivation: coactivation, layers: layers, experts: experts)
+    self.loads = loads ?? Self.margins(layers: layers, experts: experts, weights: weights)
     unit = Magnitude.unit(weights, coactivation)
     guard total / unit + together / unit <= Magnitude.exact else {
       let sum = total + together
@@ -109,6 +68,66 @@ public struct TransitionCounts: Hashable, Sendable {
     self.weights = weights
     self.coactivation = coactivation
     self.total = total
+  }
+
+  /// Σ W, of `[L-1, E, E]` that may hold anything.
+  private static func checkedTotal(
+    ofWeights weights: [Int], experts: Int
+  ) throws(ModelError) -> Int {
+    let square = experts * experts
+    var total = 0
+    for (index, weight) in weights.enumerated() {
+      guard weight >= 0 else {
+        throw .counts(
+          "negative count \(weight) at [\(index / square), \(index / experts % experts), "
+            + "\(index % experts)]")
+      }
+      total = try added(weight, to: total, "counts")
+    }
+    return total
+  }
+
+  private static func check(loads: [Int], layers: Int, experts: Int) throws(ModelError) {
+    guard loads.count == layers * experts else {
+      throw .counts("\(loads.count) loads: expected \(layers) × \(experts) = \(layers * experts)")
+    }
+    var sum = 0
+    for (index, load) in loads.enumerated() {
+      guard load >= 0 else {
+        throw .counts(
+          "negative load \(load) of layer \(index / experts), expert \(index % experts)")
+      }
+      sum = try added(load, to: sum, "loads")
+    }
+  }
+
+  /// Σ_{i<j} V, of `[L, E, E]` that may hold anything; 0 where there is none.
+  private static func checkedTotal(
+    ofCoactivation coactivation: [Int], layers: Int, experts: Int
+  ) throws(ModelError) -> Int {
+    guard !coactivation.isEmpty else { return 0 }
+    let square = experts * experts
+    guard coactivation.count == layers * square else {
+      throw .counts(
+        "\(coactivation.count) co-activation counts: expected \(layers) × \(experts) × "
+          + "\(experts) = \(layers * square)")
+    }
+    var together = 0
+    for l in 0..<layers {
+      for i in 0..<experts {
+        for j in 0...i {
+          let value = coactivation[l * square + i * experts + j]
+          let mirrored = coactivation[l * square + j * experts + i]
+          guard value == mirrored, value >= 0, i != j || value == 0 else {
+            throw .counts(
+              "co-activation [\(l), \(i), \(j)] = \(value), [\(l), \(j), \(i)] = \(mirrored): "
+                + "expected equal, none negative, and 0 on the diagonal")
+          }
+          together = try added(value, to: together, "co-activations")
+        }
+      }
+    }
+    return together
   }
 
   /// For counts whose checks have been made: everything divided by its unit.

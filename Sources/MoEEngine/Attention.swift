@@ -10,49 +10,51 @@
 extension Engine {
   func attend(_ l: Int) throws(EngineError) {
     let layer = weights.layers[l]
-    let (d, hd) = (config.hidden, config.headWidth)
-    let (nq, nkv) = (config.queryWidth, config.keyValueWidth)
-    let width = nq + 2 * nkv
-    let rows = localRows
-
-    var start = timings.start()
-    for row in 0..<rows {
-      VectorMath.rmsNorm(
-        work.x + row * d, layer.attentionNorm, work.normed + row * d, width: d,
-        epsilon: config.normEpsilon)
+    let (d, nq) = (config.hidden, config.queryWidth)
+    let width = nq + 2 * config.keyValueWidth
+    multiplyNormed(
+      layer.attentionNorm, layer.queryKeyValue, outputs: width, into: work.queryKeyValue)
+    measure(.vectors) {
+      for row in 0..<localRows { placeInContext(row, l) }
     }
-    timings.stop(.vectors, since: start)
-    start = timings.start()
-    MatrixProduct.multiply(
-      work.normed, xStride: d, rows: rows, layer.queryKeyValue, inputs: d, outputs: width,
-      into: work.queryKeyValue, yStride: width)
-    timings.stop(.products, since: start)
-
-    start = timings.start()
-    for row in 0..<rows {
-      let q = work.queryKeyValue + row * width
-      let k = q + nq
-      normalise(q, layer.queryNorm, width: nq)
-      normalise(k, layer.keyNorm, width: nkv)
-      if let clip = config.clip { VectorMath.clip(q, to: clip, count: width) }
-      let id = work.rowIds[row]
-      let position = step.position(id)
-      let table = work.rotation + position * hd
-      for head in 0..<config.queryHeads { VectorMath.rotate(q + head * hd, table, headWidth: hd) }
-      for head in 0..<config.keyValueHeads {
-        VectorMath.rotate(k + head * hd, table, headWidth: hd)
-      }
-      cache(l, slot: slot(step.sequence(id)), position: position, keys: k, values: k + nkv)
-      if moves { addContextEntry(layer: l, row: id, keysAndValues: k) }
-    }
-    timings.stop(.vectors, since: start)
     if moves && step.positions.count > 1 { try gatherContext(layer: l) }
+    attendBlocks(l)
+    measure(.products) {
+      MatrixProduct.multiply(
+        work.mixed, xStride: nq, rows: localRows, layer.output, inputs: nq, outputs: d,
+        into: work.x, yStride: d, adds: true)
+    }
+  }
 
+  /// Norms, clips and turns a row's queries and keys, and puts its keys and values into the cache.
+  @inline(__always)
+  private func placeInContext(_ row: Int, _ l: Int) {
+    let layer = weights.layers[l]
+    let (hd, nq, nkv) = (config.headWidth, config.queryWidth, config.keyValueWidth)
+    let width = nq + 2 * nkv
+    let q = work.queryKeyValue + row * width
+    let k = q + nq
+    normalise(q, layer.queryNorm, width: nq)
+    normalise(k, layer.keyNorm, width: nkv)
+    if let clip = config.clip { VectorMath.clip(q, to: clip, count: width) }
+    let id = work.rowIds[row]
+    let position = step.position(id)
+    let table = work.rotation + position * hd
+    // Keys follow the queries, in heads of the same width.
+    for head in 0..<(config.queryHeads + config.keyValueHeads) {
+      VectorMath.rotate(q + head * hd, table, headWidth: hd)
+    }
+    cache(l, slot: slot(step.sequence(id)), position: position, keys: k, values: k + nkv)
+    if moves { addContextEntry(layer: l, row: id, keysAndValues: k) }
+  }
+
+  /// Attention of all local rows: those of a sequence follow each other and are taken in blocks.
+  private func attendBlocks(_ l: Int) {
     var row = 0
-    while row < rows {
+    while row < localRows {
       let sequence = step.sequence(work.rowIds[row])
       var end = row + 1
-      while end < rows, end - row < Workspace.attentionBlock,
+      while end < localRows, end - row < Workspace.attentionBlock,
         step.sequence(work.rowIds[end]) == sequence
       {
         end += 1
@@ -60,12 +62,6 @@ extension Engine {
       attendBlock(l, sequence: sequence, rows: row..<end)
       row = end
     }
-
-    start = timings.start()
-    MatrixProduct.multiply(
-      work.mixed, xStride: nq, rows: rows, layer.output, inputs: nq, outputs: d, into: work.x,
-      yStride: d, adds: true)
-    timings.stop(.products, since: start)
   }
 
   /// Where a head's keys (and values) of a sequence start: `[T, hd]`.
@@ -118,25 +114,30 @@ extension Engine {
         let head = keyHead * group + product
         let q = work.queryKeyValue + rows.lowerBound * width + head * hd
         let o = work.mixed + rows.lowerBound * nq + head * hd
-        var start = timings.start()
-        MatrixProduct.scores(
-          q, qStride: one ? hd : width, rows: queries, keys, positions: context, width: hd,
-          into: work.scores, sStride: context)
-        timings.stop(.attentionProducts, since: start)
-        start = timings.start()
-        for i in 0..<queries {
-          let seen = one ? context : step.position(work.rowIds[rows.lowerBound + i]) + 1
-          let p = work.scores + i * context
-          VectorMath.softmax(p, count: seen, scale: scale)
-          for later in seen..<context { p[later] = 0 }
+        measure(.attentionProducts) {
+          MatrixProduct.multiplyContext(
+            q, xStride: one ? hd : width, rows: queries, keys, positions: context, width: hd,
+            isTransposed: true, into: work.scores, yStride: context)
         }
-        timings.stop(.vectors, since: start)
-        start = timings.start()
-        MatrixProduct.mix(
-          work.scores, pStride: context, rows: queries, values, positions: context, width: hd,
-          into: o, oStride: one ? hd : nq)
-        timings.stop(.attentionProducts, since: start)
+        measure(.vectors) {
+          for i in 0..<queries {
+            let seen = one ? context : step.position(work.rowIds[rows.lowerBound + i]) + 1
+            softenScores(work.scores + i * context, seen: seen, of: context, scale: scale)
+          }
+        }
+        measure(.attentionProducts) {
+          MatrixProduct.multiplyContext(
+            work.scores, xStride: context, rows: queries, values, positions: context, width: hd,
+            isTransposed: false, into: o, yStride: one ? hd : nq)
+        }
       }
     }
+  }
+
+  /// Scores of one query → probabilities; what comes later than the query gets none.
+  @inline(__always)
+  private func softenScores(_ scores: Floats, seen: Int, of context: Int, scale: Float) {
+    VectorMath.softmax(scores, count: seen, scale: scale)
+    for later in seen..<context { scores[later] = 0 }
   }
 }

@@ -1,4 +1,5 @@
 import CMPI
+import Colocate
 import Foundation
 
 /// The ranks of a run and what they say to each other: Open MPI's collectives on 32-bit words.
@@ -9,8 +10,11 @@ import Foundation
 public final class Communicator {
   public let rank: Int
   public let size: Int
-  /// Node of each rank, `[R]`.
+  /// Node of each rank, `[R]`, as MPI or the user says.
   public let nodeOf: [Int]
+  /// The ranks as the solver's GPUs, with their nodes. It numbers GPUs node by node; where the
+  /// ranks are not like that (`isNodeByNode`), they count as one node.
+  public let topology: Topology
   /// Compares both ends of every message of the steps while it is set.
   var audit: MessageAudit?
   /// `[R]`: how far away each rank is.
@@ -27,6 +31,7 @@ public final class Communicator {
     guard process.isLaunched else {
       (rank, size, world, words) = (0, 1, nil, nil)
       nodeOf = [0]
+      topology = try EngineError.modelling { () throws(ModelError) in try Topology(gpus: 1) }
       distances = [.same]
       if let ranksPerNode, ranksPerNode != 1 {
         throw EngineError(
@@ -41,28 +46,42 @@ public final class Communicator {
     if let ranksPerNode {
       guard ranksPerNode >= 1, size % ranksPerNode == 0 else {
         throw EngineError(
-          "--ranks-per-node \(ranksPerNode) with \(size) ranks: expected a number that divides them",
-          isShared: true)
+          "--ranks-per-node \(ranksPerNode) with \(size) ranks: expected a number that divides "
+            + "them", isShared: true)
       }
       nodeOf = (0..<size).map { $0 / ranksPerNode }
     } else {
-      // The lowest rank of those that share memory names the node; nodes are numbered in that
-      // order.
-      var shared: MPI_Comm?
-      MPI_Comm_split_type(world, Int32(MPI_COMM_TYPE_SHARED), Int32(rank), mpiNoInfo(), &shared)
-      var lowest = Int32(rank)
-      MPI_Bcast(&lowest, 1, words, 0, shared)
-      MPI_Comm_free(&shared)
-      var all = [Int32](repeating: 0, count: size)
-      MPI_Allgather(&lowest, 1, words, &all, 1, words, world)
-      let names = Set(all).sorted()
-      nodeOf = all.map { names.firstIndex(of: $0)! }
+      nodeOf = Self.nodesByMemory(world, rank: rank, size: size)
     }
-    let (rank, nodeOf) = (rank, nodeOf)
+    let (rank, size, nodeOf) = (rank, size, nodeOf)
     distances = (0..<size).map {
       $0 == rank ? .same : nodeOf[$0] == nodeOf[rank] ? .sameNode : .otherNode
     }
+    topology = try EngineError.modelling { () throws(ModelError) in
+      let nodes = Set(nodeOf).count
+      guard size % nodes == 0 else { return try Topology(gpus: size) }
+      let nodeByNode = try Topology(gpus: size, nodes: nodes)
+      return nodeOf == (0..<size).map(nodeByNode.node) ? nodeByNode : try Topology(gpus: size)
+    }
   }
+
+  /// Asks MPI which ranks share memory: the lowest of them names their node, and nodes are numbered
+  /// in that order.
+  private static func nodesByMemory(_ world: MPI_Comm?, rank: Int, size: Int) -> [Int] {
+    var shared: MPI_Comm?
+    MPI_Comm_split_type(world, Int32(MPI_COMM_TYPE_SHARED), Int32(rank), mpiNoInfo(), &shared)
+    var lowest = Int32(rank)
+    MPI_Bcast(&lowest, 1, mpiInt32(), 0, shared)
+    MPI_Comm_free(&shared)
+    var all = [Int32](repeating: 0, count: size)
+    MPI_Allgather(&lowest, 1, mpiInt32(), &all, 1, mpiInt32(), world)
+    let names = Set(all)
+    return all.map { name in names.count { $0 < name } }
+  }
+
+  /// Whether the nodes are of one size and the ranks of each follow each other, as `topology` has
+  /// it.
+  var isNodeByNode: Bool { nodeOf == (0..<size).map(topology.node) }
 
   /// How far away a rank is.
   @inline(__always)
@@ -238,7 +257,7 @@ public final class Communicator {
   }
 
   /// The largest over all ranks, everywhere.
-  func max(_ value: Double) -> Double {
+  package func max(_ value: Double) -> Double {
     guard size > 1 else { return value }
     var mine = value
     var largest = value

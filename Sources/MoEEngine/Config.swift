@@ -181,11 +181,12 @@ public struct ModelConfig: Hashable, Sendable {
       guard window >= Double(maxPositions) else {
         throw reader.error(
           "sliding_window",
-          "null: a window shorter than max_position_embeddings (\(maxPositions)) is not implemented"
+          "null, or at least max_position_embeddings (\(maxPositions)): no family here slides a "
+            + "window"
         )
       }
     } else if uses, family == .qwen3MoE {
-      throw reader.error("use_sliding_window", "false: sliding windows are not implemented")
+      throw reader.error("use_sliding_window", "false: no family here slides a window")
     }
   }
 

@@ -1,3 +1,4 @@
+import Colocate
 import Foundation
 
 /// How tokens meet their experts when these live on several ranks.
@@ -50,8 +51,8 @@ public final class Engine {
   public internal(set) var timings: Timings
   /// Told of every choice of the router, and able to change it; nil where nobody wants to know.
   var routeObserver: (any RouteObserver)?
-  /// Counts where tokens are and what is applied to them; nil where nobody wants to know.
-  var census: TokenCensus?
+  /// Told of every point of a step; nil where nobody wants to know.
+  var observer: (any StepObserver)?
 
   /// The step under way, and its local rows.
   var step = Step(sequences: 0..<0, positions: 0..<0)
@@ -79,24 +80,24 @@ public final class Engine {
   @inline(__always)
   func slot(_ sequence: Int) -> Int { moves ? sequence : sequence / communicator.size }
 
-  /// - Parameters:
-  ///   - assignment: `[L, E]`: the rank of each expert.
+  /// - Parameter placement: on which rank each expert lives; its GPUs are the ranks.
   /// - Throws: `EngineError` on this rank alone: call inside `Communicator.together`.
   init(
-    config: ModelConfig, checkpoint: Checkpoint, assignment: [Int], mode: Mode,
+    config: ModelConfig, checkpoint: Checkpoint, placement: Placement, mode: Mode,
     communicator: Communicator, capacity: Capacity, times: Bool
   ) throws(EngineError) {
     try MatrixProduct.prepare()
     guard capacity.positions <= config.maxPositions else {
       throw EngineError(
-        "\(capacity.positions) positions: the model was made for at most \(config.maxPositions) (max_position_embeddings)"
+        "\(capacity.positions) positions: the model was made for at most \(config.maxPositions) "
+          + "(max_position_embeddings)"
       )
     }
     self.config = config
     self.mode = mode
     self.communicator = communicator
     weights = try Weights(
-      checkpoint: checkpoint, config: config, assignment: assignment, rank: communicator.rank)
+      checkpoint: checkpoint, config: config, placement: placement, rank: communicator.rank)
     work = try Workspace(
       config: config, capacity: capacity, mode: mode, ranks: communicator.size,
       expertsHere: weights.expertsHere)
@@ -115,45 +116,37 @@ public final class Engine {
   public func forward(
     _ step: Step, ids: UnsafePointer<Int32>, logits wanted: WantedLogits
   ) throws(EngineError) {
-    try pass(step, ids, wanted) { (_, exchange) throws(EngineError) in try exchange() }
-  }
-
-  /// `forward`, with what is to happen around an exchange.
-  ///
-  /// - Parameter around: runs the exchange it is given: dispatch, or combine where one is needed,
-  ///   with the rows that it sends.
-  @inline(__always)
-  func pass(
-    _ step: Step, _ ids: UnsafePointer<Int32>, _ wanted: WantedLogits,
-    around: (RowExchange, () throws(EngineError) -> Void) throws(EngineError) -> Void
-  ) throws(EngineError) {
     let (begin, computing) = (Timings.now(), Timings.computing())
     self.step = step
     startRows(ids)
     for layer in 0..<config.layers {
       try attend(layer)  // x ← x + Attention(RMSNorm(x))
       route(layer)  // which experts, how strongly
-      census?.visit(self, layer)
-      // Tokens to the ranks of their experts.
-      try around(work.dispatch) { () throws(EngineError) in try dispatch(layer) }
+      tell(.routed, layer)
+      try dispatch(layer)  // tokens to the ranks of their experts
+      tell(.dispatched, layer)
       applyExperts(layer)  // partial sums of what is here
-      census?.apply(self, layer)
-      // x ← x + Σ partial sums
-      try around(work.sums) { () throws(EngineError) in combine(layer) }
+      tell(.applied, layer)
+      combine(layer)  // x ← x + Σ partial sums
+      tell(.combined, layer)
     }
-    census?.visit(self, config.layers)
     project(wanted)  // logits and next tokens
     try shareContext(wanted)  // coherent mode: keys, values and next tokens to every rank
     timings.step(seconds: Timings.now() - begin, computing: Timings.computing() - computing)
   }
 
-  /// Runs a part of a step and, where timings are on, adds its time.
+  @inline(__always)
+  private func tell(_ point: StepPoint, _ layer: Int) {
+    observer?.reached(point, layer: layer, of: self)
+  }
+
+  /// Runs a part of a step and, where timings are on, adds its time to a phase.
   @inline(__always)
   func measure<Result, Failure: Error>(
-    _ part: Timings.Part, _ body: () throws(Failure) -> Result
+    _ phase: Timings.Phase, _ body: () throws(Failure) -> Result
   ) throws(Failure) -> Result {
     let start = timings.start()
-    defer { timings.stop(part, since: start) }
+    defer { timings.stop(phase, since: start) }
     return try body()
   }
 
@@ -171,6 +164,27 @@ public final class Engine {
     }
     localRows = row
     work.context.entries = 0
+  }
+
+  /// `normed` ← RMSNorm(x), for all local rows.
+  @inline(__always)
+  func normLocalRows(_ norm: Floats) {
+    let d = config.hidden
+    for row in 0..<localRows {
+      VectorMath.rmsNorm(
+        work.x + row * d, norm, work.normed + row * d, width: d, epsilon: config.normEpsilon)
+    }
+  }
+
+  /// y = RMSNorm(x) · W, `[rows, outputs]`, for all local rows; `normed` keeps RMSNorm(x).
+  func multiplyNormed(_ norm: Floats, _ w: Floats, outputs: Int, into y: Floats) {
+    let d = config.hidden
+    measure(.vectors) { normLocalRows(norm) }
+    measure(.products) {
+      MatrixProduct.multiply(
+        work.normed, xStride: d, rows: localRows, w, inputs: d, outputs: outputs, into: y,
+        yStride: outputs)
+    }
   }
 
   /// logits = RMSNorm(x) · head, for the rows wanted; next token = argmax.

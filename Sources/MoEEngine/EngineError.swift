@@ -1,3 +1,4 @@
+import Colocate
 import ColocateFormats
 
 /// What stops a run: one line that names the file and the setting, tensor or position, what was
@@ -21,5 +22,12 @@ public struct EngineError: Error, Hashable, Sendable, CustomStringConvertible {
     _ body: () throws(FormatError) -> Result
   ) throws(EngineError) -> Result {
     do throws(FormatError) { return try body() } catch { throw EngineError(error) }
+  }
+
+  /// Runs what makes or uses a value of the solver's model: counts, a topology, a placement.
+  package static func modelling<Result>(
+    _ body: () throws(ModelError) -> Result
+  ) throws(EngineError) -> Result {
+    do throws(ModelError) { return try body() } catch { throw EngineError(error.description) }
   }
 }

@@ -46,7 +46,7 @@ extension Engine {
 
   /// Whether partial sums are sent at all: in coherent mode a token's one expert is where it goes
   /// on.
-  var hasCombine: Bool { !moves || config.expertsPerToken > 1 }
+  package var hasCombine: Bool { !moves || config.expertsPerToken > 1 }
 
   func combine(_ l: Int) {
     guard communicator.size > 1 else { return }
@@ -66,26 +66,25 @@ extension Engine {
     localRows = nextRows
   }
 
-  /// Calls `body` once for each distinct rank of a row's experts, the strongest's first, which is
-  /// also the next home of a token that moves.
+  /// Sends the rows of the last dispatch once more, from the same buffers into the same buffers,
+  /// and does nothing else: for measuring.
+  package func repeatDispatch() { communicator.exchangeBare(work.dispatch) }
+
+  /// Sends the rows of the last combine once more.
+  package func repeatCombine() { communicator.exchangeBare(work.sums) }
+
+  /// Calls `body` once for each distinct rank of a row's experts: see `DistinctRanks`.
   ///
-  /// - Parameter mark: a number of the row's own, not negative, since `clearMarks`.
+  /// - Parameters:
+  ///   - experts: `[k]`, the strongest first.
+  ///   - rankOf: `[E]`: the layer's table.
   @inline(__always)
   func forEachRank(
-    of experts: UnsafePointer<Int32>, mark: Int, _ rankOf: UnsafePointer<Int32>,
+    of experts: UnsafePointer<Int32>, _ rankOf: UnsafePointer<Int32>,
     _ body: (_ rank: Int, _ isStrongest: Bool) -> Void
   ) {
-    for j in 0..<config.expertsPerToken {
-      let rank = Int(rankOf[Int(experts[j])])
-      if work.seen[rank] == Int32(mark) { continue }
-      work.seen[rank] = Int32(mark)
-      body(rank, j == 0)
-    }
-  }
-
-  @inline(__always)
-  func clearMarks() {
-    for rank in 0..<communicator.size { work.seen[rank] = -1 }
+    work.distinctRanks.forEach(
+      of: experts, count: config.expertsPerToken, rankOf: { Int(rankOf[$0]) }, body)
   }
 
   @inline(__always)
@@ -105,9 +104,8 @@ extension Engine {
   private func countCopies(_ rankOf: UnsafePointer<Int32>) {
     let message = work.dispatch
     message.clear()
-    clearMarks()
     for row in 0..<localRows {
-      forEachRank(of: work.chosen + row * config.expertsPerToken, mark: row, rankOf) {
+      forEachRank(of: work.chosen + row * config.expertsPerToken, rankOf) {
         rank, isStrongest in
         if rank == communicator.rank {
           addLocalWork(row)
@@ -124,10 +122,9 @@ extension Engine {
     let (d, k, message) = (config.hidden, config.expertsPerToken, work.dispatch)
     let payload = moves ? work.x : work.normed
     _ = message.startPacking()
-    clearMarks()
     for row in 0..<localRows {
       let chosen = work.chosen + row * k
-      forEachRank(of: chosen, mark: row, rankOf) { rank, _ in
+      forEachRank(of: chosen, rankOf) { rank, _ in
         guard rank != communicator.rank else { return }
         let at = message.slot(for: rank)
         work.sentRow[at] = Int32(row)

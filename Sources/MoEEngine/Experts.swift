@@ -8,9 +8,7 @@ extension Engine {
   func applyExperts(_ l: Int) {
     let layer = weights.layers[l]
     let (d, f) = (config.hidden, config.expertWidth)
-    var start = timings.start()
-    sortPairs(layer.localIndex)
-    timings.stop(.vectors, since: start)
+    measure(.vectors) { sortPairs(layer.localIndex) }
     for expert in 0..<weights.expertsHere {
       let first = Int(work.pairStart[expert])
       let rows = Int(work.pairStart[expert + 1]) - first
@@ -18,45 +16,55 @@ extension Engine {
       let gateUp = layer.gateUp + expert * d * 2 * f
       let down = layer.down + expert * f * d
       if MatrixProduct.isFew(rows: rows) {
-        // Few rows: from where they lie to where their sums are.
-        let work = work
-        start = timings.start()
-        MatrixProduct.multiplyScattered(
-          rows: rows, gateUp, inputs: d, outputs: 2 * f, adds: false,
-          x: { UnsafePointer(work.workInput[Int(work.pairRow[first + $0])]) },
-          y: { work.gateUp + $0 * 2 * f })
-        timings.stop(.products, since: start)
-        activate(rows, first)
-        start = timings.start()
-        MatrixProduct.multiplyScattered(
-          rows: rows, down, inputs: f, outputs: d, adds: true,
-          x: { UnsafePointer(work.gateUp + $0 * 2 * f) },
-          y: { work.workTarget[Int(work.pairRow[first + $0])] })
-        timings.stop(.products, since: start)
+        applyInPlace(gateUp, down, first: first, rows: rows)
       } else {
-        start = timings.start()
-        for i in 0..<rows {
-          (work.gathered + i * d).update(
-            from: work.workInput[Int(work.pairRow[first + i])], count: d)
-        }
-        timings.stop(.vectors, since: start)
-        start = timings.start()
-        MatrixProduct.multiply(
-          work.gathered, xStride: d, rows: rows, gateUp, inputs: d, outputs: 2 * f,
-          into: work.gateUp, yStride: 2 * f)
-        timings.stop(.products, since: start)
-        activate(rows, first)
-        start = timings.start()
-        MatrixProduct.multiply(
-          work.gateUp, xStride: 2 * f, rows: rows, down, inputs: f, outputs: d,
-          into: work.expertOutput, yStride: d)
-        timings.stop(.products, since: start)
-        start = timings.start()
-        for i in 0..<rows {
-          VectorMath.add(
-            work.expertOutput + i * d, to: work.workTarget[Int(work.pairRow[first + i])], count: d)
-        }
-        timings.stop(.vectors, since: start)
+        applyGathered(gateUp, down, first: first, rows: rows)
+      }
+    }
+  }
+
+  /// One expert on a few rows: from where they lie to where their sums are.
+  private func applyInPlace(_ gateUp: Floats, _ down: Floats, first: Int, rows: Int) {
+    let (d, f, work) = (config.hidden, config.expertWidth, work)
+    measure(.products) {
+      MatrixProduct.multiplyScattered(
+        rows: rows, gateUp, inputs: d, outputs: 2 * f, adds: false,
+        x: { UnsafePointer(work.workInput[Int(work.pairRow[first + $0])]) },
+        y: { work.gateUp + $0 * 2 * f })
+    }
+    activate(rows, first)
+    measure(.products) {
+      MatrixProduct.multiplyScattered(
+        rows: rows, down, inputs: f, outputs: d, adds: true,
+        x: { UnsafePointer(work.gateUp + $0 * 2 * f) },
+        y: { work.workTarget[Int(work.pairRow[first + $0])] })
+    }
+  }
+
+  /// One expert on many rows, which are copied together first.
+  private func applyGathered(_ gateUp: Floats, _ down: Floats, first: Int, rows: Int) {
+    let (d, f, work) = (config.hidden, config.expertWidth, work)
+    measure(.vectors) {
+      for i in 0..<rows {
+        (work.gathered + i * d).update(
+          from: work.workInput[Int(work.pairRow[first + i])], count: d)
+      }
+    }
+    measure(.products) {
+      MatrixProduct.multiply(
+        work.gathered, xStride: d, rows: rows, gateUp, inputs: d, outputs: 2 * f,
+        into: work.gateUp, yStride: 2 * f)
+    }
+    activate(rows, first)
+    measure(.products) {
+      MatrixProduct.multiply(
+        work.gateUp, xStride: 2 * f, rows: rows, down, inputs: f, outputs: d,
+        into: work.expertOutput, yStride: d)
+    }
+    measure(.vectors) {
+      for i in 0..<rows {
+        VectorMath.add(
+          work.expertOutput + i * d, to: work.workTarget[Int(work.pairRow[first + i])], count: d)
       }
     }
   }
@@ -65,12 +73,12 @@ extension Engine {
   @inline(__always)
   private func activate(_ rows: Int, _ first: Int) {
     let f = config.expertWidth
-    let start = timings.start()
-    for i in 0..<rows {
-      let row = work.gateUp + i * 2 * f
-      VectorMath.swiGLU(row, row + f, count: f, scale: work.pairGate[first + i])
+    measure(.vectors) {
+      for i in 0..<rows {
+        let row = work.gateUp + i * 2 * f
+        VectorMath.swiGLU(row, row + f, count: f, scale: work.pairGate[first + i])
+      }
     }
-    timings.stop(.vectors, since: start)
   }
 
   /// Counting sort of the pairs that are this rank's by expert; rows stay in order.

@@ -1,3 +1,5 @@
+import Colocate
+
 /// What the commands do with an engine: read tokens once for their logits or routes, or decode
 /// greedily.
 
@@ -57,13 +59,8 @@ extension Engine {
   /// wanted or not: on rank 0 `body(sequence, position, hidden[d])` for each row. Overwrites
   /// `normed`.
   func collectHidden(_ buffer: RowBuffer?, _ body: (Int, Int, UnsafePointer<Float>) -> Void) {
-    let d = config.hidden
-    for row in 0..<localRows {
-      VectorMath.rmsNorm(
-        work.x + row * d, weights.finalNorm, work.normed + row * d, width: d,
-        epsilon: config.normEpsilon)
-    }
-    collect(work.normed, ids: work.rowIds, rows: localRows, width: d, buffer, body)
+    normLocalRows(weights.finalNorm)
+    collect(work.normed, ids: work.rowIds, rows: localRows, width: config.hidden, buffer, body)
   }
 
   /// Rows of all ranks on rank 0.
@@ -109,25 +106,24 @@ extension Model {
   /// group's tokens.
   private func forEachGroup(
     _ tokens: Tokens, _ capacity: Capacity,
-    _ body: (_ first: Int, _ count: Int, UnsafePointer<Int32>) throws(EngineError) -> Void
+    _ body: (_ first: Int, _ count: Int, _ ids: [Int32]) throws(EngineError) -> Void
   ) throws(EngineError) {
     var first = 0
     while first < tokens.sequences {
       let count = min(capacity.sequences, tokens.sequences - first)
-      let group = Array(
-        tokens.ids[(first * tokens.positions)..<((first + count) * tokens.positions)])
-      try group.withUnsafeBufferPointer { ids throws(EngineError) in
-        try body(first, count, ids.baseAddress!)
-      }
+      let ids = tokens.ids[(first * tokens.positions)..<((first + count) * tokens.positions)]
+      try body(first, count, Array(ids))
       first += count
     }
   }
 
   /// Logits of every position, `[sequences, positions, V]`, on rank 0; empty elsewhere.
-  public func logits(_ tokens: Tokens, assignment: [Int], mode: Mode) throws(EngineError) -> [Float]
-  {
+  /// - Throws: `EngineError`, see `Engine.forward`.
+  public func logits(
+    _ tokens: Tokens, placement: Placement, mode: Mode
+  ) throws(EngineError) -> [Float] {
     let capacity = readingCapacity(tokens, allLogits: true)
-    let engine = try engine(assignment: assignment, mode: mode, capacity: capacity)
+    let engine = try engine(placement: placement, mode: mode, capacity: capacity)
     let vocabulary = config.vocabulary
     let isFirst = communicator.isFirst
     let buffer = try communicator.together { () throws(EngineError) in
@@ -150,10 +146,12 @@ extension Model {
   }
 
   /// The routes of every position, `[sequences · positions, L, k]`, on rank 0; empty elsewhere.
-  public func trace(_ tokens: Tokens, assignment: [Int], mode: Mode) throws(EngineError) -> [Int32]
-  {
+  /// - Throws: `EngineError`, see `Engine.forward`.
+  public func trace(
+    _ tokens: Tokens, placement: Placement, mode: Mode
+  ) throws(EngineError) -> [Int32] {
     let capacity = readingCapacity(tokens, allLogits: false)
-    let engine = try engine(assignment: assignment, mode: mode, capacity: capacity)
+    let engine = try engine(placement: placement, mode: mode, capacity: capacity)
     let table = try communicator.together { () throws(EngineError) in
       try RouteTable(sequences: capacity.sequences, positions: tokens.positions, config: config)
     }
@@ -174,6 +172,7 @@ extension Model {
     return result
   }
 
+  /// What `generate` made, and how fast.
   public struct Generated {
     /// `[sequences, positions + new]` on rank 0; empty elsewhere.
     public let tokens: [Int32]
@@ -186,10 +185,6 @@ extension Model {
     /// Of the decode steps: this rank's times, all ranks' traffic.
     public let timings: Timings
     public let prefillTimings: Timings
-    /// Of the decode steps, on the rank that took longest; zeros where it was not asked for.
-    public let exchangeSeconds: Double
-    public let bareExchangeSeconds: Double
-    public let exchangeCalls: Int
     public let prefillTraffic: Traffic
     public let decodeTraffic: Traffic
     public let decodeSteps: Int
@@ -197,17 +192,21 @@ extension Model {
 
   /// Greedy decoding of `new` tokens after each prompt, all sequences together. No token ends a
   /// sequence.
+  ///
+  /// - Parameters:
+  ///   - times: whether the phases of the steps are timed.
+  ///   - decodeObserver: watches the decode steps.
+  /// - Throws: `EngineError`, see `Engine.forward`.
   public func generate(
-    _ prompts: Tokens, new: Int, assignment: [Int], mode: Mode, times: Bool = false,
-    comparesExchange: Bool = false
+    _ prompts: Tokens, new: Int, placement: Placement, mode: Mode, times: Bool = false,
+    decodeObserver: (any StepObserver)? = nil
   ) throws(EngineError) -> Generated {
     let (sequences, prompt) = (prompts.sequences, prompts.positions)
     let length = prompt + new
     let capacity = Capacity(
       sequences: sequences, positions: length,
       rows: min(512 * communicator.size, sequences * prompt))
-    let engine = try engine(assignment: assignment, mode: mode, capacity: capacity, times: times)
-    var comparison = comparesExchange && communicator.size > 1 ? ExchangeComparison() : nil
+    let engine = try engine(placement: placement, mode: mode, capacity: capacity, times: times)
     let memory = Memory()
     let tokens = try memory.integers(sequences * length)
     for sequence in 0..<sequences {
@@ -225,15 +224,12 @@ extension Model {
     let prefilled = Timings.now()
     let (prefillTraffic, prefillTimings) = (engine.traffic, engine.timings)
     engine.resetStatistics()
+    engine.observer = decodeObserver
     for position in prompt..<length {
       engine.takeNext(into: tokens + position, stride: length, sequences: sequences)
       guard position + 1 < length else { break }
       let step = Step(sequences: 0..<sequences, positions: position..<(position + 1))
-      if comparison == nil {
-        try engine.forward(step, ids: engine.nextToken, logits: .last)
-      } else {
-        try comparison?.forward(engine, step, ids: engine.nextToken, logits: .last)
-      }
+      try engine.forward(step, ids: engine.nextToken, logits: .last)
     }
     communicator.barrier()
     let end = Timings.now()
@@ -243,11 +239,7 @@ extension Model {
         ? Array(UnsafeBufferPointer(start: tokens, count: sequences * length)) : [],
       prefillSeconds: prefilled - begin, decodeSeconds: end - prefilled,
       prefillTokens: sequences * prompt, decodeTokens: sequences * max(0, new - 1),
-      timings: engine.timings,
-      prefillTimings: prefillTimings,
-      exchangeSeconds: communicator.max(comparison?.exchange ?? 0),
-      bareExchangeSeconds: communicator.max(comparison?.bare ?? 0),
-      exchangeCalls: comparison?.calls ?? 0,
+      timings: engine.timings, prefillTimings: prefillTimings,
       prefillTraffic: prefillTraffic.overAllRanks(communicator),
       decodeTraffic: engine.traffic.overAllRanks(communicator), decodeSteps: max(0, new - 1))
   }

@@ -127,8 +127,8 @@ struct LogitComparison {
     }
     if notFinite > 0 {
       run.disagreements.append(
-        "sequence \(firstNotFinite.sequence), position \(firstNotFinite.position): a logit is not a "
-          + "finite number, in \(notFinite) positions in all")
+        "sequence \(firstNotFinite.sequence), position \(firstNotFinite.position): a logit is not "
+          + "a finite number, in \(notFinite) positions in all")
     }
     let tolerance = baseline.logitTolerance
     if !run.isBaseline, !(largest <= tolerance) {

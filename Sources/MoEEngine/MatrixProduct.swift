@@ -4,15 +4,14 @@ import Synchronization
 
 /// Y = X · W by OpenBLAS, on one thread, for weights stored `[in, out]`.
 ///
-/// With `[in, out]` the vectors that the kernels run along are contiguous in W, which is 1.4 to 3.7
-/// times faster for small batches than `[out, in]`. How the products are cut, measured with
-/// OpenBLAS 0.3.21 on a Zen core with 512 KiB of second-level cache:
+/// With `[in, out]` the vectors that the kernels run along are contiguous in W, which is faster for
+/// small batches than `[out, in]`. The products are cut as follows; the times behind the numbers
+/// are in Benchmarks/engine/README.md.
 ///
-/// * Up to 7 rows a gemv each: a gemm first packs all of W, whatever the number of rows (128 × 256:
-///   2.9 µs a row by gemv, 14 µs for 4 rows and 22 µs for 5 by gemm). W is cut into slabs of inputs
-///   that stay in cache while each row passes over them.
-/// * From 8 rows one gemm per 256 outputs: the packed block of W then stays in cache (64 rows of
-///   128 × 2048: 30 instead of 23 GFLOP/s). Tried and dropped: padding the rows to a multiple of 4.
+/// * Up to 7 rows take a gemv each, because a gemm first packs all of W, whatever the number of
+///   rows. W is cut into slabs of inputs that stay in cache while each row passes over them.
+/// * From 8 rows on there is one gemm for every 256 outputs, so that the packed block of W stays in
+///   cache.
 enum MatrixProduct {
   /// Rows from which gemm is faster than a gemv each.
   private static let gemmRows = 8
@@ -72,31 +71,25 @@ enum MatrixProduct {
 
   /// Time that a thread has spent computing; 0 where it has ended.
   private static func processorSeconds(of thread: pthread_t) -> Double {
-    var (clock, time) = (clockid_t(), timespec())
-    guard pthread_getcpuclockid(thread, &clock) == 0, clock_gettime(clock, &time) == 0 else {
-      return 0
-    }
-    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+    var clock = clockid_t()
+    return pthread_getcpuclockid(thread, &clock) == 0 ? Timings.seconds(of: clock) : 0
   }
 
   /// The value means nothing; that it has been computed does.
   ///
   /// The kernels prefetch beyond the end of what is packed. In a buffer that has never been written
   /// to those pages do not exist yet, each prefetch walks the page table in vain, and products of
-  /// 12 and more rows run at less than half their speed (13 instead of 29 GFLOP/s for 16 rows of
-  /// 128 × 256) until some large product has touched the buffer: this one.
+  /// 12 and more rows run at less than half their speed until some large product has touched the
+  /// buffer: this one.
   private static let isPrepared: Bool = {
     openblas_set_num_threads(1)
     let (rows, inputs, outputs) = (64, 512, 2048)
-    let numbers = [Float](repeating: 0, count: rows * inputs + inputs * outputs)
+    let x = [Float](repeating: 0, count: rows * inputs)
+    let w = [Float](repeating: 0, count: inputs * outputs)
     var y = [Float](repeating: 0, count: rows * outputs)
-    numbers.withUnsafeBufferPointer { numbers in
-      let x = numbers.baseAddress!
-      cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(rows), blasint(outputs),
-        blasint(inputs), 1, x, blasint(inputs), x + rows * inputs, blasint(outputs), 0, &y,
-        blasint(outputs))
-    }
+    cblas_sgemm(
+      CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(rows), blasint(outputs), blasint(inputs),
+      1, x, blasint(inputs), w, blasint(outputs), 0, &y, blasint(outputs))
     return true
   }()
 
@@ -110,20 +103,10 @@ enum MatrixProduct {
     _ x: UnsafePointer<Float>, xStride: Int, rows: Int, _ w: UnsafePointer<Float>, inputs: Int,
     outputs: Int, into y: Floats, yStride: Int, adds: Bool = false
   ) {
-    if rows == 1 {
-      multiply(x, w, inputs: inputs, outputs: outputs, into: y, beta: adds ? 1 : 0)
-    } else if rows < gemmRows {
-      let step = max(8, slab / outputs)
-      var input = 0
-      while input < inputs {
-        let count = min(step, inputs &- input)
-        for row in 0..<rows {
-          multiply(
-            x + (row &* xStride &+ input), w + input &* outputs, inputs: count, outputs: outputs,
-            into: y + row &* yStride, beta: adds || input > 0 ? 1 : 0)
-        }
-        input &+= count
-      }
+    if rows < gemmRows {
+      multiplyScattered(
+        rows: rows, w, inputs: inputs, outputs: outputs, adds: adds,
+        x: { x + $0 &* xStride }, y: { y + $0 &* yStride })
     } else {
       var output = 0
       while output < outputs {
@@ -171,45 +154,28 @@ enum MatrixProduct {
   @inline(__always)
   static func isFew(rows: Int) -> Bool { rows < gemmRows }
 
-  /// Scores S = Q · Kᵀ.
+  /// The products of attention: scores S = Q · Kᵀ with `isTransposed`, mixed values O = P · V
+  /// without; a gemv for one row, a gemm for more.
   /// - Parameters:
-  ///   - q: `[rows, width]`, rows `qStride` apart.
-  ///   - k: `[positions, width]`, contiguous.
-  ///   - s: `[rows, positions]`, rows `sStride` apart.
+  ///   - x: rows `xStride` apart, of `width` values if transposed, of `positions` values if not.
+  ///   - m: a head's keys or values, `[positions, width]`, contiguous.
+  ///   - y: rows `yStride` apart, of `positions` values if transposed, of `width` values if not.
   @inline(__always)
-  static func scores(
-    _ q: UnsafePointer<Float>, qStride: Int, rows: Int, _ k: UnsafePointer<Float>, positions: Int,
-    width: Int, into s: Floats, sStride: Int
+  static func multiplyContext(
+    _ x: UnsafePointer<Float>, xStride: Int, rows: Int, _ m: UnsafePointer<Float>, positions: Int,
+    width: Int, isTransposed: Bool, into y: Floats, yStride: Int
   ) {
+    // Of a row-major M, cblas_sgemv computes M · x, which is x · Mᵀ.
     if rows == 1 {
       cblas_sgemv(
-        CblasRowMajor, CblasNoTrans, blasint(positions), blasint(width), 1, k, blasint(width), q, 1,
-        0, s, 1)
+        CblasRowMajor, isTransposed ? CblasNoTrans : CblasTrans, blasint(positions),
+        blasint(width), 1, m, blasint(width), x, 1, 0, y, 1)
     } else {
+      let (inputs, outputs) = isTransposed ? (width, positions) : (positions, width)
       cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasTrans, blasint(rows), blasint(positions), blasint(width),
-        1, q, blasint(qStride), k, blasint(width), 0, s, blasint(sStride))
-    }
-  }
-
-  /// Mixed values O = P · V.
-  /// - Parameters:
-  ///   - p: `[rows, positions]`, rows `pStride` apart.
-  ///   - v: `[positions, width]`, contiguous.
-  ///   - o: `[rows, width]`, rows `oStride` apart.
-  @inline(__always)
-  static func mix(
-    _ p: UnsafePointer<Float>, pStride: Int, rows: Int, _ v: UnsafePointer<Float>, positions: Int,
-    width: Int, into o: Floats, oStride: Int
-  ) {
-    if rows == 1 {
-      cblas_sgemv(
-        CblasRowMajor, CblasTrans, blasint(positions), blasint(width), 1, v, blasint(width), p, 1,
-        0, o, 1)
-    } else {
-      cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(rows), blasint(width),
-        blasint(positions), 1, p, blasint(pStride), v, blasint(width), 0, o, blasint(oStride))
+        CblasRowMajor, CblasNoTrans, isTransposed ? CblasTrans : CblasNoTrans, blasint(rows),
+        blasint(outputs), blasint(inputs), 1, x, blasint(xStride), m, blasint(width), 0, y,
+        blasint(yStride))
     }
   }
 }

@@ -3,13 +3,12 @@ import Foundation
 /// Memory that lives as long as a run: every buffer of the engine comes from here, before the first
 /// step.
 ///
-/// Buffers are cut from large blocks for which the kernel is asked for 2 MiB pages: weights and the
-/// key-value cache do not fit the translation buffers in 4 KiB pages (attention over a cache in
-/// DRAM takes 25 % less time, measured).
+/// Buffers are cut from large blocks for which the kernel is asked for 2 MiB pages, since weights
+/// and the key-value cache do not fit the translation buffers in pages of 4 KiB.
 final class Memory {
   private var blocks: [(start: UnsafeMutableRawPointer, size: Int)] = []
   /// What is left of the last block.
-  private var next = UnsafeMutableRawPointer(bitPattern: 64)!
+  private var next: UnsafeMutableRawPointer?
   private var left = 0
   /// Bytes handed out.
   private(set) var bytes = 0
@@ -23,11 +22,13 @@ final class Memory {
     try allocate(count, of: Float.self)
   }
 
-  /// `count` zeros.
+  /// `count` zeros, aligned to a cache line.
   func integers(_ count: Int) throws(EngineError) -> UnsafeMutablePointer<Int32> {
     try allocate(count, of: Int32.self)
   }
 
+  /// `count` elements whose bits are all 0, aligned to a cache line.
+  /// - Throws: `EngineError` where the kernel does not give as much.
   func allocate<Element: BitwiseCopyable>(
     _ count: Int, of type: Element.Type
   ) throws(EngineError) -> UnsafeMutablePointer<Element> {
@@ -36,17 +37,18 @@ final class Memory {
       throw EngineError("no memory for a buffer of \(count) elements")
     }
     let size = (max(wanted, 1) + 63) & ~63
-    if size > left { try addBlock(size) }
-    let start = next
-    next += size
+    let place: UnsafeMutableRawPointer
+    if let next, size <= left { place = next } else { place = try addBlock(size) }
+    next = place + size
     left -= size
     // Written to now: no page is missing later, in the middle of a step.
-    memset(start, 0, size)
+    memset(place, 0, size)
     bytes += size
-    return start.bindMemory(to: Element.self, capacity: max(count, 1))
+    return place.bindMemory(to: Element.self, capacity: max(count, 1))
   }
 
-  private func addBlock(_ size: Int) throws(EngineError) {
+  /// Takes a new block from the kernel, the first bytes of which are to be handed out.
+  private func addBlock(_ size: Int) throws(EngineError) -> UnsafeMutableRawPointer {
     let usable = (size + Self.page - 1) & ~(Self.page - 1)
     let total = usable + Self.page
     let start = mmap(nil, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
@@ -54,9 +56,9 @@ final class Memory {
       throw EngineError("no memory for a buffer of \(size) bytes")
     }
     blocks.append((start, total))
-    let aligned = (UInt(bitPattern: start) + UInt(Self.page) - 1) & ~(UInt(Self.page) - 1)
-    next = UnsafeMutableRawPointer(bitPattern: aligned)!
+    let aligned = start.alignedUp(toMultipleOf: Self.page)
     left = usable
-    madvise(next, usable, Int32(MADV_HUGEPAGE))
+    madvise(aligned, usable, Int32(MADV_HUGEPAGE))
+    return aligned
   }
 }

@@ -1,3 +1,4 @@
+import Colocate
 import ColocateFormats
 
 /// A checkpoint opened on every rank, ready to make engines under any plan.
@@ -5,36 +6,70 @@ public struct Model {
   public let config: ModelConfig
   let checkpoint: Checkpoint
   public let communicator: Communicator
+  /// Experts in order: the first `E / R` of each layer on rank 0, and so on.
+  public let contiguous: Placement
 
+  /// - Parameter folder: a Hugging Face checkpoint folder.
   /// - Throws: the same `EngineError` on every rank.
   public init(folder: String, communicator: Communicator) throws(EngineError) {
-    (config, checkpoint) = try communicator.together { () throws(EngineError) in
+    let (config, checkpoint, contiguous) = try communicator.together { () throws(EngineError) in
       let config = try ModelConfig(folder: folder)
       guard config.experts % communicator.size == 0 else {
         let divisors = (1...config.experts).filter { config.experts % $0 == 0 }
         throw EngineError(
-          "\(config.experts) experts do not spread evenly over \(communicator.size) ranks: the number of ranks must be one of "
+          "\(config.experts) experts do not spread evenly over \(communicator.size) ranks: the "
+            + "number of ranks must be one of "
             + divisors.map(String.init).joined(separator: ", "))
       }
-      return (config, try Checkpoint(folder: folder))
+      let each = config.experts / communicator.size
+      let assignment = (0..<(config.layers * config.experts)).map { $0 % config.experts / each }
+      return (
+        config, try Checkpoint(folder: folder),
+        try Self.placement(assignment, for: config, communicator)
+      )
     }
+    self.config = config
+    self.checkpoint = checkpoint
+    self.contiguous = contiguous
     self.communicator = communicator
   }
 
-  /// Experts in order: the first `E / R` of each layer on rank 0, and so on. `[L, E]`.
-  public var contiguous: [Int] {
-    let each = config.experts / communicator.size
-    return (0..<config.layers).flatMap { _ in (0..<config.experts).map { $0 / each } }
+  /// A placement of this model's experts on the ranks, with the ranks' nodes.
+  /// - Parameter assignment: `[L, E]`: the rank of each expert.
+  /// - Throws: `EngineError` on this rank alone where it is no placement.
+  package func placement(_ assignment: [Int]) throws(EngineError) -> Placement {
+    try Self.placement(assignment, for: config, communicator)
+  }
+
+  private static func placement(
+    _ assignment: [Int], for config: ModelConfig, _ communicator: Communicator
+  ) throws(EngineError) -> Placement {
+    try EngineError.modelling { () throws(ModelError) in
+      try Placement(
+        topology: communicator.topology, layers: config.layers, experts: config.experts,
+        assignment: assignment)
+    }
   }
 
   /// An engine on every rank, after a look at whether its weights and buffers fit into memory.
+  /// - Parameters:
+  ///   - placement: of this model's experts on the communicator's topology; the same on every rank.
+  ///   - times: whether the phases of its steps are timed.
   /// - Throws: the same `EngineError` on every rank.
   public func engine(
-    assignment: [Int], mode: Mode, capacity: Capacity, times: Bool = false
+    placement: Placement, mode: Mode, capacity: Capacity, times: Bool = false
   ) throws(EngineError) -> Engine {
+    guard placement.topology == communicator.topology, placement.layers == config.layers,
+      placement.experts == config.experts
+    else {
+      throw EngineError(
+        "a placement of \(placement.layers) layers × \(placement.experts) experts on "
+          + "\(Self.text(placement.topology)); expected \(config.layers) × \(config.experts) on "
+          + Self.text(communicator.topology), isShared: true)
+    }
     let neighbours = communicator.nodeOf.count { $0 == communicator.nodeOf[communicator.rank] }
     try communicator.together { () throws(EngineError) in
-      // An expert's home is checked where the plan is read: each rank has as many of a layer.
+      // By construction of a placement, each rank has as many experts of a layer.
       let need =
         Weights.bytes(config, expertsHere: config.experts / communicator.size)
         + Workspace.leastBytes(config, capacity, mode: mode, ranks: communicator.size)
@@ -42,9 +77,13 @@ public struct Model {
     }
     return try communicator.together { () throws(EngineError) in
       try Engine(
-        config: config, checkpoint: checkpoint, assignment: assignment, mode: mode,
+        config: config, checkpoint: checkpoint, placement: placement, mode: mode,
         communicator: communicator, capacity: capacity, times: times)
     }
+  }
+
+  private static func text(_ topology: Topology) -> String {
+    "\(topology.nodes) nodes × \(topology.gpusPerNode) ranks"
   }
 }
 
@@ -78,21 +117,31 @@ public struct Tokens: Sendable {
   public let positions: Int
   public let ids: [Int32]
 
-  public init(sequences: Int, positions: Int, ids: [Int32]) {
-    precondition(ids.count == sequences * positions)
+  /// - Parameter ids: `[sequences, positions]`
+  /// - Throws: `EngineError` where the number of ids is another.
+  public init(sequences: Int, positions: Int, ids: [Int32]) throws(EngineError) {
+    guard sequences >= 1, positions >= 1, ids.count == sequences * positions else {
+      throw EngineError(
+        "\(ids.count) token ids; expected \(sequences) sequences × \(positions) positions, at "
+          + "least one of each")
+    }
+    self.init(checked: ids, sequences, positions)
+  }
+
+  private init(checked ids: [Int32], _ sequences: Int, _ positions: Int) {
     (self.sequences, self.positions, self.ids) = (sequences, positions, ids)
   }
 
-  /// The first `count` sequences, or all where there are no more.
+  /// The first `count` sequences: at least one, and at most all.
   public func first(_ count: Int) -> Tokens {
-    let count = min(count, sequences)
-    return Tokens(
-      sequences: count, positions: positions, ids: Array(ids[0..<(count * positions)]))
+    let count = min(max(count, 1), sequences)
+    return Tokens(checked: Array(ids[..<(count * positions)]), count, positions)
   }
 
   /// - Parameters:
   ///   - path: `.npy` of whole numbers, `[sequences, positions]`, or `[tokens]`.
   ///   - window: what a one-dimensional file is cut into; nil takes it as one sequence.
+  /// - Throws: `EngineError` with the file, the position, what was found and what was expected.
   public init(_ path: String, vocabulary: Int, window: Int?) throws(EngineError) {
     let array = try EngineError.naming { () throws(FormatError) in try IntegerFile(path) }
     switch array.shape.count {
@@ -116,8 +165,8 @@ public struct Tokens: Sendable {
     guard sequences >= 1, positions >= 1 else { throw EngineError("\(path): no tokens") }
     for (i, id) in array.values.enumerated() where id < 0 || id >= vocabulary {
       throw EngineError(
-        "\(path): token id \(id) at [\(i / positions), \(i % positions)]; expected 0 to \(vocabulary - 1)"
-      )
+        "\(path): token id \(id) at [\(i / positions), \(i % positions)]; expected 0 to "
+          + "\(vocabulary - 1)")
     }
     ids = array.values.map { Int32($0) }
   }

@@ -36,12 +36,8 @@ struct NextTokens {
     // The smallest is the largest of the negative; unknown stays out.
     smallest = known.map { $0 < 0 ? Int32.min : -$0 }
     let count = known.count
-    known.withUnsafeMutableBufferPointer {
-      communicator.maxOnFirst($0.baseAddress!, count: count)
-    }
-    smallest.withUnsafeMutableBufferPointer {
-      communicator.maxOnFirst($0.baseAddress!, count: count)
-    }
+    communicator.maxOnFirst(&known, count: count)
+    communicator.maxOnFirst(&smallest, count: count)
     smallest = smallest.map { $0 == Int32.min ? -1 : -$0 }
   }
 

@@ -26,7 +26,7 @@ final class ObservedRun {
     let isFirst = communicator.isFirst
     census = try TokenCensus(
       sequences: baseline.sequences, positions: baseline.length - 1, layers: config.layers)
-    engine.census = census
+    engine.observer = census
     replay = baseline.isComplete ? RouteReplay(baseline.routes) : nil
     engine.routeObserver = replay ?? baseline.routes
     logits = try LogitComparison(baseline, engine)

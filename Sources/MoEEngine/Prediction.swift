@@ -17,9 +17,9 @@ import Colocate
 /// the formulas.
 struct Prediction {
   let mode: Mode
+  /// With the nodes that count.
   let placement: Placement
   let expertsPerToken: Int
-  let nodeOf: [Int]
   /// `[collective, layer, distance]`: rows of dispatch, combine and context.
   private(set) var rows: [[[Int]]]
   /// `[L-1, E, E]`: strongest expert to strongest expert.
@@ -27,12 +27,14 @@ struct Prediction {
   /// `[distance]`: layer 0's moves, and next tokens told to other ranks.
   private var start = [0, 0, 0]
   private var told = [0, 0, 0]
+  private let distinctRanks: DistinctRanks
+  private let memory = Memory()
 
-  init(mode: Mode, placement: Placement, expertsPerToken: Int, nodeOf: [Int]) {
+  init(mode: Mode, placement: Placement, expertsPerToken: Int) throws(EngineError) {
     self.mode = mode
     self.placement = placement
     self.expertsPerToken = expertsPerToken
-    self.nodeOf = nodeOf
+    distinctRanks = try DistinctRanks(ranks: placement.topology.gpus, memory: memory)
     rows = [[[Int]]](
       repeating: [[Int]](repeating: [0, 0, 0], count: placement.layers),
       count: Collective.allCases.count)
@@ -41,20 +43,23 @@ struct Prediction {
   }
 
   private func distance(_ from: Int, _ to: Int) -> Int {
-    (from == to ? Distance.same : nodeOf[from] == nodeOf[to] ? .sameNode : .otherNode).rawValue
+    let topology = placement.topology
+    let sameNode = topology.node(of: from) == topology.node(of: to)
+    return (from == to ? Distance.same : sameNode ? .sameNode : .otherNode).rawValue
   }
 
   /// Adds a token that started on rank `home`; `route`: `[L, k]`.
   ///
   /// - Parameter choosesToken: whether its logits choose the sequence's next token.
   mutating func add(route: UnsafePointer<Int32>, home: Int, choosesToken: Bool) {
-    let (k, experts, ranks) = (expertsPerToken, placement.experts, nodeOf.count)
+    let (k, experts, ranks) = (expertsPerToken, placement.experts, placement.topology.gpus)
     var at = home
     for l in 0..<placement.layers {
-      let chosen = (0..<k).map { Int(route[l * k + $0]) }
-      let ranksOfExperts = Set(chosen.map { placement[l, $0] })
-      let next = mode == .home ? home : placement[l, chosen[0]]
-      for rank in ranksOfExperts {
+      let strongest = Int(route[l * k])
+      let next = mode == .home ? home : placement[layer: l, expert: strongest]
+      distinctRanks.forEach(
+        of: route + l * k, count: k, rankOf: { placement[layer: l, expert: $0] }
+      ) { rank, _ in
         rows[Collective.dispatch.rawValue][l][distance(at, rank)] += 1
         if mode == .home || k > 1 {
           rows[Collective.combine.rawValue][l][distance(rank, next)] += 1
@@ -68,7 +73,7 @@ struct Prediction {
       if l == 0 { start[distance(at, next)] += 1 }
       if l > 0 {
         let before = Int(route[(l - 1) * k])
-        weights[((l - 1) * experts + before) * experts + chosen[0]] += 1
+        weights[((l - 1) * experts + before) * experts + strongest] += 1
       }
       at = next
     }

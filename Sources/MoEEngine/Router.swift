@@ -3,19 +3,8 @@
 extension Engine {
   func route(_ l: Int) {
     let layer = weights.layers[l]
-    let (d, experts, k) = (config.hidden, config.experts, config.expertsPerToken)
-    measure(.vectors) {
-      for row in 0..<localRows {
-        VectorMath.rmsNorm(
-          work.x + row * d, layer.expertNorm, work.normed + row * d, width: d,
-          epsilon: config.normEpsilon)
-      }
-    }
-    measure(.products) {
-      MatrixProduct.multiply(
-        work.normed, xStride: d, rows: localRows, layer.router, inputs: d, outputs: experts,
-        into: work.routerScores, yStride: experts)
-    }
+    let (experts, k) = (config.experts, config.expertsPerToken)
+    multiplyNormed(layer.expertNorm, layer.router, outputs: experts, into: work.routerScores)
     routeObserver?.willChoose(scores: work.routerScores, count: localRows * experts)
     measure(.vectors) {
       for row in 0..<localRows {

@@ -89,13 +89,13 @@ struct SettingReader {
     return number
   }
 
-  /// Refuses a setting that is there, unless its value is one of those that are implemented.
+  /// Refuses a setting that is there, unless its value is one of those that the engine follows.
   mutating func require(_ name: String, _ allowed: JSONText...) throws(EngineError) {
     guard let value = try take(name) else { return }
     guard allowed.contains(where: { Self.areEqual($0, value) }) else {
       throw EngineError(
-        "\(path): \(prefix)\(name) is \(Self.text(value)), which would change the output and is "
-          + "not implemented; expected "
+        "\(path): \(prefix)\(name) is \(Self.text(value)), which would change the output and "
+          + "is not supported; expected "
           + (allowed.isEmpty ? "null" : allowed.map(Self.text).joined(separator: " or ")))
     }
   }

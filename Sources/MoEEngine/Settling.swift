@@ -22,7 +22,6 @@ extension Engine {
     countSums(rankOf, count)
     let sent = sums.startPacking()
     sums.send.update(repeating: 0, count: sent * d)
-    clearMarks()
     nextRows = 0
     for i in 0..<count {
       let w = Int(work.ordered[i])
@@ -36,7 +35,7 @@ extension Engine {
       x.update(from: work.workResidual[w], count: d)
       work.workTarget[w] = x
       work.nextRowIds[nextRows] = work.workIds[w]
-      forEachRank(of: experts, mark: i, rankOf) { rank, _ in
+      forEachRank(of: experts, rankOf) { rank, _ in
         guard rank != here else { return }
         work.returnRow[Int(work.returnCursor[rank])] = Int32(nextRows)
         work.returnCursor[rank] += 1
@@ -72,7 +71,6 @@ extension Engine {
   private func countSums(_ rankOf: UnsafePointer<Int32>, _ count: Int) {
     let sums = work.sums
     sums.clear()
-    clearMarks()
     for i in 0..<count {
       let experts = work.workExperts + Int(work.ordered[i]) * config.expertsPerToken
       let next = Int(rankOf[Int(experts[0])])
@@ -80,7 +78,7 @@ extension Engine {
         sums.sendRows[next] += 1
         continue
       }
-      forEachRank(of: experts, mark: i, rankOf) { rank, _ in
+      forEachRank(of: experts, rankOf) { rank, _ in
         if rank != communicator.rank { sums.receiveRows[rank] += 1 }
       }
     }

@@ -3,7 +3,8 @@ import Foundation
 /// Where the time of the steps goes. Off by default: reading the clock twice per matrix product
 /// costs a percent or two at batch 1.
 public struct Timings: Sendable {
-  public enum Part: Int, CaseIterable, Sendable {
+  /// What a step does.
+  public enum Phase: Int, CaseIterable, Sendable {
     /// Projections, router, experts, output head: OpenBLAS.
     case products
     /// Scores and mixed values of attention: OpenBLAS.
@@ -14,11 +15,23 @@ public struct Timings: Sendable {
     case packing
     /// Inside MPI: counts, dispatch, combine, context; waiting for slower ranks included.
     case collectives
+
+    /// As reports call it, in snake_case.
+    public var name: String {
+      switch self {
+      case .products: "products"
+      case .attentionProducts: "attention_products"
+      case .vectors: "vectors"
+      case .packing: "packing"
+      case .collectives: "collectives"
+      }
+    }
   }
 
   public let isOn: Bool
-  public private(set) var seconds = [Double](repeating: 0, count: Part.allCases.count)
-  /// All of the steps' time, whether timed by part or not.
+  /// `[phase]`
+  private var seconds = [Double](repeating: 0, count: Phase.allCases.count)
+  /// All of the steps' time, whether it belongs to a phase or not.
   public private(set) var total = 0.0
   /// The same on the processor's clock of this thread.
   public private(set) var computing = 0.0
@@ -26,19 +39,18 @@ public struct Timings: Sendable {
   init(isOn: Bool) { self.isOn = isOn }
 
   /// Seconds of a clock that only goes forward.
-  @inline(__always)
-  static func now() -> Double {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
-  }
+  package static func now() -> Double { seconds(of: CLOCK_MONOTONIC) }
 
   /// Seconds that this thread has been computing: what other programs on the machine do hardly
   /// matters to it.
   @inline(__always)
-  static func computing() -> Double {
+  static func computing() -> Double { seconds(of: CLOCK_THREAD_CPUTIME_ID) }
+
+  /// What a clock shows; 0 where there is no such clock, as after the end of a thread.
+  @inline(__always)
+  static func seconds(of clock: clockid_t) -> Double {
     var time = timespec()
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    guard clock_gettime(clock, &time) == 0 else { return 0 }
     return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
   }
 
@@ -46,8 +58,8 @@ public struct Timings: Sendable {
   func start() -> Double { isOn ? Self.now() : 0 }
 
   @inline(__always)
-  mutating func stop(_ part: Part, since start: Double) {
-    if isOn { seconds[part.rawValue] += Self.now() - start }
+  mutating func stop(_ phase: Phase, since start: Double) {
+    if isOn { seconds[phase.rawValue] += Self.now() - start }
   }
 
   mutating func step(seconds: Double, computing: Double) {
@@ -61,7 +73,8 @@ public struct Timings: Sendable {
     computing = 0
   }
 
-  public func share(_ part: Part) -> Double { total > 0 ? seconds[part.rawValue] / total : 0 }
+  /// Share of a phase in the time of the steps.
+  public func share(_ phase: Phase) -> Double { total > 0 ? seconds[phase.rawValue] / total : 0 }
   /// Share of the time inside OpenBLAS.
   public var blasShare: Double { share(.products) + share(.attentionProducts) }
 }

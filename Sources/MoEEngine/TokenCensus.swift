@@ -1,6 +1,6 @@
 /// Where the tokens of a run are: every token must stand at exactly one rank's router in every
 /// layer and at one rank's output head, and every one of its experts must be applied once.
-final class TokenCensus {
+final class TokenCensus: StepObserver {
   private let positions: Int
   private let layers: Int
   private let tokens: Int
@@ -17,18 +17,22 @@ final class TokenCensus {
     pairs = [Int](repeating: 0, count: layers)
   }
 
-  /// The engine's local rows stand at this layer's router.
-  func visit(_ engine: Engine, _ layer: Int) {
+  func reached(_ point: StepPoint, layer: Int, of engine: Engine) {
+    switch point {
+    case .routed: visit(engine, layer)
+    case .applied: pairs[layer] += Int(engine.work.pairStart[engine.weights.expertsHere])
+    case .combined: if layer == layers - 1 { visit(engine, layers) }
+    case .dispatched: break
+    }
+  }
+
+  /// The engine's local rows stand at this layer's router, or at the output head.
+  private func visit(_ engine: Engine, _ layer: Int) {
     for row in 0..<engine.localRows {
       let id = engine.work.rowIds[row]
       let token = engine.step.sequence(id) * positions + engine.step.position(id)
       visits[token * (layers + 1) + layer] += 1
     }
-  }
-
-  /// The engine has applied this layer's experts to its work rows.
-  func apply(_ engine: Engine, _ layer: Int) {
-    pairs[layer] += Int(engine.work.pairStart[engine.weights.expertsHere])
   }
 
   /// Counts over all ranks; every rank calls it.

@@ -19,7 +19,7 @@ extension Verification.Run {
     if mode == .coherent { compareMoves(traffic, prediction, objective) }
     compareContext(traffic, prediction, engine)
     compareCalls(
-      traffic, engine, ranks: prediction.nodeOf, steps: steps, contextGathers: contextGathers)
+      traffic, engine, prediction.placement.topology, steps: steps, contextGathers: contextGathers)
     countBytes(traffic, engine)
   }
 
@@ -119,20 +119,18 @@ extension Verification.Run {
   }
 
   private mutating func compareCalls(
-    _ traffic: Traffic, _ engine: Engine, ranks nodeOf: [Int], steps: Int, contextGathers: Int
+    _ traffic: Traffic, _ engine: Engine, _ topology: Topology, steps: Int, contextGathers: Int
   ) {
-    let exchanges = nodeOf.count > 1 ? steps * traffic.layers : 0
+    let exchanges = topology.gpus > 1 ? steps * traffic.layers : 0
     check("dispatches", traffic.calls(.dispatch), exchanges)
     check("combines", traffic.calls(.combine), engine.hasCombine ? exchanges : 0)
     check("context gathers", traffic.calls(.context), contextGathers)
     check("exchanges of counts", traffic.calls(.counts), exchanges + contextGathers)
     for distance in Distance.leaving {
-      var pairs = 0
-      for (from, node) in nodeOf.enumerated() {
-        for (to, other) in nodeOf.enumerated() where from != to {
-          pairs += (node == other) == (distance == .sameNode) ? 1 : 0
-        }
-      }
+      // Ordered pairs of ranks as far from each other.
+      let others =
+        distance == .sameNode ? topology.gpusPerNode - 1 : topology.gpus - topology.gpusPerNode
+      let pairs = topology.gpus * others
       check(
         "bytes of counts", 4 * traffic.words(.counts, .sent, distance),
         4 * pairs * (exchanges + 2 * contextGathers))

@@ -109,24 +109,9 @@ enum VectorMath {
 
   /// p_i = e^{s·(x_i − max x)} / Σ, in place, over `count` values.
   static func softmax(_ x: Floats, count: Int, scale: Float = 1) {
-    var i = 0
-    var largest = -Float.infinity
-    if count >= 8 {
-      var most = load(x)
-      i = 8
-      while i &+ 8 <= count {
-        let v = load(x + i)
-        most = larger(most, v)
-        i &+= 8
-      }
-      largest = Self.largest(most)
-    }
-    while i < count {
-      largest = max(largest, x[i])
-      i &+= 1
-    }
+    let largest = largest(of: x, count: count)
     var sums = Lanes(repeating: 0)
-    i = 0
+    var i = 0
     while i &+ 8 <= count {
       let e = exp((load(x + i) - largest) * scale)
       sums += e
@@ -191,6 +176,15 @@ enum VectorMath {
 
   /// Index of the largest value, the first of equals.
   static func argmax(_ x: UnsafePointer<Float>, count: Int) -> Int {
+    let largest = largest(of: x, count: count)
+    var i = 0
+    while i < count, x[i] != largest { i &+= 1 }
+    return i < count ? i : 0
+  }
+
+  /// The largest of `count` values.
+  @inline(__always)
+  private static func largest(of x: UnsafePointer<Float>, count: Int) -> Float {
     var i = 0
     var largest = -Float.infinity
     if count >= 8 {
@@ -206,8 +200,6 @@ enum VectorMath {
       largest = max(largest, x[i])
       i &+= 1
     }
-    i = 0
-    while i < count, x[i] != largest { i &+= 1 }
-    return i < count ? i : 0
+    return largest
   }
 }

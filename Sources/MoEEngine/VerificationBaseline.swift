@@ -56,17 +56,14 @@ final class VerificationBaseline {
   }
 
   /// What these routes send under a placement.
-  func prediction(
-    _ mode: Mode, _ placement: Placement, _ communicator: Communicator
-  ) -> Prediction {
-    var prediction = Prediction(
-      mode: mode, placement: placement, expertsPerToken: config.expertsPerToken,
-      nodeOf: communicator.nodeOf)
+  func prediction(_ mode: Mode, _ placement: Placement) throws(EngineError) -> Prediction {
+    var prediction = try Prediction(
+      mode: mode, placement: placement, expertsPerToken: config.expertsPerToken)
     for sequence in 0..<sequences {
       for position in 0..<(length - 1) {
         prediction.add(
           route: routes.experts(routes.index(sequence: sequence, position: position, layer: 0)),
-          home: sequence % communicator.size, choosesToken: position >= prompt - 1)
+          home: sequence % placement.topology.gpus, choosesToken: position >= prompt - 1)
       }
     }
     return prediction

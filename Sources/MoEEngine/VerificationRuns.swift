@@ -13,22 +13,20 @@ extension Model {
   ///
   /// - Parameters:
   ///   - new: tokens to decode after each prompt, at least 2.
-  ///   - plan: `[L, E]` and its name.
+  ///   - plan: a placement and its name.
   /// - Returns: on rank 0 the report; elsewhere a part of it that says nothing.
   public func verify(
-    _ prompts: Tokens, new: Int, plan: (name: String, assignment: [Int])?
+    _ prompts: Tokens, new: Int, plan: (name: String, placement: Placement)?
   ) throws(EngineError) -> Verification {
     guard config.layers >= 2 else {
       throw EngineError(
         "a model with 1 layer: at least 2 are needed, there is no boundary to cross",
         isShared: true)
     }
-    let nodes = Set(communicator.nodeOf).count
-    guard communicator.nodeOf == (0..<communicator.size).map({ $0 * nodes / communicator.size })
-    else {
+    guard communicator.isNodeByNode else {
       throw EngineError(
-        "the ranks' nodes are \(communicator.nodeOf): expected nodes of one size whose ranks follow "
-          + "each other", isShared: true)
+        "the ranks' nodes are \(communicator.nodeOf): expected nodes of one size whose ranks "
+          + "follow each other", isShared: true)
     }
     communicator.audit = MessageAudit(ranks: communicator.size)
     defer { communicator.audit = nil }
@@ -36,9 +34,9 @@ extension Model {
       try VerificationBaseline(model: self, prompts: prompts, new: new)
     }
     var report = Verification(
-      ranks: communicator.size, nodes: nodes, layers: config.layers, experts: config.experts,
-      expertsPerToken: config.expertsPerToken, sequences: prompts.sequences,
-      prompt: prompts.positions, decodeSteps: new - 1)
+      ranks: communicator.size, nodes: communicator.topology.nodes, layers: config.layers,
+      experts: config.experts, expertsPerToken: config.expertsPerToken,
+      sequences: prompts.sequences, prompt: prompts.positions, decodeSteps: new - 1)
 
     report.runs.append(try observe(.home, "contiguous", contiguous, baseline))
     report.logitScale = baseline.logitScale
@@ -49,36 +47,36 @@ extension Model {
     let greedy = try greedyPlan(baseline)
     report.runs.append(try observe(.coherent, "greedy", greedy, baseline))
     if let plan {
-      report.runs.append(try observe(.coherent, plan.name, plan.assignment, baseline))
+      report.runs.append(try observe(.coherent, plan.name, plan.placement, baseline))
     }
     return report
   }
 
   /// Layer by layer, for the routes of the baseline; the same on every rank.
-  private func greedyPlan(_ baseline: VerificationBaseline) throws(EngineError) -> [Int] {
-    var greedy = try communicator.together { () throws(EngineError) in
-      guard communicator.isFirst else { return contiguous }
+  private func greedyPlan(_ baseline: VerificationBaseline) throws(EngineError) -> Placement {
+    var assignment = try communicator.together { () throws(EngineError) in
+      guard communicator.isFirst else { return contiguous.assignment }
+      let prediction = try baseline.prediction(.home, contiguous)
       do {
-        let counts = try baseline.prediction(.home, try placement(contiguous), communicator)
-          .counts()
-        let instance = try Instance(counts: counts, topology: Topology(gpus: communicator.size))
+        // Among GPUs alone, whatever the nodes.
+        let instance = try Instance(
+          counts: prediction.counts(), topology: Topology(gpus: communicator.size))
         return try Baseline.greedyForwards.placement(for: instance).assignment
       } catch {
         throw EngineError("\(error)")
       }
     }
-    communicator.broadcast(&greedy)
-    return greedy
+    communicator.broadcast(&assignment)
+    return try placement(assignment)
   }
 
   /// One run over all tokens; the first makes the baseline, the others are compared with it.
   private func observe(
-    _ mode: Mode, _ name: String, _ assignment: [Int], _ baseline: VerificationBaseline
+    _ mode: Mode, _ name: String, _ placement: Placement, _ baseline: VerificationBaseline
   ) throws(EngineError) -> Verification.Run {
     let (sequences, prompt, length) = (baseline.sequences, baseline.prompt, baseline.length)
-    let placement = try placement(assignment)
     let engine = try engine(
-      assignment: assignment, mode: mode,
+      placement: placement, mode: mode,
       capacity: Capacity(
         sequences: sequences, positions: length,
         rows: min(512 * communicator.size, sequences * prompt)))
@@ -122,27 +120,13 @@ extension Model {
     observed.finish(&run)
     let all = traffic.overAllRanks(communicator)
     guard communicator.isFirst else { return run }
-    do {
-      let prediction = baseline.prediction(mode, placement, communicator)
-      run.compare(
-        all, prediction, try prediction.counts().crossings(of: placement), engine,
-        steps: observed.steps, contextGathers: observed.contextGathers)
-    } catch {
-      throw EngineError("\(error)")
+    let prediction = try baseline.prediction(mode, placement)
+    let objective = try EngineError.modelling { () throws(ModelError) in
+      try prediction.counts().crossings(of: placement)
     }
+    run.compare(
+      all, prediction, objective, engine, steps: observed.steps,
+      contextGathers: observed.contextGathers)
     return run
-  }
-
-  /// - Parameter assignment: `[L, E]`
-  func placement(_ assignment: [Int]) throws(EngineError) -> Placement {
-    do {
-      let nodes = Set(communicator.nodeOf).count
-      let topology = try Topology(
-        gpus: communicator.size, nodes: communicator.size % nodes == 0 ? nodes : 1)
-      return try Placement(
-        topology: topology, layers: config.layers, experts: config.experts, assignment: assignment)
-    } catch {
-      throw EngineError(error.description)
-    }
   }
 }

@@ -1,3 +1,4 @@
+import Colocate
 import ColocateFormats
 
 /// Reads a checkpoint's tensors into the engine's layout, and knows in the end which were read.
@@ -7,7 +8,8 @@ final class WeightReader {
   private let config: ModelConfig
   private var expected: Set<String> = []
   /// Bytes of a file, before they are converted: about a megabyte of whole rows.
-  private var block = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+  private var block: UnsafeMutableRawPointer?
+  private var blockSize = 0
 
   private static let blockBytes = 1 << 20
 
@@ -16,13 +18,22 @@ final class WeightReader {
     self.config = config
   }
 
-  deinit { block.deallocate() }
+  deinit { block?.deallocate() }
+
+  /// A block of this size at least; what was in the last one is gone.
+  private func block(bytes size: Int) -> UnsafeMutableRawPointer {
+    if let block, size <= blockSize { return block }
+    block?.deallocate()
+    let larger = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
+    (block, blockSize) = (larger, size)
+    return larger
+  }
 
   /// One layer: attention, router, and the experts that this rank holds.
-  /// - Parameters:
-  ///   - homes: `[E]`: the rank of each expert.
-  ///   - held: experts of the layer on this rank.
-  func layer(_ l: Int, homes: [Int], rank: Int, held: Int) throws(EngineError) -> Weights.Layer {
+  /// - Parameter held: experts of the layer on this rank.
+  func layer(
+    _ l: Int, _ placement: Placement, rank: Int, held: Int
+  ) throws(EngineError) -> Weights.Layer {
     let (d, nq, nkv, f) = (
       config.hidden, config.queryWidth, config.keyValueWidth, config.expertWidth
     )
@@ -57,7 +68,8 @@ final class WeightReader {
     let localIndex = try memory.integers(config.experts)
     let ranks = try memory.integers(config.experts)
     var next = 0
-    for (e, home) in homes.enumerated() {
+    for e in 0..<config.experts {
+      let home = placement[layer: l, expert: e]
       ranks[e] = Int32(home)
       localIndex[e] = home == rank ? Int32(next) : -1
       guard home == rank else {
@@ -188,12 +200,7 @@ final class WeightReader {
     let type = try tensor.type()
     let rowBytes = width * type.bytes
     let step = max(16, Self.blockBytes / rowBytes)
-    let size = min(step, rows.count) * rowBytes
-    if block.count < size {
-      block.deallocate()
-      block = .allocate(byteCount: size, alignment: 64)
-    }
-    let bytes = block.baseAddress!
+    let bytes = block(bytes: min(step, rows.count) * rowBytes)
     for first in Swift.stride(from: rows.lowerBound, to: rows.upperBound, by: step) {
       let count = min(step, rows.upperBound - first)
       try tensor.read((first * rowBytes)..<((first + count) * rowBytes), into: bytes)

@@ -1,3 +1,4 @@
+import Colocate
 import ColocateFormats
 
 /// A rank's weights in float32: everything but the experts, and the experts that the plan gives to
@@ -47,17 +48,16 @@ final class Weights {
   /// Reads a rank's weights. What the other ranks hold is checked for its shape all the same: a
   /// checkpoint is refused by all ranks or by none.
   /// - Parameters:
-  ///   - assignment: `[L, E]`: the rank of each expert.
+  ///   - placement: on which rank each expert lives.
   ///   - rank: this rank.
   init(
-    checkpoint: Checkpoint, config: ModelConfig, assignment: [Int], rank: Int
+    checkpoint: Checkpoint, config: ModelConfig, placement: Placement, rank: Int
   ) throws(EngineError) {
     let reader = WeightReader(checkpoint, config)
-    expertsHere = assignment[0..<config.experts].count { $0 == rank }
+    expertsHere = config.experts / placement.topology.gpus
     var layers: [Layer] = []
     for l in 0..<config.layers {
-      let homes = assignment[(l * config.experts)..<((l + 1) * config.experts)]
-      layers.append(try reader.layer(l, homes: Array(homes), rank: rank, held: expertsHere))
+      layers.append(try reader.layer(l, placement, rank: rank, held: expertsHere))
     }
     self.layers = layers
     finalNorm = try reader.vector("model.norm.weight", config.hidden)

@@ -1,9 +1,15 @@
-/// Every buffer of a run, allocated once. Names in the shapes:
+/// Every buffer of a run, allocated once. The names in the shapes:
 ///
-///     G   most token rows of a step, over all ranks      S  sequences of a batch       T  most positions of a sequence
-///     d   hidden size        nq, nkv  widths of queries and of keys     hd  head width    V  vocabulary
-///     L   layers    E  experts per layer    c  experts of a layer on this rank    f  expert width    k  experts per token
-///     R   ranks     F  most copies of a token that leave its rank: min(k, R − 1)
+/// | name | meaning | name | meaning |
+/// |---|---|---|---|
+/// | G | most token rows of a step, over all ranks | S | sequences of a batch |
+/// | T | most positions of a sequence | d | hidden size |
+/// | nq | width of a token's queries | nkv | width of a token's keys, or values |
+/// | hd | width of a head | V | vocabulary |
+/// | L | layers | E | experts of a layer |
+/// | c | experts of a layer on this rank | f | width of an expert |
+/// | k | experts of a token | R | ranks |
+/// | F | most copies of a token that leave its rank, min(k, R − 1) | | |
 ///
 /// A rank never holds more than G rows, since a token is at most once on a rank.
 final class Workspace {
@@ -55,8 +61,7 @@ final class Workspace {
   let dispatch: RowExchange
   /// Partial sums, d numbers each: up to `G` leave a rank, up to `G · F` come.
   let sums: RowExchange
-  /// `[R]`: the last row for which a rank was seen, to find the distinct ranks of a row's experts.
-  let seen: Integers
+  let distinctRanks: DistinctRanks
   /// `[G · F]`: local row of each sent row.
   let sentRow: Integers
   /// `[G · F]`: next local row of each partial sum to be received (coherent mode).
@@ -143,7 +148,7 @@ final class Workspace {
     sums = try RowExchange(
       .combine, ranks: ranks, rowWords: d, payloadWords: d, mostSent: received,
       mostReceived: copies, memory: memory)
-    seen = try memory.integers(ranks)
+    distinctRanks = try DistinctRanks(ranks: ranks, memory: memory)
     sentRow = try memory.integers(copies)
     returnRow = try memory.integers(copies)
     returnCursor = try memory.integers(ranks)

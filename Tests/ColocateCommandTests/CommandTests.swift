@@ -31,7 +31,8 @@ import Testing
     try runner.refuses(["solve", ".", "--gpus", "2"], ".: a folder")
     try runner.refuses(
       ["solve", good, "--gpus", "3"],
-      "good.npy: 4 experts do not spread evenly over 3 GPUs: the number of GPUs must be one of 1, 2, 4"
+      "good.npy: 4 experts do not spread evenly over 3 GPUs: the number of GPUs must be one "
+        + "of 1, 2, 4"
     )
     try runner.refuses(["solve", good, "--gpus", "4", "--nodes", "3"], "must be one of 1, 2, 4")
     try runner.refuses(["solve", good, "--gpus", "0"], "0 GPUs")
@@ -134,8 +135,9 @@ import Testing
     #expect(try #require(plan.value) > (try #require(plan.bound)))
     // The key once, then the header, then incumbents from worse to better.
     let lines = result.errors.split(separator: "\n").map(String.init)
-    #expect(lines.first == SolverProgress.key)
-    #expect(lines.count { $0 == SolverProgress.key } == 1)
+    let key = "B baseline  W warm start  L local search  P partition pool  X exact method  T tree"
+    #expect(lines.first == key)
+    #expect(lines.count { $0 == key } == 1)
     #expect(lines.dropFirst().first?.contains("Incumbent") == true)
     #expect(result.errors.contains("load "))
   }

@@ -57,18 +57,18 @@ import Testing
       let relaxation = ColocationRelaxation(problem: problem, control: SearchControl())
       relaxation.parameters.maxIterations = 300
       relaxation.run()
-      var stage = Certificate.Stage(
+      var claim = Certificate.Claim(
         kept: kept, keptBound: 0,
         evidence: .colocation(CertificateColocation(try #require(relaxation.multipliers))))
-      stage.keptBound = try #require(
-        stage.claim(CertifiedProblem(problem), kept: kept, effort: CertificateEffort()))
+      claim.keptBound = try #require(
+        claim.leastClaim(of: CertifiedProblem(problem), kept: kept, effort: CertificateEffort()))
       list.append(
         (
           instance,
           CertificateFile(
             Certificate(
               placement: placement, objective: .flat, loadCap: instance.loadCap,
-              caps: instance.capPerLayer, stages: [stage]),
+              caps: instance.capPerLayer, claims: [claim]),
             counts: instance.counts)
         ))
     }
@@ -96,7 +96,7 @@ import Testing
           CertificateFile(
             Certificate(
               placement: placement, objective: .flat, loadCap: nil, caps: nil,
-              stages: [.init(kept: kept, keptBound: kept, evidence: .tree(tree))]),
+              claims: [.init(kept: kept, keptBound: kept, evidence: .tree(tree))]),
             counts: instance.counts)
         ))
     }
@@ -120,7 +120,7 @@ import Testing
   /// values are the smallest possible, so none of these is another true certificate.
   @Test func everyChangedFieldIsRefused() throws {
     let (instance, file) = try certificates()[1]
-    #expect(file.certificate.stages[0].evidence.name == "chain")
+    #expect(file.certificate.claims[0].evidence.name == "chain")
     let text = file.json().text
     #expect(try accepts(text, instance))
     let root = try JSONSerialization.jsonObject(with: Data(text.utf8))
@@ -166,6 +166,9 @@ import Testing
     for broken in [
       "", "[]", "{}", "{\"format\": \"colocate-plan\"}", String(text.dropLast(text.count / 2)),
       text.replacingOccurrences(of: "co-location", with: "astrology"),
+      text.replacingOccurrences(of: "\"gpus_per_node\": ", with: "\"gpus_per_node\": 4000000000"),
+      text.replacingOccurrences(of: "\"nodes\": 1", with: "\"nodes\": 4611686018427387905"),
+      text.replacingOccurrences(of: "\"flat\"", with: "\"joint\""),
       text.replacingOccurrences(of: "\"fraction_bits\"", with: "\"fractionbits\""),
     ] {
       try withFile(broken) { path in

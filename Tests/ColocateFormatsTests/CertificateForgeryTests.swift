@@ -56,7 +56,7 @@ import Testing
 
   /// What no placement of a stage keeps more than, by brute force.
   static func optimum(
-    _ level: Certificate.Level, _ certificate: Certificate, _ counts: TransitionCounts
+    _ level: Stage, _ certificate: Certificate, _ counts: TransitionCounts
   ) -> Int? {
     let topology = certificate.placement.topology
     let experts = counts.experts
@@ -71,6 +71,7 @@ import Testing
         coactivation: counts.coactivation, loads: counts.loads,
         caps: certificate.caps?.map { min($0, 1 << 55) * topology.gpusPerNode }
       ).bruteForce()?.kept
+    case .joint, .gpusForJoint: return nil
     case .node(let node):
       let members = (0..<counts.layers).map { l in
         (0..<experts).filter {
@@ -112,11 +113,11 @@ import Testing
             (try? parsed.check(counts: instance.counts, path: "forged", seconds: 10)) != nil
           else { continue }
           accepted += 1
-          for stage in parsed.certificate.stages {
-            let most = Self.optimum(stage.level, parsed.certificate, instance.counts)
+          for stage in parsed.certificate.claims {
+            let most = Self.optimum(stage.stage, parsed.certificate, instance.counts)
             #expect(
               stage.keptBound >= most ?? .max,
-              "seed \(seed), way \(way), forgery \(number): \(stage.level.name)")
+              "seed \(seed), way \(way), forgery \(number): \(stage.stage)")
           }
         }
       }
@@ -126,20 +127,60 @@ import Testing
       forgeries > 800 && accepted > 10 && accepted < forgeries / 2, "\(forgeries) \(accepted)")
   }
 
+  /// Evidence of two layers and four experts that is made to cost time or memory, or to trap.
+  private enum Hostile {
+    static let (most, least) = (Int.max, Int.min)
+    static let prices = "\"prices\": [[0, 0, 0, 0], [0, 0, 0, 0]], \"cuts\": []"
+    static let leaf = "{\"deletions\": [], \"leaf\": \"bounded\", \(prices)}"
+
+    static func branch(_ one: Int, _ two: Int) -> String {
+      "{\"deletions\": [], \"branch\": [0, 0, 1], \"children\": [\(one), \(two)]}"
+    }
+    static func tree(_ nodes: [String]) -> String {
+      "{\"kind\": \"tree\", \"nodes\": [\(nodes.joined(separator: ","))]}"
+    }
+    static func path(_ rows: String) -> String {
+      "{\"kind\": \"path\", \"prices\": [\(rows)], \"cuts\": []}"
+    }
+    static func colocation(_ number: Int, bits: Int = 28, cut: String = "") -> String {
+      func row(_ count: Int) -> String {
+        "[" + [String](repeating: "\(number)", count: count).joined(separator: ",") + "]"
+      }
+      return "{\"kind\": \"co-location\", \"fraction_bits\": \(bits), \"left\": [\(row(10))], "
+        + "\"between\": [\(row(16))], \"right\": [\(row(10))]\(cut)}"
+    }
+
+    static let all = [
+      // 2^59 paths through 60 nodes.
+      tree((0..<59).map { branch($0 + 1, $0 + 1) } + [leaf]),
+      tree([branch(0, 0)]), tree([branch(1, 2), leaf]), tree([branch(most, least)]), tree([]),
+      String(repeating: "[", count: 1_000_000),
+      path("[\(most), \(most), 0, 0], [\(least), 0, 0, 0]"),
+      "{\"kind\": \"path\", \(prices.dropLast(2))[[0, \(most), 0, 1, 2], [0, \(most), 0, 1, 3]]}",
+      "{\"kind\": \"path\", \(prices), \"kind\": \"one-group\"}",
+      "{\"kind\": \"path\", \(prices), \"more\": 1}",
+      path("[NaN, 0, 0, 0], [0, 0, 0, 0]"), path("[1e300, 0, 0, 0], [0, 0, 0, 0]"),
+      path("[18446744073709551616, 0, 0, 0], [0, 0, 0, 0]"),
+      "{\"kind\": \"chain\", \"values\": [[\(least), 0, 0], [\(most), \(most), \(most)]]}",
+      "{\"kind\": \"chain\", \"values\": [[0, 0, 0], [0, 0, 0]]}",
+      colocation(least), colocation(0, bits: 63), colocation((1 << 52) - 1, bits: 40),
+      colocation(0, cut: ", \"load\": [[0, \(most), 0, 0, 1]]"),
+      colocation(0, bits: 40, cut: ", \"crowd\": [[0, \(most), 0, 1, 2, 3]]"),
+      colocation(0, cut: ", \"company\": [[0, 1, 0, 1, 0, \(most), 2]]"),
+      colocation(0, cut: ", \"partition\": [[\(least), 1, \(most), 0, 1]]"),
+      colocation(0, cut: ", \"load_product\": [[0, 1, 0, 0, \(least)]]"),
+    ]
+  }
+
   /// Files made to cost time or memory, or to trap.
   @Test func hostileFilesAreRefused() throws {
     let counts = try TransitionCounts(
       layers: 2, experts: 4, weights: [Int](repeating: 1 << 40, count: 16))
-    let prices = "\"prices\": [[0, 0, 0, 0], [0, 0, 0, 0]], \"cuts\": []"
-    let leaf = "{\"deletions\": [], \"leaf\": \"bounded\", \(prices)}"
-    func branch(_ one: Int, _ two: Int) -> String {
-      "{\"deletions\": [], \"branch\": [0, 0, 1], \"children\": [\(one), \(two)]}"
-    }
     let digest = CertificateFile(
       Certificate(
         placement: try Placement(
           topology: Topology(gpus: 2), layers: 2, experts: 4, assignment: [0, 0, 1, 1, 0, 0, 1, 1]),
-        objective: .flat, loadCap: nil, caps: nil, stages: []), counts: counts
+        objective: .flat, loadCap: nil, caps: nil, claims: []), counts: counts
     ).digest
     func file(_ evidence: String, gpus: Int = 2, kept: String = "8796093022208") -> String {
       let row = gpus == 2 ? "[0, 0, 1, 1]" : "[0, 1, 2, 3]"
@@ -150,46 +191,13 @@ import Testing
         "kept": \(kept), "kept_bound": \(kept), "evidence": \(evidence)}]}
         """
     }
-    func tree(_ nodes: [String]) -> String {
-      "{\"kind\": \"tree\", \"nodes\": [\(nodes.joined(separator: ","))]}"
-    }
-    // 2^59 paths through 60 nodes.
-    let shared = (0..<59).map { branch($0 + 1, $0 + 1) } + [leaf]
-    let (most, least) = (Int.max, Int.min)
-    func colocation(_ number: Int, bits: Int = 28, cut: String = "") -> String {
-      func row(_ count: Int) -> String {
-        "[" + [String](repeating: "\(number)", count: count).joined(separator: ",") + "]"
-      }
-      return "{\"kind\": \"co-location\", \"fraction_bits\": \(bits), \"left\": [\(row(10))], "
-        + "\"between\": [\(row(16))], \"right\": [\(row(10))]\(cut)}"
-    }
-    let hostile = [
-      tree(shared), tree([branch(0, 0)]), tree([branch(1, 2), leaf]),
-      tree([branch(most, least)]), tree([]),
-      String(repeating: "[", count: 1_000_000),
-      "{\"kind\": \"path\", \"prices\": [[\(most), \(most), 0, 0], [\(least), 0, 0, 0]], \"cuts\": []}",
-      "{\"kind\": \"path\", \(prices.dropLast(2))[[0, \(most), 0, 1, 2], [0, \(most), 0, 1, 3]]}",
-      "{\"kind\": \"path\", \(prices), \"kind\": \"one-group\"}",
-      "{\"kind\": \"path\", \(prices), \"more\": 1}",
-      "{\"kind\": \"path\", \"prices\": [[NaN, 0, 0, 0], [0, 0, 0, 0]], \"cuts\": []}",
-      "{\"kind\": \"path\", \"prices\": [[1e300, 0, 0, 0], [0, 0, 0, 0]], \"cuts\": []}",
-      "{\"kind\": \"path\", \"prices\": [[18446744073709551616, 0, 0, 0], [0, 0, 0, 0]], \"cuts\": []}",
-      "{\"kind\": \"chain\", \"values\": [[\(least), 0, 0], [\(most), \(most), \(most)]]}",
-      "{\"kind\": \"chain\", \"values\": [[0, 0, 0], [0, 0, 0]]}",
-      colocation(least), colocation(0, bits: 63), colocation((1 << 52) - 1, bits: 40),
-      colocation(0, cut: ", \"load\": [[0, \(most), 0, 0, 1]]"),
-      colocation(0, bits: 40, cut: ", \"crowd\": [[0, \(most), 0, 1, 2, 3]]"),
-      colocation(0, cut: ", \"company\": [[0, 1, 0, 1, 0, \(most), 2]]"),
-      colocation(0, cut: ", \"partition\": [[\(least), 1, \(most), 0, 1]]"),
-      colocation(0, cut: ", \"load_product\": [[0, 1, 0, 0, \(least)]]"),
-    ]
-    for (number, evidence) in hostile.enumerated() {
+    for (number, evidence) in Hostile.all.enumerated() {
       #expect(throws: (any Error).self, "\(number)") {
         let node = try JSONReader.read(Array(file(evidence).utf8))
         _ = try CertificateFile.parse(node).check(counts: counts, path: "hostile", seconds: 20)
       }
     }
-    for dual in [most, least, 1 << 62] {
+    for dual in [Int.max, Int.min, 1 << 62] {
       let row = "[[\(dual), \(dual), \(dual), \(dual)]]"
       let evidence = "{\"kind\": \"assignment\", \"rows\": \(row), \"columns\": \(row)}"
       #expect(throws: (any Error).self) {
@@ -200,14 +208,14 @@ import Testing
     }
     // The same frame with evidence that holds is accepted: what is refused above is the evidence.
     // 0 is the price of every expert, so B is 64 times what two whole groups keep: 2 · 4 · 2^40.
-    let honest = file("{\"kind\": \"path\", \(prices)}")
+    let honest = file("{\"kind\": \"path\", \(Hostile.prices)}")
     let report = try CertificateFile.parse(JSONReader.read(Array(honest.utf8))).check(
       counts: counts, path: "honest")
     #expect(report.stages[0].isOptimal && report.value == 8 << 40)
     // So is one with many levels, however deep.
-    let deep = (0..<40_000).flatMap { [branch(2 * $0 + 1, 2 * $0 + 2), leaf] } + [leaf]
+    let deep = (0..<40_000).flatMap { [Hostile.branch(2 * $0 + 1, 2 * $0 + 2), Hostile.leaf] }
     #expect(throws: Never.self) {
-      let node = try JSONReader.read(Array(file(tree(deep)).utf8))
+      let node = try JSONReader.read(Array(file(Hostile.tree(deep + [Hostile.leaf])).utf8))
       _ = try CertificateFile.parse(node).check(counts: counts, path: "deep")
     }
   }
@@ -231,7 +239,7 @@ import Testing
     let file = CertificateFile(
       Certificate(
         placement: placement, objective: .flat, loadCap: nil, caps: nil,
-        stages: [.init(kept: 48, keptBound: 48, evidence: .tree(tree))]), counts: counts)
+        claims: [.init(kept: 48, keptBound: 48, evidence: .tree(tree))]), counts: counts)
     #expect(throws: FormatError.self) {
       _ = try file.check(counts: counts, path: "long", seconds: 1)
     }

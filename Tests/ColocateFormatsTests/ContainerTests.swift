@@ -9,8 +9,9 @@ import Testing
   init() throws { scratch = try Scratch() }
 
   private func message(_ bytes: [UInt8], _ name: String = "x.npy") throws -> String {
+    let path = try scratch.write(bytes, name)
     do throws(FormatError) {
-      _ = try TraceFile(try! scratch.write(bytes, name))
+      _ = try TraceFile(path)
       return "read"
     } catch {
       return error.message
@@ -79,6 +80,14 @@ import Testing
       _ = try ExFlowCSV.read(array, layers: 2, experts: 2)
       Issue.record("an array was read as a table")
     } catch { #expect(error.message.contains("a numpy array (.npy), expected a table")) }
+    do throws(FormatError) {
+      _ = try CertificateFile.read(array)
+      Issue.record("an array was read as a certificate")
+    } catch { #expect(error.message.contains("a numpy array (.npy), expected a certificate")) }
+    do throws(FormatError) {
+      _ = try JSONDocument.read(array)
+      Issue.record("an array was read as JSON")
+    } catch { #expect(error.message.contains("a numpy array (.npy), expected a JSON document")) }
   }
 
   @Test func pipesAreNamed() throws {
@@ -102,8 +111,13 @@ import Testing
     let scalar = try scratch.write(
       npy("<i2", fortran: true, shape: "()", data: bytes([5], "<i2")), "0.npy")
     #expect(try IntegerArray(npy: scalar).integers() == [5])
+    let archive = try scratch.write(zip("a.npy"), "z.npy")
     do throws(FormatError) {
-      _ = try IntegerArray(npy: try! scratch.write(zip("a.npy"), "z.npy"))
+      _ = try IntegerArray(npy: archive)
+      Issue.record("a zip was read")
+    } catch { #expect(error.message.contains("(.npz), expected a .npy array")) }
+    do throws(FormatError) {
+      _ = try IntegerFile(archive)
       Issue.record("a zip was read")
     } catch { #expect(error.message.contains("(.npz), expected a .npy array")) }
   }

@@ -15,8 +15,9 @@ import Testing
     var tensors = [("counts", [layers - 1, experts, experts], counts.weights)]
     tensors.append(("loads", [layers, experts], loads))
     if !together.isEmpty { tensors.append(("coactivation", [layers, experts, experts], together)) }
+    let path = try scratch.write(safetensors(tensors), "c.safetensors")
     do throws(FormatError) {
-      let file = try TraceFile(try! scratch.write(safetensors(tensors), "c.safetensors"))
+      let file = try TraceFile(path)
       return file.remarks.first?.text ?? "read"
     } catch {
       return error.message

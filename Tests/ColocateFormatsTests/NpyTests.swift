@@ -62,6 +62,25 @@ import Testing
     #expect(one.sha256 != two.sha256 && one.sha256.count == 64)
   }
 
+  /// Rows of arrays of any shape, type and order, against a plain second reading.
+  @Test(arguments: 0..<200) func rowsOfAnyShape(seed: Int) throws {
+    var random = SeededGenerator(seed: UInt64(seed))
+    let shape = (0..<(1 + random.next(below: 4))).map { _ in 1 + random.next(below: 7) }
+    let type = Self.types[random.next(below: Self.types.count)]
+    let values = (0..<shape.reduce(1, *)).map { _ in random.next(below: 120) }
+    let text = "(" + shape.map { "\($0)," }.joined(separator: " ") + ")"
+    let file = npy(
+      type, fortran: random.next(below: 2) == 0, shape: text, data: bytes(values, type))
+    let array = try IntegerArray(npy: try scratch.write(file, "a.npy"))
+    let plain = try #require(PlainReading.npy(file))
+    #expect(try array.shape == plain.shape && array.integers() == plain.values, "seed \(seed)")
+    let width = shape.dropFirst().reduce(1, *)
+    let first = random.next(below: shape[0])
+    let rows = first..<(first + 1 + random.next(below: shape[0] - first))
+    let wanted = plain.values[(rows.lowerBound * width)..<(rows.upperBound * width)]
+    #expect(try array.integers(rows: rows) == Array(wanted), "seed \(seed), \(rows)")
+  }
+
   @Test func digestIsSHA256() throws {
     // FIPS 180-2, appendix B.1.
     let path = try scratch.write(Array("abc".utf8), "abc")
@@ -208,7 +227,8 @@ import Testing
     #expect(trace.kind == .trace && trace.counts.experts == 3 && trace.tokens == 2)
     let counts = try TraceFile(
       file(
-        #"{"counts":{"dtype":"I16","shape":[1,2,2],"data_offsets":[4,12]},"loads":{"dtype":"U8","shape":[2,2],"data_offsets":[0,4]}}"#,
+        #"{"counts":{"dtype":"I16","shape":[1,2,2],"data_offsets":[4,12]},"#
+          + #""loads":{"dtype":"U8","shape":[2,2],"data_offsets":[0,4]}}"#,
         [9, 8, 7, 6] + bytes([1, 2, 3, 4], "<i2")))
     #expect(counts.counts.weights == [1, 2, 3, 4] && counts.counts.loads == [9, 8, 7, 6])
     for (header, reason) in [
@@ -219,8 +239,9 @@ import Testing
       (#"{"trace":{"dtype":"U8","shape":[2,3]}}"#, "data_offsets' is missing"),
       (#"{"trace":"#, "line 1, column"),
     ] {
+      let path = try file(header, [0, 1, 2, 2, 1, 0])
       do throws(FormatError) {
-        _ = try TraceFile(try! file(header, [0, 1, 2, 2, 1, 0]))
+        _ = try TraceFile(path)
         Issue.record("read: \(header)")
       } catch { #expect(error.message.contains(reason), "\(error)") }
     }

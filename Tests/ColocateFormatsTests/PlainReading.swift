@@ -35,7 +35,7 @@ struct PlainReading {
       let digits = text.filter { !$0.isWhitespace }
       return Int(digits.hasSuffix("L") ? String(digits.dropLast()) : digits)
     }
-    let size = Int(type.3)!
+    guard let size = Int(type.3) else { return nil }
     let count = shape.reduce(1, *)
     guard start + length + count * size == file.count else { return nil }
     var values = [Int]()

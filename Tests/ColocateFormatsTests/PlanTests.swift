@@ -114,6 +114,12 @@ import Testing
     // As 0.1.0 wrote it: no bound at all.
     let old = text.replacingOccurrences(of: "  \"bound\": null,\n  \"gap\": null,\n", with: "")
     #expect(try PlanFile.read(try scratch.write(Array(old.utf8), "old.json")).bound == nil)
+    // And its word for the limit on tree nodes.
+    let limited = text.replacingOccurrences(
+      of: "\"stop_reason\": \"time\"", with: "\"stop_reason\": \"nodes\"")
+    #expect(limited != text)
+    let stopped = try PlanFile.read(try scratch.write(Array(limited.utf8), "limited.json"))
+    #expect(stopped.stopReason == .treeNodes)
   }
 
   @Test func badPlansAreRefusedWithTheirPlace() throws {
@@ -130,11 +136,13 @@ import Testing
       ("\"nodes\": 2", "\"nodes\": 0", "0 nodes"),
       ("\"nodes\": 2", "\"nodes\": 9000000000000000000", "9000000000000000000 nodes"),
       ("\"topology\"", "\"typology\"", "key 'topology' is missing"),
-      ("\"joint\"", "\"best\"", "objective 'best', expected flat, staged or joint"),
+      ("\"joint\"", "\"best\"", "'objective.name' is \"best\", expected one of flat"),
+      ("\"nodes\": 2", "\"nodes\": 4611686018427387905", "expected 1 to 1000000 of each"),
+      ("\"intra_node\": 1", "\"intra_node\": 5", "joint weights 4 (between nodes) and 5"),
+      ("\"intra_node\": 1", "\"intranode\": 1", "unknown key 'objective.intranode'"),
+      ("\"relaxed_to_feasible\": ", "\"relaxed\": ", "unknown key 'load_cap.relaxed'"),
       ("\"numerator\": 15", "\"numerator\": 5", "a load cap of 5/10"),
-      (
-        "\"inter_node\": 4", "\"inter_node\": 4000000000000", "expected 0 ≤ intra_node ≤ inter_node"
-      ),
+      ("\"inter_node\": 4", "\"inter_node\": 4000000000000", "joint weights 4000000000000"),
       ("\"bound\": 12", "\"bound\": -12", "'bound' is -12, expected 0 or more"),
       ("\"stop_reason\": \"time\"", "\"stop_reason\": \"luck\"", "'stop_reason' is \"luck\""),
       (

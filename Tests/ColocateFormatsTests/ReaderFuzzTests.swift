@@ -65,7 +65,7 @@ import Testing
     }
     guard trace.remarks.allSatisfy(\.isWarning) else { return }
     let (layers, choices) = (plain.shape[1], plain.shape.count == 3 ? plain.shape[2] : 1)
-    let size = experts ?? plain.values.max()! + 1
+    let size = experts ?? (plain.values.max() ?? 0) + 1
     var weights = [Int](repeating: 0, count: (layers - 1) * size * size)
     for token in 0..<plain.shape[0] {
       for l in 0..<(layers - 1) {

@@ -42,7 +42,7 @@ func npy(
 
 /// Integers as bytes of the numpy type `descr`.
 func bytes(_ values: [Int], _ descr: String) -> [UInt8] {
-  let size = Int(String(descr.last!))!
+  let size = descr.last?.wholeNumberValue ?? 0
   return values.flatMap { value -> [UInt8] in
     let little = (0..<size).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
     return descr.hasPrefix(">") ? little.reversed() : little

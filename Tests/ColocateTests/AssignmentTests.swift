@@ -18,9 +18,9 @@ import Testing
       }
     }
     assign(0, 0, 0)
-    var assignment = LinearAssignment()
+    let assignment = LinearAssignment()
     var column = [Int]()
-    // Twice, and another size between, so that reused buffers are tested too.
+    // Twice, and another size between: no call may leave anything behind for the next.
     for _ in 0..<2 {
       let value = assignment.maximise(size: size, entries: entries, columnOf: &column)
       #expect(value == best, "seed \(seed)")
@@ -44,10 +44,10 @@ import Testing
     for item in 0..<items {
       for s in 0..<seats { entries[item * seats + s] = gains[item * groups + s / capacity] }
     }
-    var assignment = LinearAssignment()
+    let assignment = LinearAssignment()
     var column = [Int]()
     let best = assignment.maximise(size: seats, entries: entries, columnOf: &column)
-    var transportation = Transportation()
+    let transportation = Transportation()
     var groupOf = [Int]()
     let value = transportation.maximise(
       items: items, groups: groups, capacity: capacity, gains: gains, groupOf: &groupOf)
@@ -65,7 +65,7 @@ import Testing
     let hidden = (0..<size).shuffled(using: &random)
     var entries = (0..<(size * size)).map { _ in random.next(below: 1000) }
     for i in 0..<size { entries[i * size + hidden[i]] = 1000 + random.next(below: 10) }
-    var assignment = LinearAssignment()
+    let assignment = LinearAssignment()
     var column = [Int]()
     assignment.maximise(size: size, entries: entries, columnOf: &column)
     #expect(column == hidden)

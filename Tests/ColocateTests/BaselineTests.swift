@@ -54,7 +54,11 @@ import Testing
     let counts = try TransitionCounts(layers: 3, experts: 4, weights: weights)
     let instance = try Instance(counts: counts, topology: Topology(gpus: 2))
     let placement = try Baseline.heaviestPair.placement(for: instance)
-    #expect(placement[0, 0] == placement[1, 2] && placement[1, 2] == placement[2, 1])
-    #expect(placement[0, 3] == placement[1, 0] && placement[1, 0] == placement[2, 3])
+    #expect(
+      placement[layer: 0, expert: 0] == placement[layer: 1, expert: 2]
+        && placement[layer: 1, expert: 2] == placement[layer: 2, expert: 1])
+    #expect(
+      placement[layer: 0, expert: 3] == placement[layer: 1, expert: 0]
+        && placement[layer: 1, expert: 0] == placement[layer: 2, expert: 3])
   }
 }

@@ -33,7 +33,7 @@ import Testing
     Certificate(
       placement: placement, objective: instance.objective, loadCap: instance.loadCap,
       caps: instance.capPerLayer,
-      stages: [.init(kept: kept, keptBound: bound, evidence: evidence)])
+      claims: [.init(kept: kept, keptBound: bound, evidence: evidence)])
   }
 
   func accepts(_ certificate: Certificate, _ instance: Instance) -> Bool {
@@ -94,7 +94,7 @@ import Testing
               }
               match(0, 0, 0)
               return values[l - 1][from] + best + inside[to]
-            }.max()!
+            }.max() ?? 0
           })
       }
       partitions.append(states)
@@ -230,8 +230,8 @@ import Testing
       }
       // The checker's own derivation is not weaker than the solver's by more than rounding.
       let bound = try #require(
-        make(0, evidence).stages[0].claim(
-          CertifiedProblem(instance.gpuProblem), kept: kept, effort: CertificateEffort()))
+        make(0, evidence).claims[0].leastClaim(
+          of: CertifiedProblem(instance.gpuProblem), kept: kept, effort: CertificateEffort()))
       #expect(abs(bound - relaxation.keptBound) <= 1, "seed \(seed)")
       #expect(accepts(make(bound, evidence), instance), "seed \(seed)")
       #expect(!accepts(make(bound - 1, evidence), instance), "seed \(seed)")
@@ -260,26 +260,26 @@ import Testing
       try change(&copy)
       return !accepts(copy, instance)
     }
-    #expect(refused { $0.stages[0].kept += 1 })
-    #expect(refused { $0.stages[0].kept -= 1 })
-    #expect(refused { $0.stages[0].keptBound -= 1 })
-    #expect(refused { $0.stages[0].keptBound = problem.total + 1 })
+    #expect(refused { $0.claims[0].kept += 1 })
+    #expect(refused { $0.claims[0].kept -= 1 })
+    #expect(refused { $0.claims[0].keptBound -= 1 })
+    #expect(refused { $0.claims[0].keptBound = problem.total + 1 })
     // A weaker claim holds, and is reported as it is.
     var weaker = good
-    weaker.stages[0].keptBound += 1
+    weaker.claims[0].keptBound += 1
     let finding = try weaker.check(counts: instance.counts, effort: CertificateEffort())[0]
     #expect(finding.bound == finding.crossings - 1 && !finding.isOptimal)
-    #expect(refused { $0.stages[0].level = .node(9) })
-    #expect(refused { $0.stages[0].unit = 0 })
-    #expect(refused { $0.stages[0].unit = 7919 })
-    #expect(refused { $0.stages[0].loadUnit = 0 })
-    #expect(refused { $0.stages[0].loadUnit = 7919 })
+    #expect(refused { $0.claims[0].stage = .node(9) })
+    #expect(refused { $0.claims[0].unit = 0 })
+    #expect(refused { $0.claims[0].unit = 7919 })
+    #expect(refused { $0.claims[0].loadUnit = 0 })
+    #expect(refused { $0.claims[0].loadUnit = 7919 })
     #expect(refused { $0.caps = problem.caps == nil ? [1, 1, 1] : nil })
-    #expect(refused { $0.stages = [] })
-    #expect(refused { $0.stages.append($0.stages[0]) })
-    #expect(refused { $0.stages[0].evidence = .oneGroup })
-    #expect(refused { $0.stages[0].evidence = .assignment(rows: [], columns: []) })
-    #expect(refused { $0.stages[0].evidence = .path(CertificatePrices(experts: [1])) })
+    #expect(refused { $0.claims = [] })
+    #expect(refused { $0.claims.append($0.claims[0]) })
+    #expect(refused { $0.claims[0].evidence = .oneGroup })
+    #expect(refused { $0.claims[0].evidence = .assignment(rows: [], columns: []) })
+    #expect(refused { $0.claims[0].evidence = .path(CertificatePrices(experts: [1])) })
     #expect(
       try refused {
         // Another placement, which keeps less or is no placement of this many experts a GPU.
@@ -290,7 +290,7 @@ import Testing
         $0.placement = try Placement(
           topology: instance.topology, layers: problem.layers, experts: problem.experts,
           assignment: assignment)
-        $0.stages[0].kept = kept
+        $0.claims[0].kept = kept
       })
   }
 
@@ -350,7 +350,8 @@ import Testing
         !accepts(
           certificate(
             instance, worse, kept: value, bound: value,
-            .tree(.init(nodes: [.init(kind: .exhausted(prices: vector, dolls: boast))]))), instance),
+            .tree(.init(nodes: [.init(kind: .exhausted(prices: vector, dolls: boast))]))),
+          instance),
         "seed \(seed)")
     }
     #expect(proved > 20)

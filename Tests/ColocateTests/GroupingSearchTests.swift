@@ -9,10 +9,10 @@ import Testing
   /// - Returns: the leaves of the proofs.
   @discardableResult
   static func check(_ random: RandomProblem, _ change: (inout GroupingSearch.Options) -> Void)
-    -> [ProofNode]
+    throws -> [ProofTree.Node]
   {
     let problem = random.problem
-    var leaves = [ProofNode]()
+    var leaves = [ProofTree.Node]()
     guard problem.groups >= 2, let optimum = problem.bruteForce() else { return [] }
     var options = GroupingSearch.Options()
     options.keepsProof = true
@@ -23,14 +23,15 @@ import Testing
       let incumbent = Incumbent()
       if start >= 0 { incumbent.offer([], kept: start, source: .warmStart) }
       let threads = 1 + Int(random.seed % 2)
-      let result = GroupingSearch(problem: problem, options: options).run(
-        incumbent: incumbent, control: SearchControl(threads: threads))!
+      let result = try #require(
+        GroupingSearch(problem: problem, options: options).run(
+          incumbent: incumbent, control: SearchControl(threads: threads)))
       #expect(result.keptBound == optimum.kept, "\(random)")
       #expect(incumbent.kept == optimum.kept, "\(random)")
       #expect(result.proof != nil, "\(random)")
       if let proof = result.proof {
         leaves += Self.leaves(proof)
-        let stage = Certificate.Stage(
+        let stage = Certificate.Claim(
           kept: optimum.kept, keptBound: optimum.kept, evidence: .tree(CertificateTree(proof)))
         #expect(throws: Never.self, "\(random)") {
           let bound = try Certificate.proved(
@@ -54,29 +55,47 @@ import Testing
     return leaves
   }
 
-  static func leaves(_ node: ProofNode) -> [ProofNode] {
-    if case .branch(_, _, _, _, let together, let apart) = node {
-      return leaves(together) + leaves(apart)
-    }
-    return [node]
+  static func leaves(_ tree: ProofTree) -> [ProofTree.Node] {
+    tree.nodes.filter { if case .branch = $0 { false } else { true } }
   }
 
   @Test(arguments: 0..<10)
-  func equalsBruteForce(block: Int) {
+  func equalsBruteForce(block: Int) throws {
     for seed in 0..<100 {
-      Self.check(RandomProblem(seed: UInt64(block * 100 + seed) + 20_000)) { _ in }
+      try Self.check(RandomProblem(seed: UInt64(block * 100 + seed) + 20_000)) { _ in }
     }
+  }
+
+  /// A tree as deep as there could be pairs to decide is made, written and freed on the small stack
+  /// of a worker.
+  @Test func aDeepProofNeedsNoDeepStack() async throws {
+    let depth = 200_000
+    let nodes = await Task.detached {
+      var builder = ProofBuilder()
+      let prices = PathPrices(experts: [0])
+      var number = 0
+      for level in 0..<depth {
+        let pair = BranchDecision(layer: level, first: 0, second: 1)
+        let children = builder.branch(number, deletions: [], pair)
+        builder.close(children.apart, .bounded(deletions: [], prices: prices))
+        number = children.together
+      }
+      guard builder.tree() == nil else { return -1 }
+      builder.close(number, .bounded(deletions: [], prices: prices))
+      return builder.tree().map { CertificateTree($0).nodes.count } ?? 0
+    }.value
+    #expect(nodes == 2 * depth + 1)
   }
 
   /// Lists that hold next to nothing: everything has to be branched.
   @Test(arguments: 0..<4)
-  func treeEqualsBruteForce(block: Int) {
+  func treeEqualsBruteForce(block: Int) throws {
     var branched = 0
     for seed in 0..<25 {
       let random = RandomProblem(seed: UInt64(block * 25 + seed) + 40_000, experts: [6, 8, 9])
-      let leaves = Self.check(random) {
+      let leaves = try Self.check(random) {
         $0.rootStates = 2
-        $0.nodeStates = 2
+        $0.treeNodeStates = 2
         // A root that is far from the minimum leaves something to branch on.
         $0.effort.evaluationsPerStage = 4
         $0.effort.deepShare = 1
@@ -115,11 +134,11 @@ import Testing
   /// With hardly any subset allowed to be swept often: prices by a restricted master, then as
   /// always.
   @Test(arguments: 0..<4)
-  func generationEqualsBruteForce(block: Int) {
+  func generationEqualsBruteForce(block: Int) throws {
     for seed in 0..<25 {
       let random = RandomProblem(seed: UInt64(block * 25 + seed) + 80_000)
       let experts = random.problem.experts
-      Self.check(random) {
+      try Self.check(random) {
         $0.subsetLimit = 1
         $0.partitions = { _ in [(0..<experts).map { $0 / random.problem.groupSize }] }
         ($0.generation.most, $0.generation.fresh) = (8, 3)
@@ -154,11 +173,11 @@ import Testing
 
   /// Groups of three, where fractional covers violate subset-row cuts.
   @Test(arguments: 0..<4)
-  func cutsEqualBruteForce(block: Int) {
+  func cutsEqualBruteForce(block: Int) throws {
     for seed in 0..<8 {
       let random = RandomProblem(
         seed: UInt64(block * 8 + seed) + 60_000, experts: [9], maxLayers: 4)
-      Self.check(random) {
+      try Self.check(random) {
         $0.effort.cutGain = 0
         $0.effort.cutRounds = 5
       }
@@ -167,7 +186,7 @@ import Testing
 
   /// Leaves that the layered search closes where cuts have a price: their losses on cuts count, in
   /// the search and in the checker.
-  @Test func exhaustedLeavesWithCuts() {
+  @Test func exhaustedLeavesWithCuts() throws {
     var found = 0
     for seed in 0..<40 {
       var generator = SeededGenerator(seed: UInt64(seed) + 70_000)
@@ -188,8 +207,8 @@ import Testing
         }
       }
       let kept = incumbent.kept
-      #expect(kept == Self.optimum(problem), "seed \(seed)")
-      let stage = Certificate.Stage(
+      #expect(try kept == Self.optimum(problem), "seed \(seed)")
+      let stage = Certificate.Claim(
         kept: kept, keptBound: kept, evidence: .tree(CertificateTree(proof)))
       #expect(throws: Never.self, "seed \(seed)") {
         _ = try Certificate.proved(
@@ -200,8 +219,9 @@ import Testing
   }
 
   /// By the chain of all partitions.
-  static func optimum(_ problem: GroupingProblem) -> Int {
-    ChainProgram(problem, costLimit: .infinity)!.solve(control: SearchControl())!.kept
+  static func optimum(_ problem: GroupingProblem) throws -> Int {
+    let program = try #require(ChainProgram(problem, costLimit: .infinity))
+    return try #require(program.solve(control: SearchControl())).kept
   }
 
   /// The same answer for 1, 2 and 4 workers, and a stop at a node limit keeps a valid bound.
@@ -216,7 +236,7 @@ import Testing
       let incumbent = Incumbent()
       var options = GroupingSearch.Options()
       options.rootStates = 10
-      options.nodeStates = 10
+      options.treeNodeStates = 10
       options.effort.evaluationsPerStage = 10
       let result = GroupingSearch(problem: problem, options: options).run(
         incumbent: incumbent, control: SearchControl(threads: threads))!

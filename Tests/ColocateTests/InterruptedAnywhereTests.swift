@@ -33,7 +33,7 @@ import Testing
         options.known = watched(problem, optimum.labels)
         options.keepsProof = true
         // By turns: prices and dolls, a tree, a restricted master.
-        if index % 3 == 1 { (options.rootStates, options.nodeStates) = (2, 2) }
+        if index % 3 == 1 { (options.rootStates, options.treeNodeStates) = (2, 2) }
         if index % 3 == 2 {
           options.subsetLimit = 1
           options.partitions = { _ in [(0..<problem.experts).map { $0 / problem.groupSize }] }

@@ -86,7 +86,7 @@ import Testing
     var sizes = sums
     func assign(_ item: Int) {
       guard item < loads.count else {
-        best = min(best, sums.max()!)
+        best = min(best, sums.max() ?? 0)
         return
       }
       for g in 0..<groups where sizes[g] < size {
@@ -120,8 +120,9 @@ import Testing
     let error = #expect(throws: ModelError.self) {
       try Instance(counts: counts, topology: topology, loadCap: LoadCap(decimal: "1.00109"))
     }
-    #expect("\(error!)".contains("needs at least 1.0011 "), "\(error!)")
-    #expect("\(error!)".contains("1.0011 works in every layer"), "\(error!)")
+    let text = "\(try #require(error))"
+    #expect(text.contains("needs at least 1.0011 "), "\(text)")
+    #expect(text.contains("1.0011 works in every layer"), "\(text)")
   }
 
   /// What is printed of the least cap, at any number of digits, is met when it is typed in; below
@@ -147,7 +148,7 @@ import Testing
       if up != down { #expect(!works(down), "seed \(seed): \(down)") }
     }
     // Typed as a double, as the command line does.
-    let typed = Double(least.upper.decimal(digits: 9, up: true))!
+    let typed = try #require(Double(least.upper.decimal(digits: 9, up: true)))
     #expect(throws: Never.self) {
       try Instance(counts: counts, topology: topology, loadCap: LoadCap(typed))
     }

@@ -5,7 +5,7 @@ import Testing
 @Suite struct RussianDollsTests {
   /// From an incumbent below the optimum the dolls find it; from the optimum they prove it.
   @Test(arguments: 0..<200)
-  func equalsBruteForce(seed: Int) {
+  func equalsBruteForce(seed: Int) throws {
     let random = RandomProblem(seed: UInt64(seed) + 5000)
     let problem = random.problem
     guard problem.groups >= 2, let optimum = problem.bruteForce() else { return }
@@ -13,16 +13,17 @@ import Testing
       let incumbent = optimum.kept - below
       let relaxation = PathRelaxation(problem: problem, threads: 1 + seed % 2)!
       if below > 0 { relaxation.known = watched(problem, optimum.labels) }
-      relaxation.evaluate(experts: relaxation.startPrices(share: 0.5))
+      let start = try #require(
+        relaxation.evaluate(experts: relaxation.startPrices(share: 0.5)))
       let control = SearchControl()
-      relaxation.optimise(incumbent: { incumbent }, control: control)
+      relaxation.optimise(from: start, incumbent: { incumbent }, control: control)
       if relaxation.bound <= incumbent {
         #expect(below == 0, "\(random)")
         continue
       }
-      relaxation.evaluate(relaxation.boundPrices)
+      let evaluation = try #require(relaxation.evaluate(relaxation.boundPrices))
       let dolls = RussianDolls(
-        relaxation: relaxation, incumbent: { incumbent }, control: control)
+        evaluation, incumbent: { incumbent }, control: control, known: relaxation.known)
       switch dolls.run() {
       case .proved: #expect(below == 0, "\(random)")
       case .optimum(let kept, let labels):
@@ -35,14 +36,13 @@ import Testing
 
   /// Every doll is what its suffix loses at the least: the suffix solved as a problem of its own.
   @Test(arguments: 0..<40)
-  func dollsBoundTheirSuffix(seed: Int) {
+  func dollsBoundTheirSuffix(seed: Int) throws {
     let random = RandomProblem(seed: UInt64(seed) + 9000, experts: [4, 6], maxLayers: 4)
     let problem = random.problem
     guard problem.groups >= 2, let optimum = problem.bruteForce() else { return }
-    let relaxation = PathRelaxation(problem: problem, threads: 1)!
-    relaxation.evaluate(experts: relaxation.startPrices(share: 0.5))
+    let evaluation = try Self.evaluation(problem)
     let dolls = RussianDolls(
-      relaxation: relaxation, incumbent: { optimum.kept - 1 }, control: SearchControl())
+      evaluation, incumbent: { optimum.kept - 1 }, control: SearchControl())
     guard case .optimum(let kept, _) = dolls.run() else {
       Issue.record("\(random): not found")
       return
@@ -51,16 +51,22 @@ import Testing
     for k in 1..<dolls.dolls.count { #expect(dolls.dolls[k] <= dolls.dolls[k - 1], "\(random)") }
     #expect(dolls.bound == optimum.kept, "\(random)")
     for k in 0..<problem.layers {
-      #expect(dolls.dolls[k] == Self.leastLoss(relaxation, from: k), "\(random): layer \(k)")
+      #expect(dolls.dolls[k] == Self.leastLoss(evaluation, from: k), "\(random): layer \(k)")
     }
+  }
+
+  /// All subsets, at the start prices.
+  private static func evaluation(_ problem: GroupingProblem) throws -> PathEvaluation {
+    let relaxation = try #require(PathRelaxation(problem: problem))
+    return try #require(relaxation.evaluate(experts: relaxation.startPrices(share: 0.5)))
   }
 
   /// What a completion from layer `k` on loses at the least, by listing them. A completion's loss
   /// is B minus what it keeps and minus what prices and the longest way to its first layer grant
   /// it: with f(S) the longest path to S, own weight included, P paths that start in the groups S
   /// of layer k lose P·λ − Σ f(S) − (their arcs and own weights after layer k).
-  private static func leastLoss(_ relaxation: PathRelaxation, from k: Int) -> Int {
-    let problem = relaxation.problem
+  private static func leastLoss(_ evaluation: PathEvaluation, from k: Int) -> Int {
+    let problem = evaluation.problem
     let (experts, ticks) = (problem.experts, PathSubsets.ticks)
     let layers = problem.layers - k
     // Every labelled assignment of a layer, by its groups.
@@ -88,7 +94,7 @@ import Testing
     func own(_ l: Int, _ labels: [Int]) -> Int {
       var sum = 0
       for i in 0..<experts {
-        sum -= relaxation.prices.experts[l * experts + i]
+        sum -= evaluation.prices.experts[l * experts + i]
         for j in 0..<i where !problem.coactivation.isEmpty && labels[i] == labels[j] {
           sum += ticks * problem.coactivation[(l * experts + i) * experts + j]
         }
@@ -101,9 +107,9 @@ import Testing
         let mask = (0..<experts).reduce(UInt64(0)) {
           labels[$1] == g ? $0 | 1 << UInt64($1) : $0
         }
-        let subsets = relaxation.layers[k]
-        let place = (0..<subsets.count).first { subsets.masks[$0] == mask }!
-        return sum + Int(relaxation.forward[k][place])
+        let subsets = evaluation.layers[k]
+        let place = (0..<subsets.count).first { subsets.masks[$0] == mask }
+        return sum + (place.map { Int(evaluation.forward[k][$0]) } ?? 0)
       }
     }
     var states = partitions(k)
@@ -126,27 +132,26 @@ import Testing
       }
       (states, best) = (next, reached)
     }
-    return problem.groups * Int(relaxation.longest) - best.max()!
+    return problem.groups * Int(evaluation.longest) - (best.max() ?? .min)
   }
 
   /// Six layers of eight experts on four GPUs, without structure.
-  private func unstructured() -> GroupingProblem {
+  private func unstructured() throws -> GroupingProblem {
     var generator = SeededGenerator(seed: 3)
     let weights = (0..<(5 * 64)).map { _ in generator.next(below: 20) }
-    let counts = try! TransitionCounts(layers: 6, experts: 8, weights: weights)
+    let counts = try TransitionCounts(layers: 6, experts: 8, weights: weights)
     return GroupingProblem(
       layers: 6, experts: 8, groups: 4, weights: weights, loads: counts.loads)
   }
 
   /// The clock is looked at before the first complete partition, which a deep tree may never reach:
   /// not even the last layer's doll, which is listed and nothing else, is found.
-  @Test func stopsInsideTheListOfStarts() {
-    let problem = unstructured()
-    let relaxation = PathRelaxation(problem: problem, threads: 1)!
-    relaxation.evaluate(experts: relaxation.startPrices(share: 0.5))
+  @Test func stopsInsideTheListOfStarts() throws {
+    let problem = try unstructured()
+    let evaluation = try Self.evaluation(problem)
     let control = SearchControl()
     control.cancel()
-    let dolls = RussianDolls(relaxation: relaxation, incumbent: { 0 }, control: control)
+    let dolls = RussianDolls(evaluation, incumbent: { 0 }, control: control)
     guard case .stopped = dolls.run() else {
       Issue.record("a cancelled search went on")
       return
@@ -154,14 +159,13 @@ import Testing
     #expect(dolls.reached == problem.layers)
   }
 
-  @Test func declaresOverflow() {
-    let problem = unstructured()
-    let relaxation = PathRelaxation(problem: problem, threads: 1)!
-    relaxation.evaluate(experts: relaxation.startPrices(share: 0.5))
+  @Test func declaresOverflow() throws {
+    let problem = try unstructured()
+    let evaluation = try Self.evaluation(problem)
     var limits = RussianDolls.Limits()
     limits.bytes = 1
     let small = RussianDolls(
-      relaxation: relaxation, limits: limits, incumbent: { 0 }, control: SearchControl())
+      evaluation, limits: limits, incumbent: { 0 }, control: SearchControl())
     guard case .overflow = small.run() else {
       Issue.record("one byte cannot be enough")
       return
@@ -169,7 +173,7 @@ import Testing
     limits = RussianDolls.Limits()
     limits.states = 3
     let dolls = RussianDolls(
-      relaxation: relaxation, limits: limits, incumbent: { 0 }, control: SearchControl())
+      evaluation, limits: limits, incumbent: { 0 }, control: SearchControl())
     guard case .overflow = dolls.run() else {
       Issue.record("three states a layer cannot be enough")
       return
@@ -187,7 +191,7 @@ import Testing
       weights: [Int](repeating: 1, count: experts * experts),
       loads: [Int](repeating: 1, count: 2 * experts))
     let subsets = PathSubsets.list(problem: problem, layer: 0, limit: 1000)!
-    let penalties = Block(
+    let penalties = SharedBuffer(
       (0..<subsets.count).map { _ in
         generator.next(below: 3) == 0 ? Int32.max : Int32(generator.next(below: 50))
       }, filler: 0)

@@ -41,19 +41,15 @@ import Testing
     for (name, order, entries) in Self.matrices(seed: 11) {
       let eigen = SymmetricEigen(order: order)
       for i in 0..<order {
-        for j in 0...i { eigen.matrix[i * eigen.stride + j] = entries[i * order + j] }
+        for j in 0...i { eigen.matrix[i, j] = entries[i * order + j] }
       }
       eigen.reduce()
-      let vectors = UnsafeMutableRawPointer.allocate(
-        byteCount: order * eigen.stride * 8, alignment: 64
-      ).bindMemory(to: Double.self, capacity: order * eigen.stride)
-      defer { vectors.deallocate() }
-      vectors.initialize(repeating: 0, count: order * eigen.stride)
-      eigen.vectors(count: order, into: vectors, stride: eigen.stride)
+      let vectors = AlignedRows(rows: order, stride: eigen.stride)
+      eigen.vectors(count: order, into: vectors)
       let norm = entries.reduce(0) { max($0, abs($1)) } * Double(order)
       for k in 0..<order {
         if k > 0 { #expect(eigen.values[k] <= eigen.values[k - 1], "\(name) \(order)") }
-        let v = vectors + k * eigen.stride
+        let v = vectors.row(k)
         for i in 0..<order {
           var sum = 0.0
           for j in 0..<order { sum += entries[i * order + j] * v[j] }
@@ -62,7 +58,7 @@ import Testing
         }
         for other in 0...k {
           var dot = 0.0
-          for j in 0..<order { dot += v[j] * vectors[other * eigen.stride + j] }
+          for j in 0..<order { dot += v[j] * vectors[other, j] }
           #expect(abs(dot - (other == k ? 1 : 0)) < 1e-9, "\(name) \(order), \(other) · \(k)")
         }
       }

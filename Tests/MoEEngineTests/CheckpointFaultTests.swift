@@ -18,7 +18,8 @@ struct CheckpointFaultTests {
         at: URL(fileURLWithPath: Fixture.checkpoint(name)), to: folder)
       let bytes = try Data(contentsOf: folder.appendingPathComponent("model.safetensors"))
       let length = bytes.withUnsafeBytes { Int($0.loadUnaligned(as: UInt64.self)) }
-      header = try JSONSerialization.jsonObject(with: bytes[8..<(8 + length)]) as! [String: Any]
+      header = try #require(
+        JSONSerialization.jsonObject(with: bytes[8..<(8 + length)]) as? [String: Any])
       data = bytes.dropFirst(8 + length)
     }
 
@@ -30,14 +31,15 @@ struct CheckpointFaultTests {
       try bytes.write(to: file)
     }
 
-    mutating func change(_ tensor: String, _ key: String, _ value: Any) {
-      var entry = header[tensor] as! [String: Any]
+    mutating func change(_ tensor: String, _ key: String, _ value: Any) throws {
+      var entry = try #require(header[tensor] as? [String: Any])
       entry[key] = value
       header[tensor] = entry
     }
 
-    func offsets(_ tensor: String) -> [Int] {
-      (header[tensor] as! [String: Any])["data_offsets"] as! [Int]
+    func offsets(_ tensor: String) throws -> [Int] {
+      let entry = try #require(header[tensor] as? [String: Any])
+      return try #require(entry["data_offsets"] as? [Int])
     }
 
     /// Loads the whole model and runs a token, which must fail.
@@ -47,8 +49,8 @@ struct CheckpointFaultTests {
         let communicator = try Communicator(ranksPerNode: nil, process: MPIProcess())
         let model = try Model(folder: folder.path, communicator: communicator)
         _ = try model.trace(
-          Tokens(sequences: 1, positions: 2, ids: [1, 2]), assignment: model.contiguous, mode: .home
-        )
+          try Tokens(sequences: 1, positions: 2, ids: [1, 2]), placement: model.contiguous,
+          mode: .home)
       }
       #expect(!error.description.contains("\n"))
       #expect(error.description.hasPrefix(folder.path))
@@ -66,7 +68,7 @@ struct CheckpointFaultTests {
     let communicator = try Communicator(ranksPerNode: nil, process: MPIProcess())
     let model = try Model(folder: copy.folder.path, communicator: communicator)
     _ = try model.trace(
-      Tokens(sequences: 1, positions: 2, ids: [1, 2]), assignment: model.contiguous, mode: .home)
+      try Tokens(sequences: 1, positions: 2, ids: [1, 2]), placement: model.contiguous, mode: .home)
     try FileManager.default.removeItem(at: copy.folder)
   }
 
@@ -99,21 +101,21 @@ struct CheckpointFaultTests {
   @Test func offsetsPastTheEnd() throws {
     var copy = try Copy(Self.name)
     let size = copy.data.count
-    copy.change(Self.query, "data_offsets", [size, size + 4608])
+    try copy.change(Self.query, "data_offsets", [size, size + 4608])
     try copy.write()
     #expect(try copy.error().contains(Self.query))
   }
 
   @Test func offsetsBackwards() throws {
     var copy = try Copy(Self.name)
-    copy.change(Self.query, "data_offsets", Array(copy.offsets(Self.query).reversed()))
+    try copy.change(Self.query, "data_offsets", Array(try copy.offsets(Self.query).reversed()))
     try copy.write()
     #expect(try copy.error().contains(Self.query))
   }
 
   @Test func offsetsHuge() throws {
     var copy = try Copy(Self.name)
-    copy.change(Self.query, "data_offsets", [Int.max - 1, Int.max])
+    try copy.change(Self.query, "data_offsets", [Int.max - 1, Int.max])
     try copy.write()
     #expect(try copy.error().contains(Self.query))
   }
@@ -122,7 +124,7 @@ struct CheckpointFaultTests {
     var copy = try Copy(Self.name)
     // Gate and up have one size: up now lies where gate lies.
     let up = Self.gate.replacingOccurrences(of: "w1", with: "w3")
-    copy.change(up, "data_offsets", copy.offsets(Self.gate))
+    try copy.change(up, "data_offsets", try copy.offsets(Self.gate))
     try copy.write()
     #expect(try copy.error().contains("overlaps"))
   }
@@ -137,7 +139,7 @@ struct CheckpointFaultTests {
   @Test(arguments: ["I16", "F8_E4M3", "F32", "NONSENSE"])
   func wrongType(type: String) throws {
     var copy = try Copy(Self.name)
-    copy.change(Self.query, "dtype", type)
+    try copy.change(Self.query, "dtype", type)
     try copy.write()
     let error = try copy.error()
     #expect(
@@ -146,14 +148,14 @@ struct CheckpointFaultTests {
 
   @Test func shapeThatOverflows() throws {
     var copy = try Copy(Self.name)
-    copy.change(Self.query, "shape", [1 << 40, 1 << 40])
+    try copy.change(Self.query, "shape", [1 << 40, 1 << 40])
     try copy.write()
     #expect(try copy.error().contains("shape"))
   }
 
   @Test func shapeNegative() throws {
     var copy = try Copy(Self.name)
-    copy.change(Self.query, "shape", [-96, -48])
+    try copy.change(Self.query, "shape", [-96, -48])
     try copy.write()
     #expect(try copy.error().contains("shape"))
   }
@@ -195,7 +197,7 @@ struct CheckpointFaultTests {
   func aWeightThatIsNoNumber(tensor: String) throws {
     var copy = try Copy(Self.name)
     // The third number of the tensor; 0x7FC0 is NaN in bfloat16.
-    let at = copy.data.startIndex + copy.offsets(tensor)[0] + 4
+    let at = try copy.data.startIndex + copy.offsets(tensor)[0] + 4
     copy.data.replaceSubrange(at..<(at + 2), with: [0xC0, 0x7F])
     try copy.write()
     let error = try copy.error()
@@ -212,7 +214,8 @@ struct CheckpointFaultTests {
     try handle.close()
     let error = try #require(throws: EngineError.self) {
       _ = try model.trace(
-        Tokens(sequences: 1, positions: 2, ids: [1, 2]), assignment: model.contiguous, mode: .home)
+        try Tokens(sequences: 1, positions: 2, ids: [1, 2]), placement: model.contiguous,
+        mode: .home)
     }
     #expect(error.description.contains("model.safetensors: ends before byte"), "\(error)")
   }
@@ -220,18 +223,18 @@ struct CheckpointFaultTests {
   /// Which of the two counts, versions of transformers do not agree on.
   @Test func aTiedHeadThatDiffersIsRefusedAndAnEqualOneAccepted() throws {
     var copy = try Copy("random-qwen3-moe-tied")
-    let embedding = copy.offsets("model.embed_tokens.weight")
+    let embedding = try copy.offsets("model.embed_tokens.weight")
     let (start, size) = (copy.data.startIndex, copy.data.count)
     let numbers = Data(copy.data[(start + embedding[0])..<(start + embedding[1])])
-    var entry = copy.header["model.embed_tokens.weight"] as! [String: Any]
+    var entry = try #require(copy.header["model.embed_tokens.weight"] as? [String: Any])
     entry["data_offsets"] = [size, size + numbers.count]
     copy.header["lm_head.weight"] = entry
     copy.data.append(numbers)
     try copy.write()
     let communicator = try Communicator(ranksPerNode: nil, process: MPIProcess())
-    let tokens = Tokens(sequences: 1, positions: 2, ids: [1, 2])
+    let tokens = try Tokens(sequences: 1, positions: 2, ids: [1, 2])
     let equal = try Model(folder: copy.folder.path, communicator: communicator)
-    _ = try equal.trace(tokens, assignment: equal.contiguous, mode: .home)
+    _ = try equal.trace(tokens, placement: equal.contiguous, mode: .home)
     copy.data[copy.data.index(before: copy.data.endIndex)] ^= 0x80
     try copy.write()
     #expect(try copy.error().contains("lm_head.weight"))
@@ -256,8 +259,9 @@ struct CheckpointFaultTests {
   func configContradictsTheWeights(_ contradiction: Contradiction) throws {
     let copy = try Copy(Self.name)
     let path = copy.folder.appendingPathComponent("config.json")
-    var settings =
-      try JSONSerialization.jsonObject(with: try Data(contentsOf: path)) as! [String: Any]
+    let stored =
+      try JSONSerialization.jsonObject(with: try Data(contentsOf: path)) as? [String: Any]
+    var settings = try #require(stored)
     #expect(settings[contradiction.setting] as? Int != contradiction.value)
     settings[contradiction.setting] = contradiction.value
     try JSONSerialization.data(withJSONObject: settings).write(to: path)
@@ -272,11 +276,11 @@ struct CheckpointFaultTests {
       at: URL(fileURLWithPath: Fixture.checkpoint("random-olmoe-sharded")), to: folder)
     let path = folder.appendingPathComponent("model.safetensors.index.json")
     let original =
-      try JSONSerialization.jsonObject(with: try Data(contentsOf: path)) as! [String: Any]
-    let map = original["weight_map"] as! [String: String]
+      try JSONSerialization.jsonObject(with: try Data(contentsOf: path)) as? [String: Any]
+    let map = try #require(original?["weight_map"] as? [String: String])
     let communicator = try Communicator(ranksPerNode: nil, process: MPIProcess())
     let name = map.keys.sorted()[0]
-    let other = Set(map.values).sorted().first { $0 != map[name] }!
+    let other = try #require(Set(map.values).sorted().first { $0 != map[name] })
     for wrong in [other, "../model.safetensors", "missing.safetensors", "/etc/passwd"] {
       var changed = map
       changed[name] = wrong

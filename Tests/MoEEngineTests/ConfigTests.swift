@@ -11,7 +11,7 @@ struct ConfigTests {
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
     let data = try Data(contentsOf: URL(fileURLWithPath: Fixture.checkpoint(name) + "/config.json"))
-    var settings = try JSONSerialization.jsonObject(with: data) as! [String: Any]
+    var settings = try #require(JSONSerialization.jsonObject(with: data) as? [String: Any])
     for (name, value) in changes { settings[name] = value }
     try JSONSerialization.data(withJSONObject: settings).write(
       to: folder.appendingPathComponent("config.json"))

@@ -49,17 +49,59 @@ struct EngineCommandTests {
     let scratch = try Scratch()
     let copy = scratch.path("ids.npy")
     try FileManager.default.copyItem(atPath: Self.ids, toPath: copy)
+    let link = scratch.path("link.npy")
+    try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: copy)
     let before = try Data(contentsOf: URL(fileURLWithPath: copy))
     for (output, says) in [
       (scratch.path("t.csv"), ".npy"), (scratch.path("t"), ".npy"),
-      (scratch.path("no/such/folder/t.npy"), "no folder"), (scratch.folder.path, "a folder"),
-      (copy, "is read as"),
+      (scratch.path("no/such/folder/t.npy"), "folder '"), (scratch.folder.path, "a folder"),
+      (copy, "would overwrite the token ids"), (link, "would overwrite the token ids"),
     ] {
       // The model does not exist: what comes first is the output.
       try expectRefusal(
         ["trace", "--model", "/nowhere", "--tokens", copy, "-o", output], says: says)
     }
     #expect(try Data(contentsOf: URL(fileURLWithPath: copy)) == before)
+    // Nothing was left behind by the look.
+    let left = try FileManager.default.contentsOfDirectory(atPath: scratch.folder.path).sorted()
+    #expect(left == ["ids.npy", "link.npy"])
+  }
+
+  /// Without standard input, output and error, no file takes their place: what is said would end
+  /// up in the tokens.
+  @Test func closedStandardStreamsSpoilNothing() throws {
+    let scratch = try Scratch()
+    let expected = try Fixture.integers("random-mixtral", "greedy.npy")
+    let output = scratch.path("out.npy")
+    let run = try Program.shell(
+      "exec \"$0\" generate --model \"$1\" --tokens \"$2\" --new 48 -o \"$3\" <&- >&- 2>&-",
+      Program.path, Self.model, Self.ids, output)
+    #expect(run.code == 0)
+    #expect(try IntegerFile(output).values == expected)
+    let lost = try Program.shell(
+      "exec \"$0\" generate --model \"$1\" --tokens \"$2\" --new 2 --json >&-",
+      Program.path, Self.model, Self.ids)
+    #expect(lost.code == 2 && lost.errors.contains("standard output"), "\(lost.errors)")
+  }
+
+  @Test func aSignalEndsTheProgramUnlessItIsIgnored() throws {
+    // 20 seconds of tokens, ended after one; then a moment's, whose signals are to be ignored.
+    let scratch = try Scratch()
+    let ids = scratch.path("ids.npy")
+    try NpyWriter.write(
+      [Int32](repeating: 3, count: 512), type: "<i4", shape: [64, 8], to: ids)
+    let command = "--model \"$1\" --tokens \"$2\" -o \"$3\""
+    let ended = try Program.shell(
+      "exec timeout --preserve-status -s TERM 1 \"$0\" generate --new 500 \(command)",
+      Program.path, Fixture.checkpoint("tiny-olmoe-16x8"), ids, scratch.path("out.npy"))
+    #expect(ended.code == 128 + SIGTERM, "\(ended.errors)")
+    #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.folder.path) == ["ids.npy"])
+    let ignored = try Program.shell(
+      "trap '' TERM; \"$0\" generate --new 100 \(command) & kill -TERM $!; sleep 0.3; "
+        + "kill -TERM $!; wait $!",
+      Program.path, Fixture.checkpoint("tiny-olmoe-16x8"), ids, scratch.path("out.npy"))
+    #expect(ignored.code == 0, "\(ignored.errors)")
+    #expect(try IntegerFile(scratch.path("out.npy")).shape == [64, 108])
   }
 
   @Test func tokenFilesAsNumpyWritesThem() throws {
@@ -103,7 +145,8 @@ struct EngineCommandTests {
     for (arguments, kept) in [([], false), (["-o", output], true)] {
       let run = try Program.run(1, command + ["--json"] + arguments)
       let figures =
-        try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as! [String: Any]
+        try #require(
+          JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any])
       #expect(figures["decode_steps"] as? Int == 1)
       #expect(figures["output"] as? String == (kept ? output : nil))
       // What was not asked for is null, not 0, and not left out.
@@ -147,8 +190,10 @@ struct EngineCommandTests {
         2, ["generate"] + Self.base + ["--new", "3", "--json", "--plan", plan])
       try #require(run.code == 0, "\(run.errors)")
       let figures =
-        try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as! [String: Any]
-      bytes.append(Int((figures["decode_bytes_per_token"] as! Double * 1000).rounded()))
+        try #require(
+          JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any])
+      let perToken = try #require(figures["decode_bytes_per_token"] as? Double)
+      bytes.append(Int((perToken * 1000).rounded()))
     }
     #expect(bytes[0] == bytes[1] && bytes[0] > 0, "\(bytes)")
     // Without mpirun there is one rank.
@@ -220,7 +265,8 @@ struct EngineCommandTests {
     for limit in stride(from: 600_000, through: 180_000, by: -60_000) {
       let scratch = try Scratch()
       let run = try Program.shell(
-        "ulimit -v \(limit); exec timeout -s KILL 60 \"$0\" trace --model \"$1\" --tokens \"$2\" -o \"$3\"",
+        "ulimit -v \(limit); exec timeout -s KILL 60 \"$0\" trace --model \"$1\" "
+          + "--tokens \"$2\" -o \"$3\"",
         Program.path, Self.model, Self.ids, scratch.path("t.npy"))
       #expect(run.code == 0 || run.code == 2, "\(limit): \(run.code) \(run.errors)")
       if run.code == 2 {
@@ -238,7 +284,8 @@ struct EngineCommandTests {
     try NpyWriter.write(
       [UInt8](repeating: 1, count: 10_000_000), type: "|u1", shape: [100_000, 100], to: ids)
     let run = try Program.shell(
-      "ulimit -v 2000000; exec timeout -s KILL 60 \"$0\" logits --model \"$1\" --tokens \"$2\" -o \"$3\"",
+      "ulimit -v 2000000; exec timeout -s KILL 60 \"$0\" logits --model \"$1\" "
+        + "--tokens \"$2\" -o \"$3\"",
       Program.path, Self.model, ids, scratch.path("l.npy"))
     #expect(run.code == 2 && run.errors.contains("logits"), "\(run.code) \(run.errors)")
   }

@@ -46,7 +46,7 @@ struct RankTests {
       ])
     try #require(run.code == 0, "\(run.errors)")
     let (model, tokens) = try Fixture.open(name)
-    let alone = try model.logits(tokens, assignment: model.contiguous, mode: .home)
+    let alone = try model.logits(tokens, placement: model.contiguous, mode: .home)
     let logits = try Fixture.floats(output)
     #expect(logits.count == alone.count)
     let scale = alone.reduce(0) { max($0, abs($1)) }

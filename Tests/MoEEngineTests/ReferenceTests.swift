@@ -15,7 +15,7 @@ struct ReferenceTests {
   @Test(arguments: checkpoints)
   func logitsEqualTheReference(name: String) throws {
     let (model, tokens) = try Fixture.open(name)
-    let logits = try model.logits(tokens, assignment: model.contiguous, mode: .home)
+    let logits = try model.logits(tokens, placement: model.contiguous, mode: .home)
     let vocabulary = model.config.vocabulary
     let reference = try Fixture.floats(name, "logits.npy")
     // The larger models' fixtures hold some positions only.
@@ -40,15 +40,29 @@ struct ReferenceTests {
   @Test(arguments: checkpoints)
   func fortyEightGreedyTokensAreIdentical(name: String) throws {
     let (model, tokens) = try Fixture.open(name)
-    let generated = try model.generate(tokens, new: 48, assignment: model.contiguous, mode: .home)
+    let generated = try model.generate(tokens, new: 48, placement: model.contiguous, mode: .home)
     #expect(generated.tokens.map(Int.init) == (try Fixture.integers(name, "greedy.npy")))
   }
 
   @Test(arguments: checkpoints.filter { $0.hasPrefix("random") })
   func routesEqualTheReference(name: String) throws {
     let (model, tokens) = try Fixture.open(name)
-    let routes = try model.trace(tokens, assignment: model.contiguous, mode: .home)
+    let routes = try model.trace(tokens, placement: model.contiguous, mode: .home)
     #expect(routes.map(Int.init) == (try Fixture.integers(name, "trace.npy")))
+  }
+
+  @Test func whatFitsNotThisModelIsRefused() throws {
+    let (model, tokens) = try Fixture.open("random-mixtral")
+    let (other, _) = try Fixture.open("tiny-olmoe-16x8")
+    let error = try #require(throws: EngineError.self) {
+      _ = try model.logits(tokens, placement: other.contiguous, mode: .home)
+    }
+    #expect(error.description.contains("expected 3 × 8 on 1 nodes × 1 ranks"), "\(error)")
+    for (sequences, ids) in [(2, [1, 2, 3] as [Int32]), (0, []), (-1, [])] {
+      #expect(throws: EngineError.self) {
+        _ = try Tokens(sequences: sequences, positions: 2, ids: ids)
+      }
+    }
   }
 }
 

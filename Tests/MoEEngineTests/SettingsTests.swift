@@ -20,18 +20,18 @@ struct SettingsTests {
     let folder = "settings/\(name)"
     let list = try Data(contentsOf: URL(fileURLWithPath: "\(Fixture.folder)/\(folder)/cases.json"))
     let cases = try JSONDecoder().decode([Case].self, from: list)
-    let changes = try JSONSerialization.jsonObject(with: list) as! [[String: Any]]
+    let changes = try #require(JSONSerialization.jsonObject(with: list) as? [[String: Any]])
     let reference = try Fixture.floats(folder, "logits.npy")
     let communicator = try Communicator(ranksPerNode: nil, process: MPIProcess())
     #expect(cases.count > 60 && reference.count % cases.count == 0)
     let size = reference.count / cases.count
     for (i, one) in cases.enumerated() {
       let copy = try ChangedConfig(
-        folder, set: changes[i]["set"] as! [String: Any], remove: one.remove)
+        folder, set: try #require(changes[i]["set"] as? [String: Any]), remove: one.remove)
       let model = try Model(folder: copy.folder.path, communicator: communicator)
       let tokens = try Tokens(
         "\(Fixture.folder)/\(folder)/ids.npy", vocabulary: model.config.vocabulary, window: nil)
-      let logits = try model.logits(tokens, assignment: model.contiguous, mode: .home)
+      let logits = try model.logits(tokens, placement: model.contiguous, mode: .home)
       let expected = reference[(i * size)..<((i + 1) * size)]
       #expect(logits.count == size, "\(one.name)")
       let scale = expected.reduce(0) { max($0, abs($1)) }
@@ -69,7 +69,7 @@ final class ChangedConfig {
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     let source = URL(fileURLWithPath: Fixture.checkpoint(name))
     let data = try Data(contentsOf: source.appendingPathComponent("config.json"))
-    var settings = try JSONSerialization.jsonObject(with: data) as! [String: Any]
+    var settings = try #require(JSONSerialization.jsonObject(with: data) as? [String: Any])
     for (name, value) in set { settings[name] = value }
     for name in remove { settings[name] = nil }
     try JSONSerialization.data(withJSONObject: settings).write(

@@ -25,11 +25,14 @@ extension RandomProblem {
         }
       }
     }
-    let counts = try! TransitionCounts(
-      layers: problem.layers, experts: experts, weights: weights, coactivation: together)
-    let cap = try! LoadCap(1 + random.nextUnit() * 0.6, relaxedToFeasible: true)
+    let counts = valid {
+      try TransitionCounts(
+        layers: problem.layers, experts: experts, weights: weights, coactivation: together)
+    }
+    let ratio = 1 + random.nextUnit() * 0.6
+    let cap = valid { try LoadCap(ratio, relaxedToFeasible: true) }
     let limits =
-      problem.caps == nil ? nil : try! cap.perLayer(counts: counts, gpus: problem.groups)
+      problem.caps == nil ? nil : valid { try cap.perLayer(counts: counts, gpus: problem.groups) }
     return GroupingProblem(
       layers: problem.layers, experts: experts, groups: problem.groups, weights: weights,
       coactivation: together, loads: counts.loads, caps: limits?.caps, packing: limits?.packing)

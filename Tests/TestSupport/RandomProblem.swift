@@ -7,7 +7,8 @@ public struct RandomProblem: Sendable, CustomStringConvertible {
   package let problem: GroupingProblem
   public var description: String {
     "seed \(seed): L=\(problem.layers) E=\(problem.experts) P=\(problem.groups)"
-      + "\(problem.caps == nil ? "" : " capped")\(problem.coactivation.isEmpty ? "" : " co-activation")"
+      + (problem.caps == nil ? "" : " capped")
+      + (problem.coactivation.isEmpty ? "" : " co-activation")
   }
 
   /// `E! / c!^P`.
@@ -59,12 +60,15 @@ public struct RandomProblem: Sendable, CustomStringConvertible {
         }
       }
     }
-    let counts = try! TransitionCounts(
-      layers: layers, experts: size, weights: weights, coactivation: together)
+    let counts = valid {
+      try TransitionCounts(
+        layers: layers, experts: size, weights: weights, coactivation: together)
+    }
     var limits: [Int]?
     if caps && random.nextUnit() < 0.5 {
-      let cap = try! LoadCap(1 + random.nextUnit() * 0.6, relaxedToFeasible: true)
-      limits = try! cap.perLayer(counts: counts, gpus: groups).caps
+      let ratio = 1 + random.nextUnit() * 0.6
+      let cap = valid { try LoadCap(ratio, relaxedToFeasible: true) }
+      limits = valid { try cap.perLayer(counts: counts, gpus: groups).caps }
     }
     self.seed = seed
     problem = GroupingProblem(
@@ -138,7 +142,7 @@ extension GroupingProblem {
       best = next
       from.append(back)
     }
-    var state = best.indices.max { best[$0] < best[$1] }!
+    var state = best.indices.max { best[$0] < best[$1] } ?? 0
     let kept = best[state]
     var labels = [[Int]]()
     for l in stride(from: layers - 1, through: 0, by: -1) {

@@ -101,7 +101,9 @@ public enum Baseline: Hashable, Sendable, CaseIterable, CustomStringConvertible 
   ) throws(NotApplicable) -> Placement {
     let problem = instance.reduced.gpuProblem
     let labels = try labels(for: problem, control: control)
-    return Placement(unchecked: instance.topology, problem.layers, problem.experts, labels)
+    return Placement(
+      unchecked: instance.topology, layers: problem.layers, experts: problem.experts,
+      assignment: labels)
   }
 
   /// Labels `[L, E]` without regard to caps.

@@ -9,8 +9,8 @@ extension Instance {
     try counts.check(placement)
     guard placement.topology == topology else {
       throw .placement(
-        "the placement is for \(placement.topology.nodes) × \(placement.topology.gpusPerNode) GPUs, "
-          + "the instance has \(topology.nodes) × \(topology.gpusPerNode)")
+        "the placement is for \(placement.topology.nodes) × \(placement.topology.gpusPerNode) "
+          + "GPUs, the instance has \(topology.nodes) × \(topology.gpusPerNode)")
     }
     return repaired(unchecked: placement)
   }
@@ -23,6 +23,8 @@ extension Instance {
     guard LoadRepair.repair(&labels, problem: reduced.gpuProblem, control: control) else {
       return nil
     }
-    return Placement(unchecked: topology, placement.layers, placement.experts, labels)
+    return Placement(
+      unchecked: topology, layers: placement.layers, experts: placement.experts,
+      assignment: labels)
   }
 }

@@ -7,12 +7,14 @@ import ColocateModel
 /// `LocalSearch` for two groups with a fixed amount of work, or the exact chain programme where it
 /// is quick. The loss of the scheme itself is what the comparison shows: the first split does not
 /// know that its halves will be split. Where time is limited every split gets its share of what is
-/// left, in proportion to its size, so that the last ones have some too.
+/// left, in proportion to its size, so that the last ones have some too. Without a limit of time
+/// the answer is always the same.
 enum RecursiveBisection {
   /// - Returns: nil where stopped before every part was split.
   static func labels(_ problem: GroupingProblem, control: SearchControl) -> [Int]? {
     let (layers, experts) = (problem.layers, problem.experts)
-    var labels = [Int](repeating: 0, count: layers * experts)
+    // The parts so far.
+    var labels = Labels(layers: layers, experts: experts)
     var parts = 1
     while parts < problem.groups {
       var next = labels
@@ -20,9 +22,7 @@ enum RecursiveBisection {
       let isLast = parts * 2 == problem.groups
       let levelEnd = isLast ? 0 : control.remaining / 2
       for part in 0..<parts {
-        let members = (0..<layers).map { l in
-          (0..<experts).filter { labels[l * experts + $0] == part }
-        }
+        let members = (0..<layers).map { labels.members(of: part, layer: $0) }
         let seconds = max(0, control.remaining - levelEnd) / Double(parts - part)
         guard
           let half = bisect(
@@ -30,30 +30,30 @@ enum RecursiveBisection {
             control: SearchControl(
               part: control.remaining.isFinite ? seconds : .infinity, of: control))
         else { return nil }
-        let size = members[0].count
         for l in 0..<layers {
           for (k, e) in members[l].enumerated() {
-            next[l * experts + e] = part * 2 + half[l * size + k]
+            next[l, e] = part * 2 + half[l, k]
           }
         }
       }
       labels = next
       parts *= 2
     }
-    return labels
+    return labels.flat
   }
 
-  private static func bisect(_ problem: GroupingProblem, control: SearchControl) -> [Int]? {
+  /// The two halves of one part; nil where stopped.
+  private static func bisect(_ problem: GroupingProblem, control: SearchControl) -> Labels? {
     if let chain = ChainProgram(problem, costLimit: min(0.2, control.remaining)),
       let answer = chain.solve(control: control)
     {
-      return answer.labels
+      return Labels(answer.labels, experts: problem.experts)
     }
     let incumbent = Incumbent()
     let search = LocalSearch(
       problem: problem, seed: 1, control: control, incumbent: incumbent,
       pool: PartitionPool(problem: problem))
     search.run(rounds: 4)
-    return incumbent.entry?.labels
+    return (incumbent.entry?.labels).map { Labels($0, experts: problem.experts) }
   }
 }

@@ -2,28 +2,48 @@ import ColocateModel
 
 /// Multipliers of the co-location relaxation, and the bound they prove.
 ///
-/// Variables of the relaxation: `Z_l[i,j]`, whether experts i and j of layer l share a group, and
-/// `Y_l[i,j]`, whether expert i of layer l and expert j of layer l+1 do. Every placement gives, for
-/// each boundary, a matrix of order 2E
+/// **The relaxation.** It does not see which group an expert is in, only who shares one. Variables
+/// are `Z_l[i,j]`, whether experts i and j of layer l share a group, and `Y_l[i,j]`, whether expert
+/// i of layer l and expert j of layer l+1 do. For boundary l let s_g, of length 2E, mark the
+/// members of group g in layers l and l+1. Then
 ///
-///     M_l = [[Z_l, Y_l], [Y_lᵀ, Z_{l+1}]] = J/P + R_l,   R_l = Q R_l Q,   0 ⪯ R_l ⪯ 2c·I,   tr R_l = 2c(P-1),
+///     M_l = [[Z_l, Y_l], [Y_lᵀ, Z_{l+1}]] = Σ_g s_g s_gᵀ .
 ///
-/// where Q projects onto the vectors that sum to 0 in each half: M_l = Σ_g s_g s_gᵀ with the P
-/// orthogonal indicator vectors s_g of norm² 2c, whose halves all sum to c. Its entries lie in [0,
-/// 1], its diagonal is 1, and it satisfies the cuts a·X ≤ b of `ColocationCut`. Hence for any
-/// symmetric U_l and any λ ≥ 0
+/// The P vectors s_g are orthogonal with norm² 2c, they add up to the vector 1 of ones, and each of
+/// their halves sums to c. So M_l is 2c times the projector onto their span, which holds 1, and
+/// J/P with J = 11ᵀ is 2c times the projector onto 1 alone (‖1‖² = 2E = 2cP). With Q the projector
+/// onto the vectors whose two halves each sum to 0, to which all of s_g - 1/P belong,
 ///
-///     kept ≤ Σ_l [ 2c · (sum of the P-1 largest eigenvalues of Q U_l Q on the range of Q) + (Σ U_l)/P ]
-///            + Σ_cuts λ·b + Σ_x max(0, C_x) - Σ diag U,
+///     M_l = J/P + R_l,    R_l = Q R_l Q,    0 ⪯ R_l ⪯ 2c·I,    tr R_l = 2c(P-1).
 ///
-///     C_x = W_l[i,j] - 2 U_l[i,j] - (Aᵀλ)_x           for x = Y_l[i,j]
-///     C_x = V_l[i,j] - 2 U_{l-1} - 2 U_l - (Aᵀλ)_x    for x = Z_l[i,j], i < j (the two blocks that hold Z_l), 0 where i, j exceed the cap together
+/// The entries of M_l lie in [0, 1], those of its diagonal are 1, and it satisfies the cuts a·X ≤ b
+/// of `ColocationCut`. The relaxation keeps these facts and forgets the placement.
 ///
-/// (the sum of the k largest eigenvalues is the maximum of ⟨·, R⟩ over 0 ⪯ R ⪯ I, tr R = k: Ky Fan;
-/// Overton and Womersley, Math. Programming 62, 1993). U and λ are integers times 2^-q, so
-/// everything but the eigenvalues is exact integer arithmetic; these come with the margin of
-/// `EigenvalueSum`. The spectral constraint is Donath and Hoffman's (1973), the triple cuts are
-/// Grötschel and Wakabayashi's (1990).
+/// **Any multipliers prove a bound.** Let X be the variables of a placement, X_l their matrix in
+/// boundary l, U_l any symmetric matrices and λ ≥ 0. As M_l = X_l and b - AX ≥ 0,
+///
+///     kept(X)  ≤  Σ_l ⟨U_l, M_l⟩ + [ kept(X) - Σ_l ⟨U_l, X_l⟩ + λ·(b - AX) ].
+///
+/// ⟨U_l, M_l⟩ = ⟨U_l, J⟩/P + ⟨Q U_l Q, R_l⟩, and the maximum of ⟨·, R⟩ over 0 ⪯ R ⪯ I, tr R = k is
+/// the sum of the k largest eigenvalues (Ky Fan; Overton and Womersley, Math. Programming 62,
+/// 1993). The bracket is linear in X, so each variable adds at most its coefficient C_x where that
+/// is positive. Hence no placement keeps more than
+///
+///     Σ_l [ 2c · (sum of the P-1 largest eigenvalues of Q U_l Q on the range of Q) + (Σ U_l)/P ]
+///       + Σ_cuts λ·b + Σ_x max(0, C_x) - Σ_l tr U_l,
+///
+///     C_x = W_l[i,j] - 2·U_l[i,j] - (Aᵀλ)_x               for x = Y_l[i,j]
+///     C_x = V_l[i,j] - 2·(U_{l-1} + U_l)[i,j] - (Aᵀλ)_x   for x = Z_l[i,j], i < j,
+///
+/// with the entries of U_{l-1} and U_l in the blocks that hold Z_l; a variable that the cap fixes
+/// at 0 adds nothing.
+///
+/// **Rigour.** U and λ are integers times 2^-q, so everything but the eigenvalues is exact integer
+/// arithmetic; the eigenvalues come from `SpectralBound` with a margin for every rounding. How the
+/// multipliers were found does not matter.
+///
+/// The spectral constraint is Donath and Hoffman's (IBM J. Res. Dev. 17, 1973), the first cuts are
+/// Grötschel and Wakabayashi's (Math. Programming 47, 1990).
 package struct ColocationMultipliers: Sendable {
   package let layers: Int
   package let experts: Int
@@ -50,11 +70,18 @@ package struct ColocationMultipliers: Sendable {
   /// 2^60, four of them) is in `Int`.
   package static let limit = 1 << 52
 
+  /// An entry of U_l.
+  @inline(__always)
+  func entry(_ l: Int, _ block: ColocationLayout.Block, _ i: Int, _ j: Int) -> Int {
+    dual[((3 * l + block.rawValue) * experts + i) * experts + j]
+  }
+
   /// The largest integer that `kept` can be, by these multipliers; nil where they are malformed or
   /// so large that the exact sums overflow, and where `control` stops it.
   package func keptBound(for problem: GroupingProblem, control: SearchControl) -> Int? {
     guard layers == problem.layers, experts == problem.experts, groups == problem.groups,
-      dual.count == (layers - 1) * 3 * experts * experts, (0...40).contains(fractionBits)
+      dual.count == (layers - 1) * 3 * experts * experts, (0...40).contains(fractionBits),
+      problem.total <= (1 << 60) >> fractionBits
     else { return nil }
     let limit = Self.limit
     guard dual.allSatisfy({ -limit < $0 && $0 < limit }) else { return nil }
@@ -78,153 +105,124 @@ package struct ColocationMultipliers: Sendable {
     return bound < Int128(Int.min) ? nil : Int(min(bound, Int128(total)))
   }
 
-  /// Everything but eigenvalues, in units of 2^-q, (ΣU)/P rounded up. Coefficients are `Int`: a
-  /// weight below 2^60 and four multipliers fit, what cuts add is checked. Sums over all of them
-  /// are `Int128`.
+  // MARK: The exact part
+
+  /// Everything but eigenvalues, in units of 2^-q, (ΣU)/P rounded up. Sums over all variables are
+  /// `Int128`.
   private func exactPart(_ problem: GroupingProblem) -> Int128? {
     let layout = ColocationLayout(layers: layers, experts: experts)
-    let square = experts * experts
-    guard problem.total <= (1 << 60) >> fractionBits else { return nil }
-    var coefficients = [Int](repeating: 0, count: layout.count)
-    var constant: Int128 = 0
-    var sumU: Int128 = 0
-    for l in 0..<(layers - 1) {
-      let left = 3 * l * square
-      for i in 0..<experts {
-        for j in 0..<experts {
-          let between = dual[left + square + i * experts + j]
-          sumU += Int128(2 * between)
-          coefficients[layout.between(l, i, j)] =
-            (problem.weights[l * square + i * experts + j] << fractionBits) - 2 * between
-          for half in [0, 2] {
-            let value = dual[left + half * square + i * experts + j]
-            guard value == dual[left + half * square + j * experts + i] else { return nil }
-            sumU += Int128(value)
-            if i == j {
-              constant -= Int128(value)
-            } else if i < j {
-              coefficients[layout.inside(l + half / 2, i, j)] -= 2 * value
-            }
-          }
-        }
-      }
-    }
-    if !problem.coactivation.isEmpty {
-      for l in 0..<layers {
-        for i in 0..<experts {
-          for j in (i + 1)..<max(experts, i + 1) {
-            coefficients[layout.inside(l, i, j)] +=
-              problem.coactivation[l * square + i * experts + j] << fractionBits
-          }
-        }
-      }
-    }
-    let sets = ColocationCut.Context(problem: problem)
-    for cut in cuts {
-      guard cut.multiplier >= 0, let row = cut.expanded(sets) else { return nil }
-      if cut.multiplier == 0 { continue }
-      for (index, coefficient) in row.terms {
-        let (product, over) = coefficient.multipliedReportingOverflow(by: cut.multiplier)
-        let (sum, over2) = coefficients[index].subtractingReportingOverflow(product)
-        if over || over2 { return nil }
-        coefficients[index] = sum
-      }
-      constant += Int128(row.limit) * Int128(cut.multiplier)
-    }
-    for index in sets.apart { coefficients[index] = 0 }
+    var coefficients = weightCoefficients(problem, layout)
+    guard let dual = subtractDual(from: &coefficients, layout) else { return nil }
+    let context = ColocationCut.Context(problem: problem)
+    guard let limits = subtractCuts(from: &coefficients, context) else { return nil }
+    for index in context.apart { coefficients[index] = 0 }
+    var constant = limits - dual.trace
     for value in coefficients where value > 0 { constant += Int128(value) }
     // (ΣU)/P, rounded up.
     let parts = Int128(groups)
-    return constant + (sumU >= 0 ? (sumU + parts - 1) / parts : -(-sumU / parts))
+    return constant + (dual.sum >= 0 ? (dual.sum + parts - 1) / parts : -(-dual.sum / parts))
   }
+
+  /// W and V by place, in units of 2^-q.
+  private func weightCoefficients(_ problem: GroupingProblem, _ layout: ColocationLayout) -> [Int] {
+    var coefficients = [Int](repeating: 0, count: layout.count)
+    for l in 0..<layout.boundaries {
+      for i in 0..<experts {
+        for j in 0..<experts {
+          coefficients[layout.between(l, i, j)] = problem.weight(l, i, j) << fractionBits
+        }
+      }
+    }
+    guard !problem.coactivation.isEmpty else { return coefficients }
+    for l in 0..<layers {
+      for i in 0..<experts {
+        for j in (i + 1)..<max(experts, i + 1) {
+          coefficients[layout.inside(l, i, j)] = problem.coactivation(l, i, j) << fractionBits
+        }
+      }
+    }
+    return coefficients
+  }
+
+  /// Takes 2·U from the coefficients, which cannot overflow: a weight below 2^60 and four
+  /// multipliers fit.
+  /// - Returns: Σ_l ΣU_l and Σ_l tr U_l; nil where a block of some Z is not symmetric.
+  private func subtractDual(
+    from coefficients: inout [Int], _ layout: ColocationLayout
+  ) -> (sum: Int128, trace: Int128)? {
+    var (sum, trace) = (Int128(0), Int128(0))
+    for l in 0..<layout.boundaries {
+      for i in 0..<experts {
+        for j in 0..<experts {
+          // Y_l stands for Y_lᵀ too.
+          let value = entry(l, .between, i, j)
+          sum += Int128(2 * value)
+          coefficients[layout.between(l, i, j)] -= 2 * value
+        }
+      }
+      for block in [ColocationLayout.Block.left, .right] {
+        guard let symmetric = subtractSymmetric(l, block, from: &coefficients, layout) else {
+          return nil
+        }
+        sum += symmetric.sum
+        trace += symmetric.trace
+      }
+    }
+    return (sum, trace)
+  }
+
+  private func subtractSymmetric(
+    _ l: Int, _ block: ColocationLayout.Block, from coefficients: inout [Int],
+    _ layout: ColocationLayout
+  ) -> (sum: Int128, trace: Int128)? {
+    let layer = l + block.rowHalf
+    var (sum, trace) = (Int128(0), Int128(0))
+    for i in 0..<experts {
+      trace += Int128(entry(l, block, i, i))
+      for j in 0..<experts {
+        let value = entry(l, block, i, j)
+        guard value == entry(l, block, j, i) else { return nil }
+        sum += Int128(value)
+        if i < j { coefficients[layout.inside(layer, i, j)] -= 2 * value }
+      }
+    }
+    return (sum, trace)
+  }
+
+  /// Takes Aᵀλ from the coefficients.
+  /// - Returns: λ·b; nil where a cut is malformed, its multiplier negative, or a coefficient
+  ///   overflows.
+  private func subtractCuts(
+    from coefficients: inout [Int], _ context: ColocationCut.Context
+  ) -> Int128? {
+    var limits = Int128(0)
+    for cut in cuts {
+      guard cut.multiplier >= 0, let row = cut.row(in: context) else { return nil }
+      if cut.multiplier == 0 { continue }
+      for (index, coefficient) in row.terms {
+        let (product, over) = coefficient.multipliedReportingOverflow(by: cut.multiplier)
+        let (rest, over2) = coefficients[index].subtractingReportingOverflow(product)
+        if over || over2 { return nil }
+        coefficients[index] = rest
+      }
+      limits += Int128(row.limit) * Int128(cut.multiplier)
+    }
+    return limits
+  }
+
+  // MARK: The spectral part
 
   /// `Σ_l 2c · (sum of the P-1 largest eigenvalues)` with its margin. Parallel over boundaries.
   private func spectralPart(control: SearchControl) -> Double? {
     guard groups > 1 else { return 0 }
-    let square = experts * experts
     let unit = 1 / Double(1 << fractionBits)
-    let dual = dual
-    let (experts, groups) = (experts, groups)
     let parts = concurrentMap(layers - 1, threads: control.threads) { l -> Double in
       // One that is stopped answers infinity.
       if control.shouldStop { return .infinity }
-      let evaluator = SpectralBound(experts: experts, groups: groups, control: control)
-      return dual.withUnsafeBufferPointer { u in
-        let base = u.baseAddress! + 3 * l * square
-        return evaluator.upperBound { block, i, j in
-          Double(base[block * square + i * experts + j]) * unit
-        }
-      }
+      let bound = SpectralBound(experts: experts, groups: groups, control: control)
+      return bound.upperBound { block, i, j in Double(entry(l, block, i, j)) * unit }
     }
     let sum = parts.reduce(0, +)
     return sum + parts.reduce(0) { $0 + abs($1) } * Double(layers) * 0x1p-52
-  }
-}
-
-/// `2c · (sum of the P-1 largest eigenvalues of Q U Q on the range of Q)`, from above.
-///
-/// Q U Q is formed in doubles: each entry is u_ij - (row mean) - (column mean) + (mean) of its
-/// block, with an error below 8·γ_{2E+8}·max|U|, so the matrix is off by at most 2E times that in
-/// norm. The two directions outside Q's range are moved below every eigenvalue by adding -κ (1
-/// 1ᵀ)/E to the diagonal blocks, κ = ‖Q U Q‖_F, so that they are not among the P-1 ≤ E-1 largest.
-/// (Were they, the sum would only grow.)
-final class SpectralBound {
-  private let experts: Int
-  private let groups: Int
-  private let sum: EigenvalueSum
-  private var dense: [Double]
-  private var rows: [Double]
-
-  init(experts: Int, groups: Int, control: SearchControl) {
-    self.experts = experts
-    self.groups = groups
-    sum = EigenvalueSum(order: 2 * experts, count: groups - 1, control: control)
-    dense = [Double](repeating: 0, count: 4 * experts * experts)
-    rows = [Double](repeating: 0, count: 4 * experts)
-  }
-
-  /// - Parameter entry: U's entry `(block, i, j)`, blocks 0 (Z_l), 1 (Y_l), 2 (Z_{l+1}), exactly.
-  func upperBound(_ entry: (Int, Int, Int) -> Double) -> Double {
-    let size = 2 * experts
-    let inverse = 1 / Double(experts)
-    var largest = 0.0
-    // Lower triangle: Z_l above, then [Y_lᵀ, Z_{l+1}].
-    for block in 0..<3 {
-      let (rowStart, columnStart) = (block == 0 ? 0 : experts, block == 2 ? experts : 0)
-      for i in 0..<(2 * experts) { rows[i] = 0 }
-      var mean = 0.0
-      for i in 0..<experts {
-        for j in 0..<experts {
-          let value = block == 1 ? entry(1, j, i) : entry(block, i, j)
-          dense[(rowStart + i) * size + columnStart + j] = value
-          largest = max(largest, abs(value))
-          rows[i] += value
-          rows[experts + j] += value
-        }
-      }
-      for i in 0..<(2 * experts) { rows[i] *= inverse }
-      for i in 0..<experts { mean += rows[i] }
-      mean *= inverse
-      for i in 0..<experts {
-        for j in 0..<experts {
-          dense[(rowStart + i) * size + columnStart + j] += mean - rows[i] - rows[experts + j]
-        }
-      }
-    }
-    let gamma = Double(2 * experts + 10) * 0x1p-52
-    let error = 2 * Double(experts) * 8 * gamma * 4 * largest
-    var kappa = 0.0
-    for value in dense { kappa += value * value }
-    kappa.formSquareRoot()
-    let shift = kappa * inverse
-    for i in 0..<size {
-      let start = i < experts ? 0 : experts
-      for j in start...i { dense[i * size + j] -= shift }
-    }
-    let moved = 4 * Double(experts) * 0x1p-52 * (shift + 4 * largest)
-    let value = dense.withUnsafeBufferPointer {
-      sum.upperBound($0.baseAddress!, stride: size, error: error + moved)
-    }
-    return 2 * Double(experts / groups) * value * (1 + 0x1p-50 * (value >= 0 ? 1 : -1))
   }
 }

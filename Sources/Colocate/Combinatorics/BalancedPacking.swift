@@ -27,9 +27,6 @@ package struct BalancedPacking: Sendable {
   /// Groups up to which the exact search, which goes one level deeper for each, is tried.
   private static let mostGroups = 512
 
-  /// Whether nothing is smaller than `maximum`.
-  package var isExact: Bool { lowerBound == maximum }
-
   /// - Parameters:
   ///   - loads: none negative; a multiple of `groups` of them.
   ///   - goal: a maximum that is small enough: the search ends once it is met or known to be out of
@@ -42,27 +39,17 @@ package struct BalancedPacking: Sendable {
     let sorted = order.map { loads[$0] / unit }
     lowerBound = Self.lowerBound(sorted, groups: groups)
     var packing = Self.longestFirst(sorted, groups: groups)
-    PackingExchange.descend(loads: sorted, packing: &packing)
-    maximum = packing.sums.max()!
+    PackingExchange.descend(&packing, loads: sorted)
+    maximum = packing.largest
     groupOf = [Int](repeating: 0, count: loads.count)
-    if stepLimit > 0 { search(sorted, &packing, goal: goal / unit, stepLimit: stepLimit) }
+    if stepLimit > 0 { improve(&packing, loads: sorted, goal: goal / unit, stepLimit: stepLimit) }
     lowerBound *= unit
     maximum *= unit
     for (rank, item) in order.enumerated() { groupOf[item] = packing.groupOf[rank] }
   }
 
-  /// A packing of items by rank.
-  struct Groups {
-    var groupOf: [Int]
-    var sums: [Int]
-
-    init(_ groupOf: [Int], loads: [Int], groups: Int) {
-      self.groupOf = groupOf
-      sums = [Int](repeating: 0, count: groups)
-      for (item, group) in groupOf.enumerated() { sums[group] += loads[item] }
-    }
-  }
-
+  /// The largest of the three bounds above.
+  /// - Parameter sorted: loads, largest first.
   private static func lowerBound(_ sorted: [Int], groups: Int) -> Int {
     let experts = sorted.count
     let c = experts / groups
@@ -82,7 +69,7 @@ package struct BalancedPacking: Sendable {
   }
 
   /// Longest first, into the least loaded group with room.
-  private static func longestFirst(_ sorted: [Int], groups: Int) -> Groups {
+  private static func longestFirst(_ sorted: [Int], groups: Int) -> Packing {
     let c = sorted.count / groups
     var groupOf = [Int](repeating: 0, count: sorted.count)
     var sums = [Int](repeating: 0, count: groups)
@@ -94,21 +81,21 @@ package struct BalancedPacking: Sendable {
       sums[best] += load
       size[best] += 1
     }
-    return Groups(groupOf, loads: sorted, groups: groups)
+    return Packing(groupOf: groupOf, loads: sorted, groups: groups)
   }
 
   /// Narrows the interval between the bounds. The goal is decided first, then the lower bound,
   /// which is often the answer, then the middle again and again. What the steps do not suffice to
   /// decide stays in the interval.
-  private mutating func search(
-    _ sorted: [Int], _ packing: inout Groups, goal: Int, stepLimit: Int
+  private mutating func improve(
+    _ packing: inout Packing, loads sorted: [Int], goal: Int, stepLimit: Int
   ) {
     guard maximum > max(lowerBound, goal) else { return }
     let groups = packing.sums.count
     let exchange = PackingExchange(loads: sorted, groups: groups)
     steps += exchange.improve(
       &packing, target: max(lowerBound, goal), stepLimit: min(stepLimit / 4, Self.exchangeSteps))
-    maximum = packing.sums.max()!
+    maximum = packing.largest
     guard groups <= Self.mostGroups else { return }
     // Below `open` everything is impossible or was given up.
     var open = lowerBound
@@ -118,8 +105,8 @@ package struct BalancedPacking: Sendable {
         loads: sorted, groups: groups, most: target, steps: max(1000, (stepLimit - steps) / 2))
       switch search.run() {
       case .found(let groupOf):
-        packing = Groups(groupOf, loads: sorted, groups: groups)
-        maximum = packing.sums.max()!
+        packing = Packing(groupOf: groupOf, loads: sorted, groups: groups)
+        maximum = packing.largest
       case .impossible:
         lowerBound = target + 1
         open = max(open, lowerBound)

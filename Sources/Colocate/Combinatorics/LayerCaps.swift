@@ -23,7 +23,7 @@ extension LoadCap {
   package func perLayer(
     counts: TransitionCounts, gpus: Int, known: [Int]? = nil
   ) throws(ModelError) -> LayerCaps {
-    let experts = counts.experts
+    let known = relaxedToFeasible ? nil : known.map { Labels($0, experts: counts.experts) }
     var answer = LayerCaps()
     var failure: Failure?
     var upper = LoadRatio.one
@@ -32,13 +32,12 @@ extension LoadCap {
       let loads = counts.loads(layer: l)
       let tokens = loads.reduce(0, +)
       let cap = self.tokens(of: tokens, groups: gpus)
-      if let known, !relaxedToFeasible {
-        let labels = Array(known[(l * experts)..<((l + 1) * experts)])
-        if Self.largest(loads, labels, groups: gpus) <= cap {
-          answer.caps.append(cap)
-          answer.packing += labels
-          continue
-        }
+      if let groupOf = known?.layer(l),
+        Packing(groupOf: groupOf, loads: loads, groups: gpus).largest <= cap
+      {
+        answer.caps.append(cap)
+        answer.packing += groupOf
+        continue
       }
       let packing = BalancedPacking(
         loads: loads, groups: gpus, goal: cap,
@@ -75,13 +74,14 @@ extension LoadCap {
     }
   }
 
+  /// One line that says what is known and what would work.
   private func message(
     _ failure: Failure, counts: TransitionCounts, gpus: Int, works: LoadRatio
   ) -> String {
     let l = failure.layer
-    let busiest = (0..<counts.experts).max {
-      counts.load(layer: l, expert: $0) < counts.load(layer: l, expert: $1)
-    }!
+    var busiest = 0
+    for e in 0..<counts.experts
+    where counts.load(layer: l, expert: e) > counts.load(layer: l, expert: busiest) { busiest = e }
     let share = LoadRatio(
       load: counts.load(layer: l, expert: busiest), tokens: counts.load(layer: l), gpus: gpus)
     let least = failure.lower.decimal(digits: 4, up: false)
@@ -97,11 +97,5 @@ extension LoadCap {
     return "no placement on \(gpus) GPUs \(verb) a load cap of \(text): layer \(l) \(needs) "
       + "(its busiest expert, \(busiest), alone is \(alone) times a GPU's share); "
       + "a cap of \(works.decimal(digits: 4, up: true)) works in every layer\(remedy)"
-  }
-
-  private static func largest(_ loads: [Int], _ labels: [Int], groups: Int) -> Int {
-    var sums = [Int](repeating: 0, count: groups)
-    for (load, label) in zip(loads, labels) { sums[label] += load }
-    return sums.max() ?? 0
   }
 }

@@ -4,19 +4,13 @@ import ColocateModel
 ///
 /// Shortest augmenting paths (Jonker and Volgenant, Computing 38, 1987; in the row-by-row form of
 /// Kuhn's Hungarian method): rows enter one after the other; each finds the cheapest alternating
-/// path to a free column under reduced costs `price - entry ≥ 0`, by Dijkstra over the columns, and
-/// the prices move so that matched entries stay tight. O(n³), integers, exact. Rows whose best
-/// column is still free are matched without a search, which settles most rows of the nearly
-/// diagonal overlap matrices that label matching produces. The auction algorithm was not tried: its
-/// ε-scaling has nothing to win at n ≤ 256 with exact integers.
+/// path to a free column under the reduced costs `rowPrice + price − entry ≥ 0`, by Dijkstra over
+/// the columns, and the prices move so that matched entries stay tight. When all rows are matched
+/// every matched entry is tight and no reduced cost is negative, so the prices prove that no other
+/// matching is worth more. O(n³), in integers, exact; of several best matchings the same one is
+/// found each time. Rows whose best column is still free are matched without a search, which
+/// settles most rows of the nearly diagonal overlap matrices that label matching produces.
 package struct LinearAssignment {
-  private var rowOf: [Int] = []
-  private var price: [Int] = []
-  private var rowPrice: [Int] = []
-  private var slack: [Int] = []
-  private var from: [Int] = []
-  private var done: [Bool] = []
-
   private let control: SearchControl?
 
   /// - Parameter control: looked at for every row that needs a path; where it says stop, the rest
@@ -24,58 +18,101 @@ package struct LinearAssignment {
   ///   largest. nil for never.
   package init(control: SearchControl? = nil) { self.control = control }
 
+  /// The best matching of entries in an array.
+  @discardableResult
+  package func maximise(size: Int, entries: [Int], columnOf: inout [Int]) -> Int {
+    maximise(size: size, entries: entries.span, columnOf: &columnOf)
+  }
+
+  /// The best matching.
   /// - Parameters:
   ///   - size: `n ≥ 1`.
   ///   - entries: `[n, n]`, row-major; differences must fit into half of `Int`.
-  ///   - columnOf: filled with each row's column.
+  ///   - columnOf: filled with each row's column, `[n]`.
   /// - Returns: the largest sum.
   @discardableResult
-  package mutating func maximise(size: Int, entries: [Int], columnOf: inout [Int]) -> Int {
-    precondition(entries.count >= size * size)
-    return entries.withUnsafeBufferPointer {
-      maximise(size: size, entries: $0.baseAddress!, columnOf: &columnOf)
-    }
-  }
-
-  @discardableResult
-  package mutating func maximise(
-    size: Int, entries: UnsafePointer<Int>, columnOf: inout [Int]
-  ) -> Int {
+  package func maximise(size: Int, entries: Span<Int>, columnOf: inout [Int]) -> Int {
+    precondition(entries.count == size * size, "an assignment's entries are not square")
     if columnOf.count != size { columnOf = [Int](repeating: -1, count: size) }
-    if size == 1 {
+    switch size {
+    case 1:
       columnOf[0] = 0
       return entries[0]
-    }
-    if size == 2 {
+    case 2:
       let (straight, crossed) = (entries[0] + entries[3], entries[1] + entries[2])
       columnOf[0] = straight >= crossed ? 0 : 1
       columnOf[1] = 1 - columnOf[0]
       return max(straight, crossed)
-    }
-    if rowOf.count != size {
-      rowOf = [Int](repeating: -1, count: size)
-      price = [Int](repeating: 0, count: size)
-      rowPrice = price
-      slack = price
-      from = price
-      done = [Bool](repeating: false, count: size)
-    }
-    // Invariant: rowPrice[i] + price[j] ≥ entries[i, j] for all i, j, with equality where i and j
-    // are matched.
-    rowOf.withUnsafeMutableBufferPointer { rowOf in
-      price.withUnsafeMutableBufferPointer { price in
-        rowPrice.withUnsafeMutableBufferPointer { rowPrice in
-          slack.withUnsafeMutableBufferPointer { slack in
-            from.withUnsafeMutableBufferPointer { from in
-              done.withUnsafeMutableBufferPointer { done in
-                columnOf.withUnsafeMutableBufferPointer { columnOf in
-                  Self.solve(
-                    size, entries, rowOf, price, rowPrice, slack, from, done, columnOf, control)
-                }
-              }
-            }
+    default:
+      return entries.withUnsafeBufferPointer { entries in
+        columnOf.withUnsafeMutableBufferPointer { columnOf in
+          withUnsafeTemporaryAllocation(of: Int.self, capacity: Matching.words * size) { memory in
+            var matching = Matching(
+              size: size, entries: entries, columnOf: columnOf, memory: memory)
+            return matching.solve(control: control)
           }
         }
+      }
+    }
+  }
+}
+
+/// One assignment problem on its way, in memory that the caller holds for as long.
+///
+/// Invariant: `rowPrice[i] + price[j] ≥ entries[i, j]` for all i, j, with equality where i and j
+/// are matched.
+private struct Matching {
+  /// `Int`s needed for each row.
+  static let words = 6
+
+  let size: Int
+  let entries: UnsafeBufferPointer<Int>
+  /// -1 for a row without a column.
+  let columnOf: UnsafeMutableBufferPointer<Int>
+  /// -1 for a free column.
+  let rowOf: UnsafeMutableBufferPointer<Int>
+  /// Of columns.
+  let price: UnsafeMutableBufferPointer<Int>
+  let rowPrice: UnsafeMutableBufferPointer<Int>
+  /// Length of the shortest alternating path to each column so far.
+  let length: UnsafeMutableBufferPointer<Int>
+  /// The row from which that path reaches the column.
+  let from: UnsafeMutableBufferPointer<Int>
+  /// 1 for a column whose shortest path is known.
+  let isDone: UnsafeMutableBufferPointer<Int>
+
+  /// - Parameter memory: `words · size`, initialised here. The values are plain integers, so there
+  ///   is nothing to undo at the end.
+  init(
+    size: Int, entries: UnsafeBufferPointer<Int>, columnOf: UnsafeMutableBufferPointer<Int>,
+    memory: UnsafeMutableBufferPointer<Int>
+  ) {
+    memory.initialize(repeating: 0)
+    func part(_ index: Int) -> UnsafeMutableBufferPointer<Int> {
+      UnsafeMutableBufferPointer(rebasing: memory[(index * size)..<((index + 1) * size)])
+    }
+    (self.size, self.entries, self.columnOf) = (size, entries, columnOf)
+    (rowOf, price, rowPrice) = (part(0), part(1), part(2))
+    (length, from, isDone) = (part(3), part(4), part(5))
+  }
+
+  /// Matches every row.
+  /// - Returns: the sum of the matched entries.
+  mutating func solve(control: SearchControl?) -> Int {
+    matchFreeMaxima()
+    var free = 0
+    var isStopped = false
+    for row in 0..<size where columnOf[row] < 0 {
+      // O(size²) from one look at the clock to the next.
+      isStopped = isStopped || (control?.shouldStop ?? false)
+      if isStopped {
+        while rowOf[free] >= 0 { free += 1 }
+        rowOf[free] = row
+        columnOf[row] = free
+      } else {
+        let end = findPath(from: row)
+        movePrices(start: row, end: end)
+        augment(start: row, end: end)
       }
     }
     var sum = 0
@@ -83,73 +120,66 @@ package struct LinearAssignment {
     return sum
   }
 
-  private static func solve(
-    _ size: Int, _ entries: UnsafePointer<Int>, _ rowOf: UnsafeMutableBufferPointer<Int>,
-    _ price: UnsafeMutableBufferPointer<Int>, _ rowPrice: UnsafeMutableBufferPointer<Int>,
-    _ slack: UnsafeMutableBufferPointer<Int>, _ from: UnsafeMutableBufferPointer<Int>,
-    _ done: UnsafeMutableBufferPointer<Bool>, _ columnOf: UnsafeMutableBufferPointer<Int>,
-    _ control: SearchControl?
-  ) {
-    for j in 0..<size { (rowOf[j], price[j]) = (-1, 0) }
+  /// Matches the rows whose largest entry is in a column that no earlier row took.
+  private mutating func matchFreeMaxima() {
+    for j in 0..<size { rowOf[j] = -1 }
     for i in 0..<size {
-      let row = entries + i * size
+      let row = i * size
       var best = 0
-      for j in 1..<size where row[j] > row[best] { best = j }
-      rowPrice[i] = row[best]
+      for j in 1..<size where entries[row + j] > entries[row + best] { best = j }
+      rowPrice[i] = entries[row + best]
       columnOf[i] = -1
       if rowOf[best] < 0 {
         rowOf[best] = i
         columnOf[i] = best
       }
     }
-    var free = 0
-    var isStopped = false
-    for start in 0..<size where columnOf[start] < 0 {
-      // O(size²) from one look at the clock to the next.
-      isStopped = isStopped || (control?.shouldStop ?? false)
-      if isStopped {
-        while rowOf[free] >= 0 { free += 1 }
-        rowOf[free] = start
-        columnOf[start] = free
-        continue
-      }
-      for j in 0..<size {
-        slack[j] = rowPrice[start] + price[j] - entries[start * size + j]
-        from[j] = start
-        done[j] = false
-      }
+  }
+
+  /// Dijkstra's shortest paths from row `start` to all columns, until a free one is reached.
+  /// - Returns: the free column.
+  private mutating func findPath(from start: Int) -> Int {
+    for j in 0..<size {
+      length[j] = rowPrice[start] + price[j] - entries[start * size + j]
+      from[j] = start
+      isDone[j] = 0
+    }
+    while true {
       var end = -1
-      var reach = 0
-      while true {
-        end = -1
-        for j in 0..<size where !done[j] && (end < 0 || slack[j] < slack[end]) { end = j }
-        reach = slack[end]
-        done[end] = true
-        let i = rowOf[end]
-        if i < 0 { break }
-        let row = entries + i * size
-        let base = reach + rowPrice[i]
-        for j in 0..<size where !done[j] {
-          let length = base + price[j] - row[j]
-          if length < slack[j] { (slack[j], from[j]) = (length, i) }
-        }
+      for j in 0..<size where isDone[j] == 0 && (end < 0 || length[j] < length[end]) { end = j }
+      isDone[end] = 1
+      let i = rowOf[end]
+      if i < 0 { return end }
+      let row = i * size
+      let base = length[end] + rowPrice[i]
+      for j in 0..<size where isDone[j] == 0 {
+        let longer = base + price[j] - entries[row + j]
+        if longer < length[j] { (length[j], from[j]) = (longer, i) }
       }
-      // Rows on the tree give, columns on the tree take, so that the path's edges become tight and
-      // none turns negative.
-      rowPrice[start] -= reach
-      for j in 0..<size where done[j] && j != end {
-        price[j] += reach - slack[j]
-        rowPrice[rowOf[j]] -= reach - slack[j]
-      }
-      var column = end
-      while true {
-        let i = from[column]
-        let next = columnOf[i]
-        rowOf[column] = i
-        columnOf[i] = column
-        if i == start { break }
-        column = next
-      }
+    }
+  }
+
+  /// Rows on the tree of paths give and its columns take, so that the path's entries become tight
+  /// and no reduced cost turns negative.
+  private mutating func movePrices(start: Int, end: Int) {
+    let reach = length[end]
+    rowPrice[start] -= reach
+    for j in 0..<size where isDone[j] == 1 && j != end {
+      price[j] += reach - length[j]
+      rowPrice[rowOf[j]] -= reach - length[j]
+    }
+  }
+
+  /// Each row on the path gives its column up to the row before it.
+  private mutating func augment(start: Int, end: Int) {
+    var column = end
+    while true {
+      let i = from[column]
+      let next = columnOf[i]
+      rowOf[column] = i
+      columnOf[i] = column
+      if i == start { return }
+      column = next
     }
   }
 }

@@ -7,7 +7,8 @@ import ColocateModel
 /// difference is nearest to d/2: O(C(c, t) · log) instead of C(c, t)² (Horowitz and Sahni's idea,
 /// 1974, for two groups). `improve` does that between the fullest group and every other; where none
 /// helps, a few random exchanges disturb the packing and it starts again from there, the best one
-/// being kept.
+/// being kept. The random numbers have a fixed seed and steps are counted, not timed: the same
+/// loads give the same packing.
 struct PackingExchange {
   /// Subsets of one group that are listed at most, for each t.
   private static let mostSubsets = 3000
@@ -45,9 +46,9 @@ struct PackingExchange {
   }
 
   /// Exchanges of two items out of the fullest group while one helps.
-  static func descend(loads: [Int], packing: inout BalancedPacking.Groups) {
+  static func descend(_ packing: inout Packing, loads: [Int]) {
     while true {
-      let full = packing.sums.indices.max { packing.sums[$0] < packing.sums[$1] }!
+      let full = packing.fullest
       var best = (gain: 0, from: -1, to: -1)
       for a in loads.indices where packing.groupOf[a] == full {
         for b in loads.indices where packing.groupOf[b] != full && loads[b] < loads[a] {
@@ -58,17 +59,14 @@ struct PackingExchange {
         }
       }
       guard best.gain > 0 else { return }
-      let shift = loads[best.from] - loads[best.to]
-      packing.sums[full] -= shift
-      packing.sums[packing.groupOf[best.to]] += shift
-      packing.groupOf.swapAt(best.from, best.to)
+      packing.swap(best.from, best.to, loads: loads)
     }
   }
 
   /// Looks for a packing whose fullest group has at most `target`.
   /// - Returns: steps made: subsets that were sorted.
   func improve(
-    _ packing: inout BalancedPacking.Groups, target: Int, stepLimit: Int
+    _ packing: inout Packing, target: Int, stepLimit: Int
   ) -> Int {
     guard groups > 1, size > 1, !subsets.isEmpty else { return 0 }
     let perPair = 2 * subsets.reduce(0) { $0 + $1.count }
@@ -76,7 +74,7 @@ struct PackingExchange {
     var steps = 0
     var current = packing
     while steps < stepLimit {
-      var full = current.sums.indices.max { current.sums[$0] < current.sums[$1] }!
+      var full = current.fullest
       var isStuck = false
       while !isStuck, current.sums[full] > target, steps < stepLimit {
         isStuck = true
@@ -88,19 +86,17 @@ struct PackingExchange {
             break
           }
         }
-        full = current.sums.indices.max { current.sums[$0] < current.sums[$1] }!
+        full = current.fullest
       }
-      if current.sums[full] < packing.sums.max()! { packing = current }
-      if packing.sums.max()! <= target { break }
+      if current.sums[full] < packing.largest { packing = current }
+      if packing.largest <= target { break }
       disturb(&current, random: &random)
     }
     return steps
   }
 
   /// Moves what brings the larger of the two sums down most. Answers whether anything does.
-  private func even(
-    _ packing: inout BalancedPacking.Groups, _ full: Int, _ other: Int
-  ) -> Bool {
+  private func even(_ packing: inout Packing, _ full: Int, _ other: Int) -> Bool {
     let wanted = packing.sums[full] - packing.sums[other]
     guard wanted > 1 else { return false }
     let heavy = loads.indices.filter { packing.groupOf[$0] == full }
@@ -125,15 +121,12 @@ struct PackingExchange {
       if best.distance <= 1 { break }
     }
     guard best.distance < wanted else { return false }
-    for item in best.from { packing.groupOf[item] = other }
-    for item in best.to { packing.groupOf[item] = full }
-    let shift = best.from.reduce(0) { $0 + loads[$1] } - best.to.reduce(0) { $0 + loads[$1] }
-    packing.sums[full] -= shift
-    packing.sums[other] += shift
+    packing.move(best.from, to: other, loads: loads)
+    packing.move(best.to, to: full, loads: loads)
     return true
   }
 
-  /// Ascending.
+  /// The sum of each subset of `members`, ascending.
   private static func sums(
     _ subsets: [[Int]], _ members: [Int], _ loads: [Int]
   ) -> [(sum: Int, part: [Int])] {
@@ -142,16 +135,10 @@ struct PackingExchange {
   }
 
   /// A few exchanges of random items.
-  private func disturb(
-    _ packing: inout BalancedPacking.Groups, random: inout SeededGenerator
-  ) {
+  private func disturb(_ packing: inout Packing, random: inout SeededGenerator) {
     for _ in 0..<(2 + groups / 2) {
       let (a, b) = (random.next(below: loads.count), random.next(below: loads.count))
-      let (g, h) = (packing.groupOf[a], packing.groupOf[b])
-      if g == h { continue }
-      packing.sums[g] += loads[b] - loads[a]
-      packing.sums[h] += loads[a] - loads[b]
-      packing.groupOf.swapAt(a, b)
+      if packing.groupOf[a] != packing.groupOf[b] { packing.swap(a, b, loads: loads) }
     }
   }
 }

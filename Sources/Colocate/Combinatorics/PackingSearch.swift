@@ -7,7 +7,9 @@ import ColocateModel
 /// completion, Gent and Walsh 1996, Korf 2002, with the cardinality added): sums at most `most`,
 /// and at least what the other groups cannot take, `rest − (groups left − 1) · most`. With a target
 /// near the mean that leaves few completions. Sets of items that are known to lead nowhere are
-/// remembered, since many completions of the first groups leave the same items.
+/// remembered, since many completions of the first groups leave the same items. Exponential in the
+/// worst case, so its steps are limited; they are counted, not timed, and items are taken in one
+/// order, so the same loads give the same answer.
 struct PackingSearch {
   enum Result {
     /// Group of each item.
@@ -39,6 +41,7 @@ struct PackingSearch {
     groupOf = [Int](repeating: 0, count: loads.count)
   }
 
+  /// Searches until it is decided or the steps are used up.
   mutating func run() -> Result {
     let rest = loads.reduce(0, +)
     // `groups · most` may pass Int only where the target is no limit at all.
@@ -100,6 +103,7 @@ struct PackingSearch {
     return overflow ? Int.max / 2 : product
   }
 
+  /// The items as bits.
   private static func key(_ items: [Int], of count: Int) -> [UInt64] {
     var key = [UInt64](repeating: 0, count: (count + 63) / 64)
     for item in items { key[item >> 6] |= 1 << UInt64(item & 63) }
@@ -126,7 +130,11 @@ struct PackingSearch {
       (self.loads, self.least, self.most, self.size) = (loads, least, most, size)
       var before = [0]
       before.reserveCapacity(loads.count + 1)
-      for load in loads { before.append(before.last! + load) }
+      var sum = 0
+      for load in loads {
+        sum += load
+        before.append(sum)
+      }
       self.before = before
     }
 

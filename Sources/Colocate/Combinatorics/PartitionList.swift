@@ -1,10 +1,10 @@
 import ColocateModel
 
-/// All partitions of a layer into unlabelled groups, and how many there are.
+/// All partitions of a layer into unlabelled groups of one size, and how many there are.
 ///
 /// `E! / (c!^P · P!)`: 35 and 105 for 8 experts on 2 and 4 GPUs, 6,435 for 16 on 2. Listed in the
 /// naming by smallest members: the first expert without a group opens the next one, so each
-/// partition appears once.
+/// partition appears once, always in the same order.
 package enum PartitionList {
   /// `E! / (c!^P · P!)`, infinite where a double cannot hold it.
   package static func count(experts: Int, groups: Int) -> Double {
@@ -20,44 +20,60 @@ package enum PartitionList {
   }
 
   /// Every partition as its groups' members, bit `e` for expert `e`: `[count, P]`, groups by
-  /// smallest member. `E ≤ 64`.
+  /// smallest member.
   /// - Parameters:
+  ///   - experts: `E ≤ 64`, a multiple of `groups`.
   ///   - loads: `[E]`.
   ///   - cap: partitions with a group above it are left out.
   package static func all(experts: Int, groups: Int, loads: [Int], cap: Int?) -> [UInt64] {
-    precondition(experts <= 64 && experts % groups == 0)
-    let size = experts / groups
-    var found = [UInt64]()
-    var current = [UInt64](repeating: 0, count: groups)
-    func open(_ group: Int, _ free: UInt64) {
-      guard group < groups else {
-        found += current
+    precondition(
+      experts <= 64 && experts % groups == 0 && loads.count == experts,
+      "partitions are listed for at most 64 experts in equal groups")
+    var lister = Lister(
+      size: experts / groups, loads: loads, cap: cap ?? .max,
+      current: [ExpertSet](repeating: ExpertSet(), count: groups))
+    lister.open(0, free: .all(experts))
+    return lister.found
+  }
+
+  /// The recursion over groups and over the members of each.
+  private struct Lister {
+    let size: Int
+    let loads: [Int]
+    let cap: Int
+    /// The groups that are complete, `[P]`.
+    var current: [ExpertSet]
+    var found: [UInt64] = []
+
+    /// The least free expert opens `group`.
+    mutating func open(_ group: Int, free: ExpertSet) {
+      guard group < current.count else {
+        found += current.map(\.bits)
         return
       }
-      let first = free.trailingZeroBitCount
-      let bit = UInt64(1) << UInt64(first)
-      fill(group, free & ~bit, bit, from: first + 1, left: size - 1, load: loads[first])
+      var (free, members) = (free, ExpertSet())
+      let first = free.first
+      free.remove(first)
+      members.insert(first)
+      fill(group, members, free: free, from: first + 1, load: loads[first])
     }
-    func fill(
-      _ group: Int, _ free: UInt64, _ members: UInt64, from: Int, left: Int, load: Int
+
+    /// Completes `group` with free experts from `from` on.
+    private mutating func fill(
+      _ group: Int, _ members: ExpertSet, free: ExpertSet, from: Int, load: Int
     ) {
-      if let cap, load > cap { return }
-      if left == 0 {
+      if load > cap { return }
+      if members.count == size {
         current[group] = members
-        open(group + 1, free)
+        open(group + 1, free: free)
         return
       }
-      var e = from
-      while e < experts {
-        let bit = UInt64(1) << UInt64(e)
-        if free & bit != 0 {
-          fill(
-            group, free & ~bit, members | bit, from: e + 1, left: left - 1, load: load + loads[e])
-        }
-        e += 1
+      for e in free.subtracting(.all(from)) {
+        var (rest, more) = (free, members)
+        rest.remove(e)
+        more.insert(e)
+        fill(group, more, free: rest, from: e + 1, load: load + loads[e])
       }
     }
-    open(0, experts == 64 ? .max : (UInt64(1) << UInt64(experts)) - 1)
-    return found
   }
 }

@@ -9,41 +9,13 @@ import ColocateModel
 /// up mislabelled against a prefix, "domain walls"); exchanging two labels over a segment moves
 /// such a wall in one step, and at the end of a run the walls are settled exactly
 /// (`LabelMatching`).
-package struct Annealing {
+///
+/// A proposal costs O(1), an accepted swap what `GainTable` says, an exchange of labels O(E²) at
+/// each end of its segment. All chance comes from the caller's generator.
+package enum Annealing {
   /// Quantiles of the exponential distribution, `−ln((k + ½) / 2048)`.
   static let quantiles: [Float] = (0..<2048).map {
-    Float(-naturalLogarithm((Double($0) + 0.5) / 2048))
-  }
-
-  /// `ln x` for x > 0: `x = 2^k · m`, `ln m = 2 · atanh((m − 1) / (m + 1))` with m in [1, 2).
-  static func naturalLogarithm(_ x: Double) -> Double {
-    let ratio = (x.significand - 1) / (x.significand + 1)
-    let square = ratio * ratio
-    var term = ratio
-    var sum = 0.0
-    for k in 0..<24 {
-      sum += term / Double(2 * k + 1)
-      term *= square
-    }
-    return Double(x.exponent) * 0.693_147_180_559_945_3 + 2 * sum
-  }
-
-  /// `e^x` for moderate x: halved until small, series, squared back.
-  static func exponential(_ x: Double) -> Double {
-    var halvings = 0
-    var y = x
-    while y > 0.5 || y < -0.5 {
-      y /= 2
-      halvings += 1
-    }
-    var term = 1.0
-    var sum = 1.0
-    for k in 1...14 {
-      term *= y / Double(k)
-      sum += term
-    }
-    for _ in 0..<halvings { sum *= sum }
-    return sum
+    Float(-Elementary.log((Double($0) + 0.5) / 2048))
   }
 
   /// Proposals between two looks at the clock and two temperatures.
@@ -69,7 +41,7 @@ package struct Annealing {
     let rows = model.isFlat ? 4 : 4 * model.saved.groupsPerNode
     let between = max(1, min(block, (1 << 24) / max(1, rows * model.pitch)))
     let blocks = max(1, (moves + block - 1) / block)
-    let factor = exponential(naturalLogarithm(cold / hot) / Double(max(1, blocks - 1)))
+    let factor = Elementary.exp(Elementary.log(cold / hot) / Double(max(1, blocks - 1)))
     var temperature = hot
     let relabels = model.groups > 1 ? max(1, block / relabelEvery) : 0
     let spread = UInt32(truncatingIfNeeded: layers.count)
@@ -85,7 +57,7 @@ package struct Annealing {
             + Int((UInt64(UInt32(truncatingIfNeeded: bits)) &* UInt64(spread)) &>> 32)
           let a = Int((UInt32(truncatingIfNeeded: (bits &>> 32) & 0xFFFF) &* width) &>> 16)
           let b = Int((UInt32(truncatingIfNeeded: bits &>> 48) &* width) &>> 16)
-          guard table.labels[l * experts + a] != table.labels[l * experts + b] else { continue }
+          guard table.label(l, a) != table.label(l, b) else { continue }
           let gain = table.swapGain(l, a, b)
           if gain < 0 {
             let rank = Int(random.next() &>> 53)
@@ -101,6 +73,8 @@ package struct Annealing {
     }
   }
 
+  /// Proposes an exchange of two labels of one node over a random segment of layers: one layer,
+  /// from a cut to the end (a whole wall), or between two cuts.
   private static func relabel<Gain>(
     _ table: GainTable<Gain>, _ random: inout SeededGenerator, _ layers: Range<Int>,
     _ scale: Float, _ quantiles: UnsafeBufferPointer<Float>

@@ -11,7 +11,10 @@ import ColocateModel
 /// (their own pair is as far apart after as before, but both attractions count it as won). Four
 /// loads a proposal; an accepted move adds `row(b) − row(a)` of each neighbour to group `g`'s
 /// attractions and takes it from `h`'s: contiguous, vectorised. On two levels the other groups of
-/// the two nodes change as well.
+/// the two nodes change as well. A proposal costs O(1), an accepted swap O(E) on one level and
+/// O(G · E) on two, a table from scratch O(L · E²).
+///
+/// One thread at a time works on a table.
 package final class GainTable<Gain: FixedWidthInteger & SignedInteger & SIMDScalar & Sendable> {
   let model: SearchModel<Gain>
   /// `[L, E]`.
@@ -87,17 +90,17 @@ package final class GainTable<Gain: FixedWidthInteger & SignedInteger & SIMDScal
       (groupLoad + l * groups).update(repeating: 0, count: groups)
       for i in 0..<experts {
         if i & 31 == 0, control?.shouldStop ?? false { return }
-        groupLoad[l * groups + Int(labels[l * experts + i])] += model.loads[l * experts + i]
+        groupLoad[l * groups + label(l, i)] += model.loads[l * experts + i]
         if l > 0 {
           add(
-            l, Int(labels[(l - 1) * experts + i]),
+            l, label(l - 1, i),
             model.forward + ((l - 1) * experts + i) * pitch)
         }
         if l < layers - 1 {
-          add(l, Int(labels[(l + 1) * experts + i]), model.backward + (l * experts + i) * pitch)
+          add(l, label(l + 1, i), model.backward + (l * experts + i) * pitch)
         }
         if let together = model.together {
-          add(l, Int(labels[l * experts + i]), together + (l * experts + i) * pitch)
+          add(l, label(l, i), together + (l * experts + i) * pitch)
         }
       }
     }
@@ -132,18 +135,22 @@ package final class GainTable<Gain: FixedWidthInteger & SignedInteger & SIMDScal
   /// Value that layer `l` takes part in.
   private func inside(_ l: Int) -> Int {
     var sum = 0
-    for e in 0..<experts { sum += attraction(l, Int(labels[l * experts + e]), e) }
+    for e in 0..<experts { sum += attraction(l, label(l, e), e) }
     guard let together = model.together else { return sum }
     // Attractions count a pair of the layer from both sides.
     for a in 0..<experts {
       for b in 0..<a {
         sum -=
           Int(together[(l * experts + a) * pitch + b])
-          * model.saved.saved(Int(labels[l * experts + a]), Int(labels[l * experts + b]))
+          * model.saved.saved(label(l, a), label(l, b))
       }
     }
     return sum
   }
+
+  /// The group of expert `e` of layer `l`.
+  @inline(__always)
+  func label(_ l: Int, _ e: Int) -> Int { Int(labels[l * experts + e]) }
 
   // MARK: Swaps
 
@@ -156,8 +163,8 @@ package final class GainTable<Gain: FixedWidthInteger & SignedInteger & SIMDScal
   /// Value won when experts `a` and `b` of layer `l`, in different groups, change places.
   @inline(__always)
   package func swapGain(_ l: Int, _ a: Int, _ b: Int) -> Gain {
-    let g = Int(labels[l * experts + a])
-    let h = Int(labels[l * experts + b])
+    let g = label(l, a)
+    let h = label(l, b)
     let atG = attraction + (l * groups + g) * pitch
     let atH = attraction + (l * groups + h) * pitch
     var gain = atH[a] &- atG[a] &+ atG[b] &- atH[b]
@@ -174,15 +181,15 @@ package final class GainTable<Gain: FixedWidthInteger & SignedInteger & SIMDScal
   package func swapFits(_ l: Int, _ a: Int, _ b: Int) -> Bool {
     let shift = model.loads[l * experts + b] - model.loads[l * experts + a]
     let load = groupLoad + l * groups
-    return load[Int(labels[l * experts + a])] + shift <= model.caps[l]
-      && load[Int(labels[l * experts + b])] - shift <= model.caps[l]
+    return load[label(l, a)] + shift <= model.caps[l]
+      && load[label(l, b)] - shift <= model.caps[l]
   }
 
   /// Carries out the swap whose gain is `gain`.
   @inline(__always)
   package func swap(_ l: Int, _ a: Int, _ b: Int, gain: Gain) {
-    let g = Int(labels[l * experts + a])
-    let h = Int(labels[l * experts + b])
+    let g = label(l, a)
+    let h = label(l, b)
     if l + 1 < layers {
       let rows = model.forward + l * experts * pitch
       move(l + 1, g, h, taken: rows + a * pitch, given: rows + b * pitch)
@@ -314,35 +321,24 @@ package final class GainTable<Gain: FixedWidthInteger & SignedInteger & SIMDScal
     }
     // At the two ends the neighbour kept its labels: what it sends in was exchanged with the rows
     // and goes back, and what goes out to it is new.
-    if lower > 0 {
-      for i in 0..<experts {
-        let outside = labels[(lower - 1) * experts + i]
-        if outside == first || outside == second {
-          let row = model.forward + ((lower - 1) * experts + i) * pitch
-          crossOver(lower, outside == first ? (p, q) : (q, p), row)
-        }
-        let inside = labels[lower * experts + i]
-        if inside == first || inside == second {
-          let row = model.backward + ((lower - 1) * experts + i) * pitch
-          crossOver(lower - 1, inside == first ? (p, q) : (q, p), row)
-        }
-      }
-    }
-    if upper < layers {
-      for i in 0..<experts {
-        let outside = labels[upper * experts + i]
-        if outside == first || outside == second {
-          let row = model.backward + ((upper - 1) * experts + i) * pitch
-          crossOver(upper - 1, outside == first ? (p, q) : (q, p), row)
-        }
-        let inside = labels[(upper - 1) * experts + i]
-        if inside == first || inside == second {
-          let row = model.forward + ((upper - 1) * experts + i) * pitch
-          crossOver(upper, inside == first ? (p, q) : (q, p), row)
-        }
-      }
-    }
+    if lower > 0 { crossOver(boundary: lower - 1, p, q) }
+    if upper < layers { crossOver(boundary: upper - 1, p, q) }
     value += gain
+  }
+
+  /// The experts of groups `p` and `q` on either side of boundary `l` attract the other side under
+  /// the labels that they have there now.
+  private func crossOver(boundary l: Int, _ p: Int, _ q: Int) {
+    for i in 0..<experts {
+      let (before, after) = (label(l, i), label(l + 1, i))
+      let row = (l * experts + i) * pitch
+      if before == p || before == q {
+        crossOver(l + 1, before == p ? (p, q) : (q, p), model.forward + row)
+      }
+      if after == p || after == q {
+        crossOver(l, after == p ? (p, q) : (q, p), model.backward + row)
+      }
+    }
   }
 
   /// A neighbour's weights `row` on layer `l` count for group `pair.0` from now on and no more for

@@ -6,9 +6,12 @@ import ColocateModel
 /// gains are the attractions of `GainTable`: exact, where any number of pairwise swaps can be
 /// stuck. Under a load cap the uncapped answer is taken where it meets the cap (the capped problem
 /// is a generalised assignment problem); swaps that respect the cap do the rest. With co-activation
-/// the gains are a linearisation, and the answer is taken only where the true value rises.
+/// the gains are a linearisation, and the answer is taken only where the true value rises. A layer
+/// costs O(E² · P); layers come in one order and nothing is random, so a start has one local
+/// optimum.
 package struct LayerSweep {
-  private var transportation: Transportation
+  private let transportation: Transportation
+  /// `[E, P]`, then `[E]`, `[E]` and `[P]`: scratch of `improve`.
   private var gains: [Int] = []
   private var groupOf: [Int] = []
   private var old: [Int] = []
@@ -34,7 +37,7 @@ package struct LayerSweep {
     var before = 0
     for e in 0..<experts {
       for g in 0..<groups { gains[e * groups + g] = table.attraction(l, g, e) }
-      old[e] = Int(table.labels[l * experts + e])
+      old[e] = table.label(l, e)
       before += gains[e * groups + old[e]]
     }
     let after = transportation.maximise(
@@ -63,7 +66,7 @@ package struct LayerSweep {
       again = false
       for a in 0..<experts {
         if isOver() { return improved }
-        for b in 0..<a where table.labels[l * experts + a] != table.labels[l * experts + b] {
+        for b in 0..<a where table.label(l, a) != table.label(l, b) {
           let gain = table.swapGain(l, a, b)
           guard gain > 0, !table.model.isCapped || table.swapFits(l, a, b) else { continue }
           table.swap(l, a, b, gain: gain)
@@ -102,7 +105,7 @@ package struct LayerSweep {
       if control.shouldStop { return }
       let value = table.value
       var labels = table.placement
-      matching.apply(model.problem, saved: model.saved, labels: &labels)
+      matching.relabel(&labels, problem: model.problem, saved: model.saved)
       let matched = model.saved.value(model.problem, labels)
       if matched > value {
         table.load(labels)

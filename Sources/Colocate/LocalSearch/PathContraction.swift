@@ -4,7 +4,7 @@ import ColocateModel
 ///
 /// Matching the experts of neighbouring layers one to one (`L - 1` assignment problems) strings all
 /// experts on `E` paths with one expert per layer. A group is then `c` paths, every layer is
-/// balanced whatever the paths do, and what remains is to put `E` nodes with weights
+/// balanced whatever the paths do, and what remains is to put `E` vertices with weights
 /// `Σ_l (W_l[u_l, v_{l+1}] + W_l[v_l, u_{l+1}])` into `P` groups: one layer instead of L. Annealing
 /// settles that in a moment, and sees what swaps of single experts do not: which bundles of experts
 /// should share a GPU along the whole chain, where different stretches have chosen different
@@ -12,44 +12,36 @@ import ColocateModel
 /// of the kept weight below the planted placement.) From a given placement the matching stays
 /// inside its groups, so the coarse search starts at that placement's value. This is one level of
 /// the multilevel scheme of Karypis and Kumar (SIAM J. Sci. Comput. 20, 1998), with paths for the
-/// coarse nodes because only they keep layers balanced.
+/// coarse vertices because only they keep layers balanced. The matching costs O(L · E³), the coarse
+/// weights O(L · E²); the annealing's random numbers are the caller's.
 enum PathContraction {
+  /// The matching of neighbouring layers.
   /// - Parameters:
   ///   - labels: `[L, E]`: paths stay inside these groups; nil for the heaviest paths.
   ///   - control: looked at inside every assignment problem.
-  /// - Returns: `[L, E]`: the path of each expert; nil where stopped.
+  /// - Returns: the path of each expert, `[L, E]`; nil where stopped.
   static func paths(
     _ problem: GroupingProblem, labels: [Int]?, control: SearchControl
   ) -> [Int]? {
     let experts = problem.experts
-    var path = Array(0..<experts)
-    var assignment = LinearAssignment(control: control)
+    let groups = labels.map { Labels($0, experts: experts) }
+    var path = Labels(layers: problem.layers, experts: experts)
+    for e in 0..<experts { path[0, e] = e }
+    let assignment = LinearAssignment(control: control)
     var column = [Int]()
     for l in 0..<(problem.layers - 1) {
-      var next = [Int](repeating: 0, count: experts)
-      if let labels {
-        for g in 0..<problem.groups {
-          if control.shouldStop { return nil }
-          let from = (0..<experts).filter { labels[l * experts + $0] == g }
-          let to = (0..<experts).filter { labels[(l + 1) * experts + $0] == g }
-          var block = [Int]()
-          for i in from {
-            for j in to { block.append(problem.weights[(l * experts + i) * experts + j]) }
-          }
-          assignment.maximise(size: from.count, entries: block, columnOf: &column)
-          for (k, i) in from.enumerated() { next[to[column[k]]] = path[l * experts + i] }
-        }
-      } else {
-        problem.weights.withUnsafeBufferPointer {
-          _ = assignment.maximise(
-            size: experts, entries: $0.baseAddress! + l * experts * experts, columnOf: &column)
-        }
-        for i in 0..<experts { next[column[i]] = path[l * experts + i] }
+      // Without groups all experts are one.
+      for g in 0..<(groups == nil ? 1 : problem.groups) {
+        if control.shouldStop { return nil }
+        let from = groups?.members(of: g, layer: l) ?? Array(0..<experts)
+        let to = groups?.members(of: g, layer: l + 1) ?? Array(0..<experts)
+        let block = from.flatMap { i in to.map { problem.weight(l, i, $0) } }
+        assignment.maximise(size: from.count, entries: block, columnOf: &column)
+        for (k, i) in from.enumerated() { path[l + 1, to[column[k]]] = path[l, i] }
       }
       if control.shouldStop { return nil }
-      path += next
     }
-    return path
+    return path.flat
   }
 
   /// Labels `[L, E]` of an annealed grouping of paths; within the caps, or nil.
@@ -58,13 +50,43 @@ enum PathContraction {
     control: SearchControl
   ) -> [Int]? {
     let problem = model.problem
-    let (layers, experts) = (problem.layers, problem.experts)
-    guard let path = paths(problem, labels: labels, control: control) else { return nil }
-    var at = [Int](repeating: 0, count: layers * experts)  // the expert of each layer and path
-    for l in 0..<layers {
-      for e in 0..<experts { at[l * experts + path[l * experts + e]] = e }
+    let experts = problem.experts
+    guard let path = paths(problem, labels: labels, control: control),
+      let coarse = coarse(problem, path: path, control: control)
+    else { return nil }
+    let coarseModel = SearchModel<Gain>(
+      problem: coarse.problem, saved: model.saved, control: control)
+    var groupOf = [Int](repeating: 0, count: experts)
+    for e in 0..<experts {
+      groupOf[path[e]] = labels.map { $0[e] } ?? path[e] % problem.groups
     }
-    // Two layers, because a problem has at least two: paths in the first, nothing in the second.
+    if labels == nil { groupOf.shuffle(using: &random) }
+    let table = GainTable(model: coarseModel, labels: groupOf + groupOf, control: control)
+    let unit = max(Double(coarse.sum) / Double(experts * experts), 1e-3)
+    Annealing.run(
+      table, random: &random, layers: 0..<1, moves: 4_000 * experts,
+      hot: (labels == nil ? 20 : 3) * unit, cold: 0.2 * unit, relabelEvery: Annealing.block,
+      control: control)
+    guard coarseModel.isWhole, table.isWhole else { return nil }
+    _ = LayerSweep.descend(table, layer: 0) { control.shouldStop }
+    let grouped = table.placement
+    var result = path.map { grouped[$0] }
+    return LoadRepair.repair(&result, problem: problem, control: control) ? result : nil
+  }
+
+  /// The problem whose experts are the paths, with the sum of its weights. It has two layers,
+  /// because a problem has at least two: the paths in the first, nothing in the second.
+  /// - Returns: nil where stopped.
+  private static func coarse(
+    _ problem: GroupingProblem, path: [Int], control: SearchControl
+  ) -> (problem: GroupingProblem, sum: Int)? {
+    let (layers, experts) = (problem.layers, problem.experts)
+    let path = Labels(path, experts: experts)
+    // The expert of each layer and path.
+    var at = Labels(layers: layers, experts: experts)
+    for l in 0..<layers {
+      for e in 0..<experts { at[l, path[l, e]] = e }
+    }
     let square = experts * experts
     var between = [Int](repeating: 0, count: 2 * square)
     var sum = 0
@@ -72,19 +94,8 @@ enum PathContraction {
       for u in 0..<experts {
         if u & 15 == 0, control.shouldStop { return nil }
         for v in 0..<experts where u != v {
-          var weight = 0
-          if l + 1 < layers {
-            weight =
-              problem.weights[
-                (l * experts + at[l * experts + u]) * experts
-                  + at[(l + 1) * experts + v]]
-          }
-          if !problem.coactivation.isEmpty, u < v {
-            weight +=
-              problem.coactivation[
-                (l * experts + at[l * experts + u]) * experts
-                  + at[l * experts + v]]
-          }
+          var weight = l + 1 < layers ? problem.weight(l, at[l, u], at[l + 1, v]) : 0
+          if u < v { weight += problem.coactivation(l, at[l, u], at[l, v]) }
           between[u * experts + v] += weight
           between[v * experts + u] += weight
           sum += weight
@@ -95,22 +106,6 @@ enum PathContraction {
       layers: 2, experts: experts, groups: problem.groups,
       weights: [Int](repeating: 0, count: square), coactivation: between,
       loads: [Int](repeating: 0, count: 2 * experts))
-    let coarseModel = SearchModel<Gain>(problem: coarse, saved: model.saved, control: control)
-    var groupOf = [Int](repeating: 0, count: experts)
-    for e in 0..<experts {
-      groupOf[path[e]] = labels.map { $0[e] } ?? path[e] % problem.groups
-    }
-    if labels == nil { groupOf.shuffle(using: &random) }
-    let table = GainTable(model: coarseModel, labels: groupOf + groupOf, control: control)
-    let unit = max(Double(sum) / Double(square), 1e-3)
-    Annealing.run(
-      table, random: &random, layers: 0..<1, moves: 4_000 * experts,
-      hot: (labels == nil ? 20 : 3) * unit, cold: 0.2 * unit, relabelEvery: Annealing.block,
-      control: control)
-    guard coarseModel.isWhole, table.isWhole else { return nil }
-    _ = LayerSweep.descend(table, layer: 0) { control.shouldStop }
-    let grouped = table.placement
-    var result = (0..<(layers * experts)).map { grouped[path[$0]] }
-    return LoadRepair.repair(&result, problem: problem, control: control) ? result : nil
+    return (coarse, sum)
   }
 }

@@ -1,80 +1,11 @@
 import ColocateModel
 
-/// What local search maximises, on one level or two.
-///
-///     value(π) = Σ_l Σ_ij W_l[i,j] · s(π_l(i), π_{l+1}(j)) + Σ_l Σ_{i<i'} V_l[i,i'] · s(π_l(i), π_l(i'))
-///     s(g,h) = wGroup · [g = h] + wNode · [node(g) = node(h)]
-///
-/// Flat: `wGroup = 1`, `wNode = 0`, and the value is `GroupingProblem.kept`. Joint: a transition
-/// inside a node costs `w_intra` less than one between nodes costs `w_inter`, so `wGroup = w_intra`
-/// and `wNode = w_inter − w_intra`, and `w_inter · total − value` is the joint objective.
-package struct SavedWeights: Sendable, Equatable {
-  /// `G`: groups `n·G ..< (n+1)·G` are in node `n`.
-  package var groupsPerNode: Int
-  /// Saved by sharing a group.
-  package var group: Int
-  /// Saved by sharing a node, on top.
-  package var node: Int
-
-  package init(groupsPerNode: Int, group: Int, node: Int) {
-    (self.groupsPerNode, self.group, self.node) = (groupsPerNode, group, node)
-  }
-
-  /// `s(g, h)`.
-  @inline(__always)
-  package func saved(_ g: Int, _ h: Int) -> Int {
-    (g == h ? group : 0) + (node != 0 && g / groupsPerNode == h / groupsPerNode ? node : 0)
-  }
-
-  /// One level: `P` groups.
-  package static func flat(groups: Int) -> SavedWeights {
-    SavedWeights(groupsPerNode: groups, group: 1, node: 0)
-  }
-
-  /// Two levels with the weights of `Objective.joint`, or one where they are equal.
-  package static func joint(
-    topology: Topology, interNode: Int, intraNode: Int
-  ) -> SavedWeights {
-    interNode == intraNode || topology.nodes == 1
-      ? SavedWeights(groupsPerNode: topology.gpus, group: intraNode, node: 0)
-      : SavedWeights(
-        groupsPerNode: topology.gpusPerNode, group: intraNode, node: interNode - intraNode)
-  }
-
-  /// The value of `labels` (`[L, E]`) by definition. O(L · E²).
-  package func value(_ problem: GroupingProblem, _ labels: [Int]) -> Int {
-    let experts = problem.experts
-    // Divided once for each expert, not for each pair.
-    let nodes = labels.map { $0 / groupsPerNode }
-    var (sameGroup, sameNode) = (0, 0)
-    for l in 0..<(problem.layers - 1) {
-      for i in 0..<experts {
-        let (g, n) = (labels[l * experts + i], nodes[l * experts + i])
-        for j in 0..<experts where nodes[(l + 1) * experts + j] == n {
-          let weight = problem.weights[(l * experts + i) * experts + j]
-          sameNode += weight
-          if labels[(l + 1) * experts + j] == g { sameGroup += weight }
-        }
-      }
-    }
-    var value = group * sameGroup + node * sameNode
-    guard !problem.coactivation.isEmpty else { return value }
-    for l in 0..<problem.layers {
-      for i in 0..<experts {
-        for j in 0..<i {
-          value +=
-            problem.coactivation[(l * experts + i) * experts + j]
-            * saved(labels[l * experts + i], labels[l * experts + j])
-        }
-      }
-    }
-    return value
-  }
-}
-
 /// The numbers of a problem laid out for the hot loops: rows padded to whole vectors, and every
 /// boundary in both directions so that the neighbours of an expert are a contiguous row on either
-/// side. Immutable after `init`, shared by all streams.
+/// side.
+///
+/// `@unchecked Sendable` holds because nothing writes to the memory after `init`, and it is freed
+/// only with the last reference to the model: all streams read it at once.
 package final class SearchModel<Gain: FixedWidthInteger & SignedInteger & SIMDScalar & Sendable>:
   @unchecked Sendable
 {
@@ -126,7 +57,7 @@ package final class SearchModel<Gain: FixedWidthInteger & SignedInteger & SIMDSc
       for i in 0..<experts {
         if i & 31 == 0, control?.shouldStop ?? false { break }
         for j in 0..<experts {
-          let weight = problem.weights[(l * experts + i) * experts + j]
+          let weight = problem.weight(l, i, j)
           forward[(l * experts + i) * pitch + j] = Gain(weight)
           backward[(l * experts + j) * pitch + i] = Gain(weight)
           sum += weight
@@ -141,9 +72,8 @@ package final class SearchModel<Gain: FixedWidthInteger & SignedInteger & SIMDSc
       rows.initialize(repeating: 0, count: layers * square)
       for row in 0..<(layers * experts) {
         if row & 31 == 0, control?.shouldStop ?? false { break }
-        for j in 0..<experts {
-          rows[row * pitch + j] = Gain(problem.coactivation[row * experts + j])
-        }
+        let (l, i) = (row / experts, row % experts)
+        for j in 0..<experts { rows[row * pitch + j] = Gain(problem.coactivation(l, i, j)) }
       }
       together = rows
     }

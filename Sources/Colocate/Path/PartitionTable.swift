@@ -61,7 +61,7 @@ final class PartitionTable: Sendable {
   /// A state's number in its layer: shard and position.
   @inline(__always)
   static func number(shard: Int, position: Int) -> Int64 {
-    Int64(shard) << 40 | Int64(position)
+    (Int64(shard) << 40) | Int64(position)
   }
 
   /// The groups of a state, and its parent's number.
@@ -85,87 +85,100 @@ final class PartitionTable: Sendable {
     return false
   }
 
+  /// Ascending order of the few numbers of a state.
+  @inline(__always)
+  static func sort(_ numbers: UnsafeMutablePointer<UInt16>, _ count: Int) {
+    for index in 1..<count {
+      let value = numbers[index]
+      var hole = index
+      while hole > 0 && numbers[hole - 1] > value {
+        numbers[hole] = numbers[hole - 1]
+        hole -= 1
+      }
+      numbers[hole] = value
+    }
+  }
+
+  /// A part of the states, with a hash table of its own.
+  ///
+  /// `@unchecked Sendable` holds because every insertion has `lock`, and because nobody reads
+  /// before the last insertion is over: a layer is read from when the workers that made it have
+  /// joined. (That readers need no lock is what lets the states of one layer be compared while the
+  /// next one is made from them.)
   private final class Shard: @unchecked Sendable {
     let groups: Int
     let previous: PartitionTable?
     let lock = Mutex(())
-    var states = GrowingList<UInt16>(capacity: 64)
-    var losses = GrowingList<Int32>(capacity: 16)
-    var parents = GrowingList<Int64>(capacity: 16)
-    /// Open addressing: position + 1 of a state, 0 for none; the upper bits of the hash beside it
-    /// spare most comparisons.
-    var slots: UnsafeMutablePointer<UInt64>
-    var slotMask: Int
+    var states = GrowingBuffer<UInt16>(capacity: 64)
+    var losses = GrowingBuffer<Int32>(capacity: 16)
+    var parents = GrowingBuffer<Int64>(capacity: 16)
+    /// Open addressing: position + 1 of a state in the upper half, 0 for none; the low half of the
+    /// hash in the lower half spares most comparisons. A power of two of slots.
+    var slots = Buffer<UInt64>(repeating: 0, count: 64)
 
     init(groups: Int, previous: PartitionTable?) {
       self.groups = groups
       self.previous = previous
-      slotMask = 63
-      slots = .allocate(capacity: 64)
-      slots.initialize(repeating: 0, count: 64)
-    }
-
-    deinit {
-      states.deallocate()
-      losses.deallocate()
-      parents.deallocate()
-      slots.deallocate()
     }
 
     var count: Int { losses.count }
-    var bytes: Int { count * (2 * groups + 12) + (slotMask + 1) * 8 }
+    var bytes: Int { count * (2 * groups + 12) + slots.count * 8 }
 
     func insert(_ state: UnsafePointer<UInt16>, hash: UInt64, loss: Int32, parent: Int64) -> Bool {
+      let (table, mask) = (slots.base, slots.count - 1)
       let tag = hash & 0xFFFF_FFFF
-      var slot = Int(truncatingIfNeeded: hash &>> 8) & slotMask
-      while slots[slot] != 0 {
-        if slots[slot] & 0xFFFF_FFFF == tag {
-          let position = Int(slots[slot] >> 32) - 1
-          let other = states.base + position * groups
-          var equal = true
-          for index in 0..<groups where other[index] != state[index] {
-            equal = false
-            break
-          }
-          if equal {
-            if loss < losses.base[position] {
-              losses.base[position] = loss
-              parents.base[position] = parent
-            } else if loss == losses.base[position], let previous,
-              previous.precedes(parent, parents.base[position])
-            {
-              parents.base[position] = parent
-            }
+      var slot = Int(truncatingIfNeeded: hash &>> 8) & mask
+      while table[slot] != 0 {
+        if table[slot] & 0xFFFF_FFFF == tag {
+          let position = Int(table[slot] >> 32) - 1
+          if isEqual(state, at: position) {
+            lower(position, loss: loss, parent: parent)
             return false
           }
         }
-        slot = (slot + 1) & slotMask
+        slot = (slot + 1) & mask
       }
       let position = losses.count
-      slots[slot] = UInt64(position + 1) << 32 | tag
+      table[slot] = (UInt64(position + 1) << 32) | tag
       for index in 0..<groups { states.append(state[index]) }
       losses.append(loss)
       parents.append(parent)
-      if (position + 1) * 2 > slotMask { grow() }
+      if (position + 1) * 2 > mask { grow() }
       return true
     }
 
+    @inline(__always)
+    private func isEqual(_ state: UnsafePointer<UInt16>, at position: Int) -> Bool {
+      let other = states.base + position * groups
+      for index in 0..<groups where other[index] != state[index] { return false }
+      return true
+    }
+
+    /// Takes the lower loss; of equal ones, the parent that comes first by its groups.
+    @inline(__always)
+    private func lower(_ position: Int, loss: Int32, parent: Int64) {
+      let held = losses.base[position]
+      guard loss <= held else { return }
+      if loss == held {
+        guard let previous, previous.precedes(parent, parents.base[position]) else { return }
+      }
+      losses.base[position] = loss
+      parents.base[position] = parent
+    }
+
     private func grow() {
-      let size = (slotMask + 1) * 2
-      let larger = UnsafeMutablePointer<UInt64>.allocate(capacity: size)
-      larger.initialize(repeating: 0, count: size)
-      let newMask = size - 1
-      for old in 0...slotMask where slots[old] != 0 {
-        let position = Int(slots[old] >> 32) - 1
+      let larger = Buffer<UInt64>(repeating: 0, count: slots.count * 2)
+      let mask = larger.count - 1
+      for old in 0..<slots.count where slots.base[old] != 0 {
+        let entry = slots.base[old]
+        let position = Int(entry >> 32) - 1
         // The hash again, from the state: its low bits alone are stored.
         let hash = PartitionTable.hash(states.base + position * groups, groups)
-        var slot = Int(truncatingIfNeeded: hash &>> 8) & newMask
-        while larger[slot] != 0 { slot = (slot + 1) & newMask }
-        larger[slot] = slots[old]
+        var slot = Int(truncatingIfNeeded: hash &>> 8) & mask
+        while larger.base[slot] != 0 { slot = (slot + 1) & mask }
+        larger.base[slot] = entry
       }
-      slots.deallocate()
       slots = larger
-      slotMask = newMask
     }
   }
 }

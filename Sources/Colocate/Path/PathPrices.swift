@@ -1,37 +1,8 @@
 import ColocateModel
 
 /// The multipliers of the path relaxation: a price on every expert and, where they help, on
-/// subset-row cuts.
-///
-/// **Subset-row cuts** (Jepsen, Petersen, Spoorendonk, Pisinger, Operations Research 2008). For an
-/// odd set O of experts of one layer, groups of a partition are disjoint, so
-/// `Σ_groups ⌊|S ∩ O|/2⌋ ≤ ⌊|O|/2⌋`: of three experts at most one group holds two. Fractional path
-/// covers violate this (three groups, each half used, each holding two of the three). Priced with v
-/// ≥ 0 a cut adds `⌊|O|/2⌋·v` to B and takes `⌊|S ∩ O|/2⌋·v` off the weight of a subset: the chain
-/// structure stays as it is.
-package struct PathCut: Hashable, Sendable {
-  /// Layer.
-  package let layer: Int
-  /// The experts of O as a bit set, an odd number of them.
-  package let members: UInt64
-  /// v ≥ 0 in ticks.
-  package var price: Int
-
-  package init(layer: Int, members: UInt64, price: Int) {
-    self.layer = layer
-    self.members = members
-    self.price = price
-  }
-
-  /// ⌊|O|/2⌋.
-  package var most: Int { members.nonzeroBitCount / 2 }
-
-  /// ⌊|S ∩ O|/2⌋.
-  @inline(__always)
-  package func count(_ subset: UInt64) -> Int { (subset & members).nonzeroBitCount / 2 }
-}
-
-/// See `PathCut`.
+/// subset-row cuts (`PathCut`). Whole numbers of ticks, so that everything evaluated with them is
+/// exact.
 package struct PathPrices: Hashable, Sendable {
   /// `u`, `[L, E]`, in ticks.
   package var experts: [Int]
@@ -76,7 +47,7 @@ package struct PathPrices: Hashable, Sendable {
     (1 << 51) / (groups + 4) / PathSubsets.ticks
   }
 
-  /// Σ|u| + Σ ⌊|O|/2⌋·v that keeps everything exact.
+  /// Σ|u| + Σ ⌊|O|/2⌋·v that keeps everything exact, for a problem of that weight in tokens.
   package static func room(weight: Int, groups: Int) -> Int {
     (1 << 53) / (groups + 4) - weight * PathSubsets.ticks
   }

@@ -24,155 +24,214 @@ package final class PathSmoothing: Sendable {
   private let experts: Int
   private let groups: Int
   private let threads: Int
-  /// μ, ū in ticks.
-  let mu: Double
-  let reference: PathPrices
+  /// μ in ticks.
+  private let mu: Double
+  /// ū, in ticks.
+  private let reference: PathPrices
   private let longest: Double
   /// Arcs of each boundary by rows.
   private let boundaries: [Boundary]
   /// exp(−pen/μ) at the last layer, up to the common factor exp(λ/μ).
-  private let ends: Block<Double>
-  private let alpha: [Block<Double>]
-  private let beta: [Block<Double>]
-  private let scale: [Block<Double>]
+  private let ends: SharedBuffer<Double>
+  private let alpha: [SharedBuffer<Double>]
+  private let beta: [SharedBuffer<Double>]
+  private let scale: [SharedBuffer<Double>]
   /// Arcs kept, and the κ of each boundary.
   let arcs: Int
   let cutoffs: [Double]
-  /// Per layer, `[n_l + 1]` starts of the rows of `cutIndex`: the cuts that a subset counts in, as
-  /// often as it counts.
-  private let cutStart: [Block<Int32>]
-  private let cutIndex: [Block<Int32>]
+  /// Of each layer.
+  private let counts: [CutCounts]
 
+  /// The arcs of one boundary with their kernel values.
   private struct Boundary: Sendable {
-    let rowStart: Block<Int32>
-    let target: Block<UInt16>
-    let value: Block<Float>
-    /// κ.
-    let cutoff: Double
+    /// `[n_l + 1]`.
+    let rowStart: SharedBuffer<Int32>
+    let target: SharedBuffer<UInt16>
+    /// exp(−slack/μ).
+    let value: SharedBuffer<Float>
+
+    /// Those with a penalty of at most `cut`; nil where there are more than `limit`.
+    init?(_ evaluation: PathEvaluation, boundary l: Int, cut: Double, limit: Int, mu: Double) {
+      let start = SharedBuffer(repeating: Int32(0), count: evaluation.layers[l].count + 1)
+      var found = GrowingBuffer<UInt16>(capacity: 4096)
+      var slack = GrowingBuffer<Float>(capacity: 4096)
+      var isOverfull = false
+      evaluation.scanArcs(boundary: l, cut: cut) { s, t, exact in
+        found.append(t)
+        slack.append(Float(exact))
+      } endOfRow: { s in
+        start[s + 1] = Int32(truncatingIfNeeded: found.count)
+        isOverfull = found.count > limit
+        return !isOverfull
+      }
+      if isOverfull { return nil }
+      rowStart = start
+      target = SharedBuffer(found, filler: 0)
+      // Whole vectors of four.
+      value = SharedBuffer(slack, filler: 0, count: (slack.count + 3) / 4 * 4)
+      let factor = SIMD4<Float>(repeating: Float(-1 / mu))
+      let values = value.base
+      for at in stride(from: 0, to: value.count, by: 4) {
+        let lanes = SIMD4<Float>(values[at], values[at + 1], values[at + 2], values[at + 3])
+        let result = Elementary.exp(lanes * factor)
+        for lane in 0..<4 { values[at + lane] = result[lane] }
+      }
+    }
   }
 
-  /// Kernel at the prices of `relaxation`, which must have been evaluated.
-  /// - Parameters:
-  ///   - arcLimit: arcs per boundary to keep at most (the ones with the smallest penalties).
-  ///   - previous: κ that the arc limit allowed each boundary the last time, or nothing.
-  package init(
-    relaxation: PathRelaxation, mu: Double, cutoff: Double, arcLimit: Int, previous: [Double] = []
-  ) {
-    layers = relaxation.layers
-    experts = relaxation.experts
-    groups = relaxation.groups
-    threads = relaxation.threads
-    self.mu = mu
-    reference = relaxation.prices
-    longest = relaxation.longest
-    let count = layers.count - 1
-    let scan = relaxation.scan
-    boundaries = concurrentMap(count, threads: threads) { l in
-      var cut = min(cutoff, (l < previous.count ? previous[l] : cutoff) * 1.4) * mu
-      var rows = Rows(scan: scan, boundary: l, cut: cut, limit: arcLimit)
-      while rows.isOverfull {
-        cut *= 0.7
-        rows = Rows(scan: scan, boundary: l, cut: cut, limit: arcLimit)
-      }
-      rows.exponentiate(mu: mu)
-      return Boundary(
-        rowStart: rows.rowStart, target: rows.target!, value: rows.value!, cutoff: cut / mu)
-    }
-    arcs = boundaries.reduce(0) { $0 + $1.target.count }
-    cutoffs = boundaries.map(\.cutoff)
-    let last = layers[count]
-    ends = Block(last.count, 0)
-    for s in 0..<last.count { ends[s] = Elementary.exp(-relaxation.penalty(count, s) / mu) }
-    var cutStart = [Block<Int32>]()
-    var cutIndex = [Block<Int32>]()
-    for l in 0...count {
-      let start = Block(layers[l].count + 1, Int32(0))
-      var index = GrowingList<Int32>()
-      let cuts = relaxation.prices.cuts.enumerated().filter { $0.element.layer == l }
-      for s in 0..<layers[l].count {
-        for (number, cut) in cuts {
-          for _ in 0..<cut.count(layers[l].masks[s]) { index.append(Int32(number)) }
+  /// The cuts that each subset of a layer counts in, as often as it counts.
+  private struct CutCounts: Sendable {
+    /// `[n_l + 1]`, starts of the rows of `index`.
+    let start: SharedBuffer<Int32>
+    /// Numbers of cuts.
+    let index: SharedBuffer<Int32>
+
+    init(_ subsets: PathSubsets, layer l: Int, cuts: [PathCut]) {
+      let start = SharedBuffer(repeating: Int32(0), count: subsets.count + 1)
+      var index = GrowingBuffer<Int32>()
+      let own = cuts.enumerated().filter { $0.element.layer == l }
+      for s in 0..<subsets.count {
+        for (number, cut) in own {
+          for _ in 0..<cut.count(subsets.masks[s]) { index.append(Int32(number)) }
         }
         start[s + 1] = Int32(index.count)
       }
-      let list = Block(index.count, Int32(0))
-      list.base.update(from: index.base, count: index.count)
-      index.deallocate()
-      cutStart.append(start)
-      cutIndex.append(list)
+      self.start = start
+      self.index = SharedBuffer(index, filler: 0)
     }
-    self.cutStart = cutStart
-    self.cutIndex = cutIndex
-    alpha = layers.map { Block($0.count, 0) }
-    beta = layers.map { Block($0.count, 0) }
-    scale = layers.map { Block($0.count, 0) }
+
+    @inline(__always)
+    func range(_ s: Int) -> Range<Int> { Int(start.base[s])..<Int(start.base[s + 1]) }
   }
 
-  /// F_μ at `prices` (`PathPrices.vector`); writes its gradient. Nil where the prices are too far
-  /// from ū for doubles.
-  package func evaluate(_ prices: UnsafePointer<Double>, gradient: UnsafeMutablePointer<Double>)
-    -> Double?
-  {
+  /// Kernel at the prices of `evaluation`.
+  /// - Parameters:
+  ///   - mu: in ticks.
+  ///   - arcLimit: arcs per boundary to keep at most (the ones with the smallest penalties).
+  ///   - previous: κ that the arc limit allowed each boundary the last time, or nothing.
+  package init(
+    _ evaluation: PathEvaluation, mu: Double, cutoff: Double, arcLimit: Int,
+    previous: [Double] = []
+  ) {
+    layers = evaluation.layers
+    experts = evaluation.experts
+    groups = evaluation.groups
+    threads = evaluation.threads
+    self.mu = mu
+    reference = evaluation.prices
+    longest = evaluation.longest
+    let last = layers.count - 1
+    let kept = concurrentMap(last, threads: threads) { l in
+      var cut = min(cutoff, (l < previous.count ? previous[l] : cutoff) * 1.4) * mu
+      while true {
+        if let boundary = Boundary(evaluation, boundary: l, cut: cut, limit: arcLimit, mu: mu) {
+          return (boundary: boundary, cutoff: cut / mu)
+        }
+        cut *= 0.7
+      }
+    }
+    boundaries = kept.map(\.boundary)
+    arcs = boundaries.reduce(0) { $0 + $1.target.count }
+    cutoffs = kept.map(\.cutoff)
+    ends = SharedBuffer(
+      (0..<layers[last].count).map { Elementary.exp(-evaluation.penalty(last, $0) / mu) },
+      filler: 0)
+    let cuts = reference.cuts
+    counts = layers.enumerated().map { CutCounts($0.element, layer: $0.offset, cuts: cuts) }
+    alpha = layers.map { SharedBuffer(repeating: 0, count: $0.count) }
+    beta = layers.map { SharedBuffer(repeating: 0, count: $0.count) }
+    scale = layers.map { SharedBuffer(repeating: 0, count: $0.count) }
+  }
+
+  // MARK: - Evaluating
+
+  /// F_μ at `prices` (`PathPrices.vector`, with the cuts of ū); writes its gradient, as long as the
+  /// prices. Nil where the prices are too far from ū for doubles.
+  package func evaluate(_ prices: [Double], gradient: inout [Double]) -> Double? {
+    let sum = rescale(prices)
+    concurrentFor(2, threads: arcs > 20_000 ? threads : 1) { _, pass in
+      if pass == 0 { forwardPass() } else { backwardPass() }
+    }
+    let last = layers.count - 1
+    var mass = 0.0
+    for s in 0..<layers[last].count { mass += alpha[last][s] * ends[s] }
+    guard mass > 1e-250, mass < 1e250 else { return nil }
+    writeGradient(&gradient)
+    return sum + Double(groups) * (longest + mu * Elementary.log(mass))
+  }
+
+  /// Sets every vertex's scale `Π exp(−d/μ)` over its experts and the cuts it counts in.
+  /// - Returns: what the prices add to F themselves.
+  private func rescale(_ prices: [Double]) -> Double {
     var sum = 0.0
     let ownPrices = layers.count * experts
     let cuts = reference.cuts
-    let factors = Block(ownPrices + cuts.count, 0.0)
+    let factors = Buffer(repeating: 0.0, count: ownPrices + cuts.count)
     for index in 0..<ownPrices {
       sum += prices[index]
-      factors[index] = Elementary.exp(-(prices[index] - Double(reference.experts[index])) / mu)
+      factors.base[index] = Elementary.exp(
+        -(prices[index] - Double(reference.experts[index])) / mu)
     }
-    for index in 0..<cuts.count {
+    for index in cuts.indices {
       sum += prices[ownPrices + index] * Double(cuts[index].most)
-      factors[ownPrices + index] = Elementary.exp(
+      factors.base[ownPrices + index] = Elementary.exp(
         -(prices[ownPrices + index] - Double(cuts[index].price)) / mu)
-      gradient[ownPrices + index] = Double(cuts[index].most)
     }
+    let cutFactors = factors.base + ownPrices
     for l in 0..<layers.count {
       let subsets = layers[l]
       let size = subsets.size
       let own = factors.base + l * experts
       let members = subsets.members.base
       let scaled = scale[l].base
+      let index = counts[l].index.base
       for s in 0..<subsets.count {
         var product = 1.0
         for k in 0..<size { product *= own[Int(members[s * size + k])] }
-        for index in Int(cutStart[l][s])..<Int(cutStart[l][s + 1]) {
-          product *= factors[ownPrices + Int(cutIndex[l][index])]
-        }
+        for place in counts[l].range(s) { product *= cutFactors[Int(index[place])] }
         scaled[s] = product
       }
     }
-    concurrentFor(2, threads: arcs > 20_000 ? threads : 1) { _, pass in
-      if pass == 0 { forwardPass() } else { backwardPass() }
+    return sum
+  }
+
+  /// `1 − P·Pr(e ∈ S_l)` for every expert, `⌊|O|/2⌋ − P·E[⌊|S∩O|/2⌋]` for every cut, from α and β.
+  private func writeGradient(_ gradient: inout [Double]) {
+    let ownPrices = layers.count * experts
+    for (index, cut) in reference.cuts.enumerated() {
+      gradient[ownPrices + index] = Double(cut.most)
     }
-    var mass = 0.0
-    let last = layers.count - 1
-    for s in 0..<layers[last].count { mass += alpha[last][s] * ends[s] }
-    guard mass > 1e-250, mass < 1e250 else { return nil }
-    for l in 0..<layers.count {
-      let subsets = layers[l]
-      let size = subsets.size
-      let own = gradient + l * experts
-      for e in 0..<experts { own[e] = 0 }
-      var layerMass = 0.0
+    gradient.withUnsafeMutableBufferPointer { gradient in
+      guard let base = gradient.baseAddress else { return }
+      for l in 0..<layers.count { writeGradient(base, ownPrices: ownPrices, layer: l) }
+    }
+  }
+
+  private func writeGradient(
+    _ gradient: UnsafeMutablePointer<Double>, ownPrices: Int, layer l: Int
+  ) {
+    let subsets = layers[l]
+    let size = subsets.size
+    let own = gradient + l * experts
+    let members = subsets.members.base
+    let (alpha, beta) = (alpha[l].base, beta[l].base)
+    for e in 0..<experts { own[e] = 0 }
+    var layerMass = 0.0
+    for s in 0..<subsets.count {
+      let weight = alpha[s] * beta[s]
+      layerMass += weight
+      for k in 0..<size { own[Int(members[s * size + k])] += weight }
+    }
+    // The layer's own sum: the same number up to rounding, and never 0/0.
+    let factor = Double(groups) / layerMass
+    if !reference.cuts.isEmpty {
+      let index = counts[l].index.base
       for s in 0..<subsets.count {
-        let weight = alpha[l][s] * beta[l][s]
-        layerMass += weight
-        for k in 0..<size { own[Int(subsets.members[s * size + k])] += weight }
+        let weight = alpha[s] * beta[s] * factor
+        for place in counts[l].range(s) { gradient[ownPrices + Int(index[place])] -= weight }
       }
-      // The layer's own sum: the same number up to rounding, and never 0/0.
-      let factor = Double(groups) / layerMass
-      if !cuts.isEmpty {
-        for s in 0..<subsets.count {
-          let weight = alpha[l][s] * beta[l][s] * factor
-          for index in Int(cutStart[l][s])..<Int(cutStart[l][s + 1]) {
-            gradient[ownPrices + Int(cutIndex[l][index])] -= weight
-          }
-        }
-      }
-      for e in 0..<experts { own[e] = 1 - own[e] * factor }
     }
-    return sum + Double(groups) * (longest + mu * Elementary.log(mass))
+    for e in 0..<experts { own[e] = 1 - own[e] * factor }
   }
 
   /// α_l(S)·exp(f̄_l(S)/μ) is the weight of all paths that end in S.
@@ -198,7 +257,8 @@ package final class PathSmoothing: Sendable {
   private func backwardPass() {
     let last = layers.count - 1
     for s in 0..<layers[last].count { beta[last][s] = ends[s] }
-    let scaled = Block(layers.map(\.count).max()!, 0.0)
+    let memory = Buffer(repeating: 0.0, count: layers.map(\.count).max() ?? 0)
+    let scaled = memory.base
     for l in stride(from: last - 1, through: 0, by: -1) {
       let boundary = boundaries[l]
       let target = boundary.target.base
@@ -220,105 +280,59 @@ package final class PathSmoothing: Sendable {
     }
   }
 
+  // MARK: - Probabilities
+
+  /// Subsets of a layer that are likelier than `least` to be what a GPU holds, times P: what they
+  /// carry of the fractional cover, as of the last evaluation.
+  private func shares(layer l: Int, above least: Double) -> [(subset: Int, share: Double)] {
+    var mass = 0.0
+    for s in 0..<layers[l].count { mass += alpha[l][s] * beta[l][s] }
+    guard mass > 0 else { return [] }
+    return (0..<layers[l].count).compactMap { s in
+      let share = Double(groups) * alpha[l][s] * beta[l][s] / mass
+      return share > least ? (s, share) : nil
+    }
+  }
+
   /// The odd sets of three experts whose cut is violated by more than `tolerance` at the last
   /// evaluation, the worst `most` of each layer. `control` is looked at for every layer.
   func violatedTriples(tolerance: Double, most: Int, control: SearchControl) -> [PathCut] {
     var found = [PathCut]()
-    for l in 0..<layers.count where !control.shouldStop {
-      let subsets = layers[l]
+    let triples = Self.triples(experts)
+    for l in layers.indices where !control.shouldStop {
       let known = Set(reference.cuts.filter { $0.layer == l }.map(\.members))
-      var mass = 0.0
-      for s in 0..<subsets.count { mass += alpha[l][s] * beta[l][s] }
-      // Subsets that carry anything, with their share.
-      var carrying = [(mask: UInt64, share: Double)]()
-      for s in 0..<subsets.count {
-        let share = Double(groups) * alpha[l][s] * beta[l][s] / mass
-        if share > 1e-3 { carrying.append((subsets.masks[s], share)) }
-      }
+      let carrying = shares(layer: l, above: 1e-3).map { (layers[l].masks[$0.subset], $0.share) }
       var worst = [(violation: Double, members: UInt64)]()
-      for a in 0..<experts {
-        for b in 0..<a {
-          for c in 0..<b {
-            let members = UInt64(1) << UInt64(a) | UInt64(1) << UInt64(b) | UInt64(1) << UInt64(c)
-            var sum = 0.0
-            for subset in carrying where (subset.mask & members).nonzeroBitCount >= 2 {
-              sum += subset.share
-            }
-            if sum > 1 + tolerance && !known.contains(members) { worst.append((sum, members)) }
-          }
+      for triple in triples where !known.contains(triple.bits) {
+        var sum = 0.0
+        for (mask, share) in carrying where (mask & triple.bits).nonzeroBitCount >= 2 {
+          sum += share
         }
+        if sum > 1 + tolerance { worst.append((sum, triple.bits)) }
       }
       worst.sort { ($0.violation, $0.members) > ($1.violation, $1.members) }
-      for triple in worst.prefix(most) {
-        found.append(PathCut(layer: l, members: triple.members, price: 0))
-      }
+      found += worst.prefix(most).map { PathCut(layer: l, members: $0.members, price: 0) }
     }
     return found
   }
 
-  /// Probability of each pair of a layer's experts to be in one group, as of the last evaluation.
-  /// `[E, E]`, below the diagonal.
-  func together(layer: Int, into result: inout [Double]) {
-    let subsets = layers[layer]
-    let size = subsets.size
-    for index in result.indices { result[index] = 0 }
-    var mass = 0.0
-    for s in 0..<subsets.count { mass += alpha[layer][s] * beta[layer][s] }
-    guard mass > 0 else { return }
-    for s in 0..<subsets.count {
-      let share = Double(groups) * alpha[layer][s] * beta[layer][s] / mass
-      if share < 1e-9 { continue }
-      for a in 0..<size {
-        for b in 0..<a {
-          let e = Int(subsets.members[s * size + a])
-          let f = Int(subsets.members[s * size + b])
-          result[e * experts + f] += share
-        }
-      }
+  private static func triples(_ experts: Int) -> [ExpertSet] {
+    (0..<experts).flatMap { a in
+      (0..<a).flatMap { b in (0..<b).map { ExpertSet(bits: (1 << a) | (1 << b) | (1 << $0)) } }
     }
   }
 
-  /// The arcs of one boundary with a penalty of at most `cut`.
-  private final class Rows {
-    let rowStart: Block<Int32>
-    var target: Block<UInt16>?
-    var value: Block<Float>?
-    var isOverfull = false
-
-    init(scan: PathScan, boundary l: Int, cut: Double, limit: Int) {
-      rowStart = Block(scan.layers[l].count + 1, 0)
-      var found = GrowingList<UInt16>(capacity: 4096)
-      var slack = GrowingList<Float>(capacity: 4096)
-      defer {
-        found.deallocate()
-        slack.deallocate()
-      }
-      scan.scanArcs(boundary: l, cut: cut) { s, t, exact in
-        found.append(t)
-        slack.append(Float(exact))
-      } endOfRow: { s in
-        rowStart[s + 1] = Int32(truncatingIfNeeded: found.count)
-        isOverfull = found.count > limit
-        return !isOverfull
-      }
-      if isOverfull { return }
-      let target = Block(found.count, UInt16(0))
-      target.base.update(from: found.base, count: found.count)
-      let value = Block((found.count + 3) / 4 * 4, Float(0))
-      value.base.update(from: slack.base, count: found.count)
-      self.target = target
-      self.value = value
-    }
-
-    /// Slack → exp(−slack/μ).
-    func exponentiate(mu: Double) {
-      guard let value else { return }
-      let factor = SIMD4<Float>(repeating: Float(-1 / mu))
-      for index in stride(from: 0, to: value.count, by: 4) {
-        let lanes = SIMD4<Float>(value[index], value[index + 1], value[index + 2], value[index + 3])
-        let result = Elementary.exp(lanes * factor)
-        for lane in 0..<4 { value[index + lane] = result[lane] }
+  /// Probability of each pair of a layer's experts to be in one group, as of the last evaluation.
+  /// `[E, E]`, below the diagonal.
+  func together(layer l: Int) -> [Double] {
+    var result = [Double](repeating: 0, count: experts * experts)
+    for (subset, share) in shares(layer: l, above: 1e-9) {
+      let row = layers[l].row(subset)
+      for a in row {
+        // Ascending: the experts of the row before a.
+        for b in row where b < a { result[Int(a) * experts + Int(b)] += share }
       }
     }
+    return result
   }
 }

@@ -2,14 +2,17 @@ import ColocateModel
 import Dispatch
 import Synchronization
 
-/// The pool of open nodes of `GroupingSearch` and the workers on it.
+/// The pool of open tree nodes of `GroupingSearch` and the workers on it.
 ///
 /// A node is a list of subsets per layer, kept as bits over the root's lists, with the prices of
-/// its parent. Everything that workers share is in `state`, behind its lock, or does not change.
+/// its parent. It is closed by a bound, closed by the layered search, branched, or given up with
+/// its bound; so the largest bound of the nodes that are open, in work or given up, and the
+/// incumbent, bound every placement at any time. Everything that workers share is in `state`,
+/// behind its lock, or does not change.
 final class SearchTree: Sendable {
   private struct Node: Sendable {
-    /// Bits over the root's subsets, per layer.
-    let alive: [[UInt64]]
+    /// Of the root's vertices.
+    let alive: VertexSelection
     let prices: PathPrices
     /// Of placements better than the incumbent, in tokens.
     let bound: Int
@@ -30,7 +33,7 @@ final class SearchTree: Sendable {
     var treeNodes = 1
     var waiting = 0
     var stop: StopReason?
-    var proof: ProofBuilder
+    var proof = ProofBuilder()
   }
 
   /// What a worker is to do next.
@@ -48,12 +51,22 @@ final class SearchTree: Sendable {
     /// Why; nil for a limit of the control.
     let stop: StopReason?
     let treeNodes: Int
-    let proof: ProofBuilder
+    /// nil where a node is open.
+    let proof: ProofTree?
   }
 
-  private let root: PathRelaxation.Shared
+  private let model: PathModel
+  /// The root's vertices and prices as they were when the dolls gave it up; all nodes' subsets are
+  /// among them.
+  private let layers: [PathSubsets]
+  private let rootPrices: PathPrices
+  /// In tokens.
+  private let deepestMu: Double?
+  private let known: KnownSolution?
   /// Bound of everything that dolls or the root proved already.
   private let rootBound: Int
+  /// The part of it that the root's prices alone prove.
+  private let rootPriceBound: Int
   private let options: GroupingSearch.Options
   private let incumbent: Incumbent
   private let control: SearchControl
@@ -61,27 +74,34 @@ final class SearchTree: Sendable {
   private let state: Mutex<State>
   private let wake = DispatchSemaphore(value: 0)
 
+  /// - Parameter root: as it was when the dolls gave it up.
   init(
-    root: PathRelaxation.Shared, rootBound: Int, options: GroupingSearch.Options,
-    incumbent: Incumbent, control: SearchControl, proof: ProofBuilder,
-    progress: @escaping @Sendable (TreeProgress) -> Void
+    root: PathRelaxation, rootBound: Int, options: GroupingSearch.Options, incumbent: Incumbent,
+    control: SearchControl, progress: @escaping @Sendable (TreeProgress) -> Void
   ) {
-    self.root = root
+    model = root.model
+    layers = root.layers
+    rootPrices = root.boundPrices
+    deepestMu = root.deepestMu
+    known = root.known
     self.rootBound = rootBound
+    rootPriceBound = root.bound
     self.options = options
     self.incumbent = incumbent
     self.control = control
     self.progress = progress
-    state = Mutex(State(proof: proof))
+    state = Mutex(State())
   }
 
-  /// Searches below `relaxation`, the root as it was when the dolls gave it up.
-  func run(from relaxation: PathRelaxation) -> End {
-    guard branch(relaxation, from: nil) else {
+  /// Searches below the root.
+  /// - Parameter evaluation: of the root, at the prices of its bound.
+  func run(from evaluation: PathEvaluation) -> End {
+    guard
+      branch(
+        evaluation, from: nil, bound: min(rootBound, rootPriceBound), priceBound: rootPriceBound)
+    else {
       // Nothing to branch on, nothing proved below the root: its bound stands.
-      return state.withLock { state in
-        End(bound: rootBound, stop: .finished, treeNodes: state.treeNodes, proof: state.proof)
-      }
+      return End(bound: rootBound, stop: .finished, treeNodes: 1, proof: nil)
     }
     concurrentFor(control.threads, threads: control.threads) { _, _ in work() }
     return state.withLock { state in
@@ -90,7 +110,7 @@ final class SearchTree: Sendable {
       return End(
         bound: bound(state),
         stop: state.stop ?? (isClosed ? (isProved ? .proved : .finished) : nil),
-        treeNodes: state.treeNodes, proof: state.proof)
+        treeNodes: state.treeNodes, proof: state.proof.tree())
     }
   }
 
@@ -133,7 +153,7 @@ final class SearchTree: Sendable {
       guard node.priceBound <= best || (node.bound <= best && !options.keepsProof) else {
         return false
       }
-      if holds(node.alive) { root.known?.lost(to: "a prune of the tree", incumbent: best) }
+      if holds(node.alive) { known?.lost(to: "a prune of the tree", incumbent: best) }
       state.proof.close(node.number, .bounded(deletions: [], prices: node.prices))
       return true
     }
@@ -150,15 +170,7 @@ final class SearchTree: Sendable {
       state.stop = .treeNodes
       return .done
     }
-    // The highest bound first; the deepest while there is no incumbent to prune with.
-    let dives = best < 0
-    let open = state.open
-    let index = open.indices.max {
-      let (a, b) = (open[$0], open[$1])
-      return dives
-        ? (a.depth, a.bound) < (b.depth, b.bound) : (a.bound, a.depth) < (b.bound, b.depth)
-    }!
-    let node = state.open.remove(at: index)
+    guard let node = takeBest(&state.open, dives: best < 0) else { return .done }
     state.inWork[node.number] = node.bound
     state.treeNodes += 1
     return .process(
@@ -168,79 +180,88 @@ final class SearchTree: Sendable {
         openTreeNodes: state.open.count + state.inWork.count))
   }
 
+  /// The node with the highest bound, or (`dives`: while there is no incumbent to prune with) the
+  /// deepest.
+  private func takeBest(_ open: inout [Node], dives: Bool) -> Node? {
+    let index = open.indices.max {
+      let (a, b) = (open[$0], open[$1])
+      return dives
+        ? (a.depth, a.bound) < (b.depth, b.bound) : (a.bound, a.depth) < (b.bound, b.depth)
+    }
+    return index.map { open.remove(at: $0) }
+  }
+
+  // MARK: - One node
+
   /// Closes a node, or puts its children into the pool.
   private func process(_ node: Node) {
-    let relaxation = PathRelaxation(root: root, layers: subsets(of: node), threads: 1)
-    guard relaxation.evaluate(node.prices) else { return }
+    let relaxation = PathRelaxation(
+      model: model, layers: subsets(of: node), threads: 1, prices: rootPrices, known: known,
+      faults: options.faults)
+    if !relaxation.isEmpty {
+      guard let evaluation = relaxation.evaluate(node.prices) else { return }
+      relaxation.optimise(
+        from: evaluation, incumbent: { [incumbent] in incumbent.kept }, effort: effort(relaxation),
+        control: control)
+    }
+    if relaxation.bound <= incumbent.kept {
+      finish(
+        node,
+        .bounded(deletions: relaxation.vertices.deletions, prices: relaxation.boundPrices))
+      return
+    }
+    if control.shouldStop { return }
+    guard let evaluation = relaxation.evaluate(relaxation.boundPrices) else { return }
+    search(evaluation, of: node, bound: relaxation.bound, known: relaxation.known)
+  }
+
+  /// The root's effort, a little above its last μ: the parent's prices are near already.
+  private func effort(_ relaxation: PathRelaxation) -> PathRelaxation.Effort {
     var effort = options.effort
-    let mu = root.deepestMu ?? relaxation.defaultLastMu
+    let mu = deepestMu ?? relaxation.model.lastMu
     effort.firstMu = mu * 4
     effort.lastMu = mu
     effort.deepShare = 1
     effort.evaluationsPerStage = 25
     effort.cutRounds = min(1, effort.cutRounds)
-    relaxation.optimise(
-      incumbent: { [incumbent] in incumbent.kept }, effort: effort, control: control)
-    if relaxation.bound <= incumbent.kept {
-      finish(node, .bounded(deletions: relaxation.deletions, prices: relaxation.boundPrices))
-      return
-    }
-    if control.shouldStop { return }
-    guard relaxation.evaluate(relaxation.boundPrices) else { return }
+    return effort
+  }
+
+  /// Layered search in a node; branches it where that overflows.
+  private func search(
+    _ evaluation: PathEvaluation, of node: Node, bound priceBound: Int, known: KnownSolution?
+  ) {
     var limits = RussianDolls.Limits()
-    limits.states = options.nodeStates
+    limits.states = options.treeNodeStates
     limits.arcs = 20_000_000
     let dolls = RussianDolls(
-      relaxation: relaxation, limits: limits, incumbent: { [incumbent] in incumbent.kept },
-      control: control)
-    let outcome = options.usesDolls ? dolls.run() : .overflow
-    switch outcome {
-    case .proved, .optimum:
-      if case .optimum(let kept, let labels) = outcome {
-        incumbent.offer(labels, kept: kept, source: .tree)
-        if incumbent.kept < kept {
-          // It fails a condition that the relaxation does not know: its value stays as a bound.
-          giveUp(node, bound: kept)
-          return
-        }
+      evaluation, limits: limits, incumbent: { [incumbent] in incumbent.kept }, control: control,
+      known: known, faults: options.faults)
+    switch options.usesDolls ? dolls.run() : .overflow {
+    case .optimum(let kept, let labels):
+      incumbent.offer(labels, kept: kept, source: .tree)
+      guard incumbent.kept >= kept else {
+        // It fails a condition that the relaxation does not know: its value stays as a bound.
+        giveUp(node, bound: kept)
+        return
       }
-      finish(
-        node,
-        .exhausted(
-          deletions: relaxation.deletions, prices: relaxation.prices, dolls: dolls.dolls))
+    case .proved: break
     case .stopped: return
     case .overflow:
-      if !branch(relaxation, from: node, bound: min(dolls.bound, node.bound)) {
-        giveUp(node, bound: min(relaxation.bound, node.bound))
+      let priceBound = min(priceBound, node.priceBound)
+      let bound = min(priceBound, dolls.bound, node.bound)
+      if !branch(evaluation, from: node, bound: bound, priceBound: priceBound) {
+        giveUp(node, bound: bound)
       }
+      return
     }
+    finish(
+      node,
+      .exhausted(
+        deletions: evaluation.vertices.deletions, prices: evaluation.prices, dolls: dolls.dolls))
   }
 
-  /// Whether a node has all groups of the known solution.
-  private func holds(_ alive: [[UInt64]]) -> Bool {
-    guard let known = root.known else { return false }
-    let (experts, groups) = (root.problem.experts, root.problem.groups)
-    return (0..<root.problem.layers).allSatisfy { l in
-      var masks = [UInt64](repeating: 0, count: groups)
-      for e in 0..<experts { masks[known.labels[l * experts + e]] |= 1 << UInt64(e) }
-      let subsets = root.layers[l]
-      let held = (0..<subsets.count).filter {
-        alive[l][$0 >> 6] >> UInt64($0 & 63) & 1 == 1 && masks.contains(subsets.masks[$0])
-      }
-      return held.count == groups
-    }
-  }
-
-  /// The node's lists, of the root's.
-  private func subsets(of node: Node) -> [PathSubsets] {
-    (0..<root.problem.layers).map { l in
-      let bits = node.alive[l]
-      let kept = (0..<root.layers[l].count).filter { bits[$0 >> 6] >> UInt64($0 & 63) & 1 == 1 }
-      return root.layers[l].selected(problem: root.problem, layer: l, kept)
-    }
-  }
-
-  private func finish(_ node: Node, _ leaf: ProofNode) {
+  private func finish(_ node: Node, _ leaf: ProofTree.Node) {
     state.withLock { state in
       state.proof.close(node.number, leaf)
       state.inWork[node.number] = nil
@@ -254,52 +275,86 @@ final class SearchTree: Sendable {
     }
   }
 
-  /// Children of a node (nil: the root). Answers false where no pair is undecided.
-  private func branch(_ relaxation: PathRelaxation, from node: Node?, bound: Int = .max) -> Bool {
-    guard let decision = relaxation.branchDecision(mu: relaxation.defaultLastMu * 64) else {
-      return false
-    }
-    // Both lists are in the same order: a walk finds the root's number of every subset.
-    var alive = [[UInt64]]()
-    var together = [UInt64]()
-    var apart = [UInt64]()
-    for l in 0..<root.problem.layers {
-      let all = root.layers[l]
-      let present = relaxation.layers[l]
-      var bits = [UInt64](repeating: 0, count: (all.count + 63) / 64)
-      var left = bits
-      var right = bits
-      var next = 0
-      for s in 0..<present.count {
-        while all.masks[next] != present.masks[s] { next += 1 }
-        bits[next >> 6] |= 1 << UInt64(next & 63)
-        if decision.keepsTogether(present.masks[s]) { left[next >> 6] |= 1 << UInt64(next & 63) }
-        if decision.keepsApart(present.masks[s]) { right[next >> 6] |= 1 << UInt64(next & 63) }
-      }
-      alive.append(bits)
-      if l == decision.layer { (together, apart) = (left, right) }
-    }
-    let priceBound = min(relaxation.bound, node?.priceBound ?? .max)
-    let childBound = min(priceBound, bound, node?.bound ?? rootBound)
-    var children = [alive, alive]
-    children[0][decision.layer] = together
-    children[1][decision.layer] = apart
-    if let known = relaxation.known, !children.contains(where: holds) {
+  // MARK: - Branching
+
+  /// Children of a node (nil: the root) with these bounds.
+  /// - Returns: false where no pair is undecided.
+  private func branch(
+    _ evaluation: PathEvaluation, from node: Node?, bound: Int, priceBound: Int
+  ) -> Bool {
+    let mu = model.lastMu * Double(PathSubsets.ticks)
+    guard let decision = evaluation.branchDecision(mu: mu) else { return false }
+    let children = children(of: evaluation, decision)
+    if let known, !children.contains(where: holds),
+      evaluation.vertices.places(
+        of: Labels(known.labels, experts: model.experts), groups: model.groups) != nil
+    {
       known.lost(to: "a branch of the tree", incumbent: incumbent.kept)
     }
-    state.withLock {
-      [children, deletions = relaxation.deletions, prices = relaxation.boundPrices] state in
+    let most = options.faults.lowersBounds ? incumbent.kept : .max
+    state.withLock { state in
       let numbers = state.proof.branch(
-        node?.number ?? 0, deletions: deletions, layer: decision.layer,
-        first: decision.first, second: decision.second)
-      for (number, bits) in zip([numbers.together, numbers.apart], children) {
+        node?.number ?? 0, deletions: evaluation.vertices.deletions, decision)
+      for (number, alive) in zip([numbers.together, numbers.apart], children) {
         state.open.append(
           Node(
-            alive: bits, prices: prices, bound: childBound, priceBound: priceBound,
-            number: number, depth: (node?.depth ?? 0) + 1))
+            alive: alive, prices: evaluation.prices, bound: min(bound, most),
+            priceBound: min(priceBound, most), number: number, depth: (node?.depth ?? 0) + 1))
       }
       if let node { state.inWork[node.number] = nil }
     }
     return true
+  }
+
+  /// The vertices of an evaluation, among the root's, that keep the two experts together, and those
+  /// that keep them apart.
+  private func children(
+    of evaluation: PathEvaluation, _ decision: BranchDecision
+  ) -> [VertexSelection] {
+    var together = VertexSelection(noneOf: layers)
+    var apart = together
+    for l in layers.indices {
+      // Both lists are in the same order: a walk finds the root's number of every subset.
+      let present = evaluation.layers[l]
+      var next = 0
+      for s in 0..<present.count {
+        let set = present.set(s)
+        while layers[l].set(next) != set { next += 1 }
+        if let fault = options.faults.unbranched, fault.layer == l, fault.members == set {
+          continue
+        }
+        let isOpen = l != decision.layer
+        if isOpen || decision.keepsTogether(set) { together.insert(next, layer: l) }
+        if isOpen || decision.keepsApart(set) { apart.insert(next, layer: l) }
+      }
+    }
+    return [together, apart]
+  }
+
+  /// The node's lists, of the root's.
+  private func subsets(of node: Node) -> [PathSubsets] {
+    layers.indices.map { l in
+      layers[l].selected(
+        problem: model.problem, layer: l,
+        node.alive.numbers(layer: l, of: layers[l].count))
+    }
+  }
+
+  // MARK: - The known solution
+
+  /// The numbers of its groups among the root's vertices, where they are.
+  private var knownPlaces: [[Int]]? {
+    known.flatMap {
+      PathVertices(layers: layers).places(
+        of: Labels($0.labels, experts: model.experts), groups: model.groups)
+    }
+  }
+
+  /// Whether a node has all groups of the known solution.
+  private func holds(_ alive: VertexSelection) -> Bool {
+    guard let places = knownPlaces else { return false }
+    return places.enumerated().allSatisfy { l, numbers in
+      numbers.allSatisfy { alive.contains($0, layer: l) }
+    }
   }
 }

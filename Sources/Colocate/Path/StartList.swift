@@ -3,14 +3,19 @@ import ColocateModel
 /// The partitions of one layer whose penalties add up to at most a limit: where the dolls start.
 ///
 /// Exact cover by depth-first search. The next group is always one that holds the first uncovered
-/// expert of a fixed order, so every partition is met once. Three things keep the tree small:
+/// expert of a fixed order. A partition has exactly one group with that expert, so every partition
+/// is met, and met once. Three things keep the tree small:
 ///
-/// * the order: experts with few subsets inside the limit first. Busy experts decide, and
-///   near-empty ones, which may stand almost anywhere, come when hardly a choice is left;
-/// * what is still uncovered costs at least `Σ_e min_{S∋e} pen(S)/c`;
-/// * dead ends are remembered: with a fixed order many branches come to the same set of covered
-///   experts, and where nothing could complete it within some rest of the limit, nothing will
-///   within less.
+/// * **The order**: experts with few subsets inside the limit come first. Busy experts decide, and
+///   near-empty ones, which may stand almost anywhere, come when hardly a choice is left.
+/// * **What is still to be paid**: a group's penalty is shared equally by its c members, so each
+///   uncovered expert e will pay at least `least[e]/c` with `least[e] = min_{S∋e} pen(S)`, whatever
+///   groups complete the partition. All is multiplied by c to stay with whole numbers: a beginning
+///   with the penalty p goes on only if `c·p + Σ_{e uncovered} least[e] ≤ c·limit`.
+/// * **Dead ends**: with a fixed order many branches come to the same set of covered experts, and
+///   what can complete it depends on nothing but that set and the rest of the limit. Where nothing
+///   could within some rest, nothing will within less. A hash table without chains remembers such
+///   sets; what it forgets costs time and nothing else.
 package struct StartList {
   struct Choice {
     var penalty: Int32
@@ -40,7 +45,7 @@ package struct StartList {
 
   /// - Parameter penalties: of each subset, in ticks.
   package init(
-    subsets: PathSubsets, penalties: Block<Int32>, experts: Int, groups: Int, limit: Int
+    subsets: PathSubsets, penalties: SharedBuffer<Int32>, experts: Int, groups: Int, limit: Int
   ) {
     self.groups = groups
     self.limit = limit
@@ -49,10 +54,8 @@ package struct StartList {
     var count = [Int](repeating: 0, count: experts)
     // An expert without a subset: no partition, and no overflow in the sums.
     var least = [Int](repeating: .max / 1024, count: experts)
-    func members(_ s: Int) -> Range<Int> { (s * subsets.size)..<((s + 1) * subsets.size) }
     for s in possible {
-      for index in members(s) {
-        let e = Int(subsets.members[index])
+      for e in subsets.set(s) {
         count[e] += 1
         least[e] = min(least[e], Int(penalties[s]))
       }
@@ -64,8 +67,7 @@ package struct StartList {
     var choices = [[Choice]](repeating: [], count: experts)
     for s in possible {
       var choice = Choice(penalty: penalties[s], subset: UInt16(s), mask: 0, least: 0)
-      for index in members(s) {
-        let e = Int(subsets.members[index])
+      for e in subsets.set(s) {
         choice.mask |= 1 << UInt64(rank[e])
         choice.least += least[e]
       }
@@ -101,19 +103,17 @@ package struct StartList {
   /// One worker's search, with its memory of dead ends.
   package final class Walk {
     private let list: StartList
-    private var state: [UInt16]
-    /// By hash of the covered set: the set, and the largest rest of the limit (in ticks) for which
-    /// nothing was found. Made when the search turns out to be long; most are over in a few steps.
-    private var deadEnds: (covered: Block<UInt64>, rest: Block<Int32>)?
+    private let state: Buffer<UInt16>
+    /// Made when the search turns out to be long; most are over in a few steps.
+    private var deadEnds: DeadEnds?
     private var steps = 0
     private let stepsBefore: Int
-    private static let slotBits = 16
 
     /// - Parameter stepsBefore: steps of the search after which it begins to remember dead ends.
     package init(_ list: StartList, stepsBefore: Int = 4096) {
       self.list = list
       self.stepsBefore = stepsBefore
-      state = [UInt16](repeating: 0, count: list.groups)
+      state = Buffer(repeating: 0, count: list.groups)
     }
 
     /// Calls `found(state, Σ pen)` for every completion of `prefix`; `isOver` is asked now and
@@ -121,7 +121,7 @@ package struct StartList {
     package func run(
       from prefix: Prefix, found: (UnsafePointer<UInt16>, Int) -> Void, isOver: () -> Bool
     ) {
-      for (depth, subset) in prefix.state.enumerated() { state[depth] = subset }
+      for (depth, subset) in prefix.state.enumerated() { state.base[depth] = subset }
       _ = extend(
         prefix.state.count, used: prefix.used, penalty: prefix.penalty, rest: prefix.rest,
         found: found, isOver: isOver)
@@ -136,15 +136,11 @@ package struct StartList {
       if steps & 1023 == 0 && isOver() { return true }
       steps += 1
       if depth == list.groups {
-        state.withUnsafeBufferPointer { found($0.baseAddress!, penalty) }
+        found(state.base, penalty)
         return true
       }
       let left = Int32(list.limit - penalty)
-      let slot = Int(
-        truncatingIfNeeded: (used &* 0x9E37_79B9_7F4A_7C15) >> UInt64(64 - Self.slotBits))
-      if let deadEnds, deadEnds.covered[slot] == used, deadEnds.rest[slot] >= left {
-        return false
-      }
+      if let deadEnds, deadEnds.has(used, rest: left) { return false }
       var isOpen = false
       list.choices[(~used).trailingZeroBitCount].withUnsafeBufferPointer { choices in
         for choice in choices where choice.mask & used == 0 {
@@ -153,7 +149,7 @@ package struct StartList {
           if more > list.limit { break }
           let rest = least - choice.least
           if (more - list.limit) * list.size + rest > 0 { continue }
-          state[depth] = choice.subset
+          state.base[depth] = choice.subset
           if extend(
             depth + 1, used: used | choice.mask, penalty: more, rest: rest, found: found,
             isOver: isOver)
@@ -164,13 +160,37 @@ package struct StartList {
         }
       }
       if !isOpen, steps > stepsBefore {
-        let known =
-          deadEnds ?? (Block(1 << Self.slotBits, 0), Block(1 << Self.slotBits, Int32(-1)))
-        known.covered[slot] = used
-        known.rest[slot] = left
+        let known = deadEnds ?? DeadEnds()
+        known.add(used, rest: left)
         deadEnds = known
       }
       return isOpen
+    }
+  }
+
+  /// By hash of the covered set: the set, and the largest rest of the limit (in ticks) for which
+  /// nothing was found.
+  private final class DeadEnds {
+    private static let slotBits = 16
+    private let covered = Buffer(repeating: UInt64(0), count: 1 << slotBits)
+    private let rest = Buffer(repeating: Int32(-1), count: 1 << slotBits)
+
+    @inline(__always)
+    private func slot(_ used: UInt64) -> Int {
+      Int(truncatingIfNeeded: (used &* 0x9E37_79B9_7F4A_7C15) >> UInt64(64 - Self.slotBits))
+    }
+
+    @inline(__always)
+    func has(_ used: UInt64, rest left: Int32) -> Bool {
+      let slot = slot(used)
+      return covered.base[slot] == used && rest.base[slot] >= left
+    }
+
+    @inline(__always)
+    func add(_ used: UInt64, rest left: Int32) {
+      let slot = slot(used)
+      covered.base[slot] = used
+      rest.base[slot] = left
     }
   }
 }

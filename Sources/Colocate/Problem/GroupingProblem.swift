@@ -5,7 +5,8 @@ import ColocateModel
 /// Partition the `E` experts of each of `L` layers into `P` groups of `c = E / P`, and match the
 /// groups of neighbouring layers, so that the most weight stays inside groups:
 ///
-///     maximise  kept(π) = Σ_l Σ_ij W_l[i,j] · [π_l(i) = π_{l+1}(j)] + Σ_l Σ_{i<i'} V_l[i,i'] · [π_l(i) = π_l(i')]
+///     maximise  kept(π) = Σ_l Σ_ij W_l[i,j] · [π_l(i) = π_{l+1}(j)]
+///                       + Σ_l Σ_{i<i'} V_l[i,i'] · [π_l(i) = π_l(i')]
 ///     subject to  Σ_{e: π_l(e) = g} loads_l(e) ≤ cap_l
 ///
 /// The flat objective is one such problem; the staged objective is one (P := N) followed by one for
@@ -41,7 +42,7 @@ package struct GroupingProblem: Sendable {
     precondition(layers >= 2 && groups >= 1 && experts % groups == 0)
     precondition(weights.count == (layers - 1) * experts * experts)
     precondition(coactivation.isEmpty || coactivation.count == layers * experts * experts)
-    precondition(loads.count == layers * experts && (caps == nil || caps!.count == layers))
+    precondition(loads.count == layers * experts && (caps.map(\.count) ?? layers == layers))
     self.layers = layers
     self.experts = experts
     self.groups = groups

@@ -10,17 +10,7 @@ package final class Incumbent: Sendable {
     /// `GroupingProblem.kept(labels)`.
     package let kept: Int
     /// Who found it.
-    package let source: Source
-  }
-
-  /// Who finds incumbents; the raw value is the letter in the progress log.
-  package enum Source: Character, Sendable, CaseIterable {
-    case baseline = "B"
-    case warmStart = "W"
-    case localSearch = "L"
-    case pool = "P"
-    case exact = "X"
-    case tree = "T"
+    package let source: IncumbentSource
   }
 
   private let best: Mutex<Entry?>
@@ -44,7 +34,7 @@ package final class Incumbent: Sendable {
   /// Takes the solution if it is better than the one held. The caller vouches for feasibility and
   /// `kept`.
   @discardableResult
-  package func offer(_ labels: [Int], kept: Int, source: Source) -> Bool {
+  package func offer(_ labels: [Int], kept: Int, source: IncumbentSource) -> Bool {
     if let accepts, kept <= self.kept || !accepts(labels) { return false }
     let entry = Entry(labels: labels, kept: kept, source: source)
     let improved = best.withLock { held in

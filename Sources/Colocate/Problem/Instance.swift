@@ -27,9 +27,7 @@ public struct Instance: Hashable, Sendable {
     loadCap: LoadCap? = nil, known: Placement? = nil
   ) throws(ModelError) {
     _ = try topology.expertsPerGPU(experts: counts.experts)
-    if case .joint(let inter, let intra) = objective {
-      try JointWeights(interNode: inter, intraNode: intra).check(counts)
-    }
+    if case .joint(let weights) = objective { try weights.check(counts) }
     var labels: [Int]?
     if let known, known.topology.gpus == topology.gpus, (try? counts.check(known)) != nil {
       labels = known.assignment

@@ -14,13 +14,13 @@ package final class KnownSolution: Sendable {
   package let labels: [Int]
   /// What it keeps.
   package let kept: Int
-  /// Where the search is: "gpus", "nodes", "node 0" …
-  package let stage: String
+  /// Where the search is.
+  package let stage: Stage
   package let faults: FaultLog
 
   /// - Returns: nil where the labels are no solution of the problem.
   package init?(
-    problem: GroupingProblem, labels: [Int], stage: String = "search", faults: FaultLog = FaultLog()
+    problem: GroupingProblem, labels: [Int], stage: Stage = .gpus, faults: FaultLog = FaultLog()
   ) {
     guard problem.isFeasible(labels) else { return nil }
     self.problem = problem
@@ -42,91 +42,5 @@ package final class KnownSolution: Sendable {
   package func check(bound: Int, by method: BoundMethod) {
     guard bound < kept else { return }
     lost(to: "the bound \(bound) (\(method.rawValue))")
-  }
-
-  /// Every cut of the co-location relaxation, and every pair that it keeps apart.
-  package func check(_ multipliers: ColocationMultipliers?) {
-    guard let multipliers else { return }
-    let context = ColocationCut.Context(problem: problem)
-    let values = values(in: context.layout)
-    for index in context.apart where values[index] != 0 { lost(to: "a pair held apart by the cap") }
-    for cut in multipliers.cuts {
-      guard let row = cut.expanded(context) else { continue }
-      check(row, of: "the cut \(cut.shape) of boundary \(cut.boundary)", values)
-    }
-  }
-
-  /// One inequality, at the solution's co-location variables.
-  package func check(_ row: ColocationCut.Row, of step: String, _ values: [Int]) {
-    let sum = row.terms.reduce(0) { $0 + $1.coefficient * values[$1.index] }
-    if sum > row.limit { lost(to: step) }
-  }
-
-  /// The solution's co-location variables, 1 where two experts share a group.
-  package func values(in layout: ColocationLayout) -> [Int] {
-    let experts = problem.experts
-    var values = [Int](repeating: 0, count: layout.count)
-    for l in 0..<problem.layers {
-      for i in 0..<experts {
-        for j in 0..<experts {
-          let group = labels[l * experts + i]
-          if l < problem.layers - 1, labels[(l + 1) * experts + j] == group {
-            values[layout.between(l, i, j)] = 1
-          }
-          if i < j, labels[l * experts + j] == group { values[layout.inside(l, i, j)] = 1 }
-        }
-      }
-    }
-    return values
-  }
-
-  /// What it loses from each layer on under the prices of `relaxation`, in ticks, `[L]`: the least
-  /// that the doll of that layer can be. nil where the relaxation has not all of its groups.
-  package func losses(in relaxation: PathRelaxation) -> [Int]? {
-    let (layers, experts) = (problem.layers, problem.experts)
-    // Number of each group's subset, layer by layer.
-    var places = [[Int]]()
-    for l in 0..<layers {
-      let subsets = relaxation.layers[l]
-      var masks = [UInt64](repeating: 0, count: problem.groups)
-      for e in 0..<experts { masks[labels[l * experts + e]] |= 1 << UInt64(e) }
-      let found = masks.compactMap { mask in (0..<subsets.count).first { subsets.masks[$0] == mask }
-      }
-      guard found.count == masks.count else { return nil }
-      places.append(found)
-    }
-    var losses = [Int](repeating: 0, count: layers)
-    for l in stride(from: layers - 1, through: 0, by: -1) {
-      let cuts = relaxation.prices.cuts.filter { $0.layer == l }
-      var loss = cuts.reduce(0) { sum, cut in
-        let held = places[l].reduce(0) { $0 + cut.count(relaxation.layers[l].masks[$1]) }
-        return sum + (cut.most - held) * cut.price
-      }
-      if l == layers - 1 {
-        for place in places[l] { loss += Int(relaxation.penalty(l, place)) }
-      } else {
-        loss += losses[l + 1] + slack(in: relaxation, boundary: l, places[l], places[l + 1])
-      }
-      losses[l] = loss
-    }
-    return losses
-  }
-
-  /// `Σ f(T) − own(T) − f(S) − w(S, T)` over the arcs that its groups take across a boundary.
-  private func slack(
-    in relaxation: PathRelaxation, boundary l: Int, _ from: [Int], _ to: [Int]
-  ) -> Int {
-    let experts = problem.experts
-    let own = relaxation.vertexWeights(l + 1)
-    var slack = 0.0
-    for (s, t) in zip(from, to) {
-      slack += relaxation.forward[l + 1][t] - own[t] - relaxation.forward[l][s]
-    }
-    for i in 0..<experts {
-      for j in 0..<experts where labels[l * experts + i] == labels[(l + 1) * experts + j] {
-        slack -= Double(problem.weights[(l * experts + i) * experts + j] * PathSubsets.ticks)
-      }
-    }
-    return Int(slack)
   }
 }

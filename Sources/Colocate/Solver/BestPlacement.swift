@@ -23,16 +23,16 @@ final class BestPlacement: Sendable {
   func offer(_ labels: [Int]) -> Placement? {
     let counts = instance.counts
     let offered = Placement(
-      unchecked: instance.topology, counts.layers, counts.experts, labels)
+      unchecked: instance.topology, layers: counts.layers, experts: counts.experts,
+      assignment: labels)
     guard let crossings = try? counts.crossings(of: offered) else { return placement }
     let cost =
       instance.objective == .staged
       ? [crossings.node, crossings.gpu] : [instance.objective.value(of: crossings)]
     return held.withLock { held in
-      if held == nil || cost.lexicographicallyPrecedes(held!.cost) {
-        held = Held(placement: offered, cost: cost)
-      }
-      return held!.placement
+      if let held, !cost.lexicographicallyPrecedes(held.cost) { return held.placement }
+      held = Held(placement: offered, cost: cost)
+      return offered
     }
   }
 

@@ -11,32 +11,32 @@ extension Certificate {
   package init?(of outcome: SolverOutcome, instance: Instance, control: SearchControl) {
     guard let placement = outcome.placement else { return nil }
     let topology = instance.topology
-    var levels = [Level.gpus]
+    var levels: [Stage] = [.gpus]
     if topology.nodes > 1, topology.gpusPerNode > 1, instance.objective != .flat {
       levels += [.nodes]
       if instance.objective == .staged { levels += (0..<topology.nodes).map { .node($0) } }
     }
     let effort = CertificateEffort(threads: control.threads, seconds: control.remaining)
-    var stages = [Stage]()
+    var claims = [Claim]()
     for level in levels {
       guard
-        let (problem, labels) = try? CertifiedProblem.level(
+        let (problem, labels) = try? CertifiedProblem.stage(
           level, counts: instance.counts, placement: placement, caps: instance.capPerLayer),
         let (proof, unit, loadUnit) = Self.proof(of: problem, in: outcome.proofs),
         let evidence = Self.evidence(proof)
       else { continue }
       let kept = problem.kept(labels)
-      var stage = Stage(
-        level: level, kept: kept, keptBound: problem.total, unit: unit, loadUnit: loadUnit,
+      var claim = Claim(
+        stage: level, kept: kept, keptBound: problem.total, unit: unit, loadUnit: loadUnit,
         evidence: evidence)
-      guard let bound = stage.claim(problem, kept: kept, effort: effort) else { continue }
-      stage.keptBound = bound
-      stages.append(stage)
+      guard let bound = claim.leastClaim(of: problem, kept: kept, effort: effort) else { continue }
+      claim.keptBound = bound
+      claims.append(claim)
     }
-    guard !stages.isEmpty else { return nil }
+    guard !claims.isEmpty else { return nil }
     self.init(
       placement: placement, objective: instance.objective, loadCap: instance.loadCap,
-      caps: instance.capPerLayer, stages: stages)
+      caps: instance.capPerLayer, claims: claims)
   }
 
   /// The proof whose problem is `problem`, or `problem` with its counts and loads divided.
@@ -61,7 +61,7 @@ extension Certificate {
   }
 
   private static func evidence(_ proof: StageProof) -> Evidence? {
-    switch proof.kind {
+    switch proof.evidence {
     case .chain(let answer):
       switch answer.method {
       case .oneGroup: return .oneGroup
@@ -139,11 +139,11 @@ extension Certificate {
   }
 }
 
-extension Certificate.Stage {
+extension Certificate.Claim {
   /// The least that this stage can claim, so that every checker finds it true; nil where the
   /// evidence is beyond the checker's limits.
-  package func claim(
-    _ problem: CertifiedProblem, kept: Int, effort: CertificateEffort
+  package func leastClaim(
+    of problem: CertifiedProblem, kept: Int, effort: CertificateEffort
   ) -> Int? {
     switch evidence {
     case .chain(let values):
@@ -196,11 +196,11 @@ extension CertificatePrices {
 }
 
 extension CertificateTree {
-  package init(_ root: ProofNode) {
+  package init(_ tree: ProofTree) {
     // A list of what is still to be written, so that no depth of tree is too deep.
     var nodes = [Node]()
-    var open: [(node: ProofNode, parent: Int, isTogether: Bool)] = [(root, -1, true)]
-    while let (node, parent, isTogether) = open.popLast() {
+    var open = [(number: 0, parent: -1, isTogether: true)]
+    while let (number, parent, isTogether) = open.popLast() {
       let place = nodes.count
       if parent >= 0,
         case .branch(let l, let i, let k, let together, let apart) = nodes[parent].kind
@@ -209,7 +209,7 @@ extension CertificateTree {
           layer: l, first: i, second: k, together: isTogether ? place : together,
           apart: isTogether ? apart : place)
       }
-      switch node {
+      switch tree.nodes[number] {
       case .bounded(let deletions, let prices):
         nodes.append(
           Node(
@@ -220,11 +220,12 @@ extension CertificateTree {
           Node(
             deletions: deletions.map { CertificatePrices($0) },
             kind: .exhausted(prices: CertificatePrices(prices), dolls: dolls)))
-      case .branch(let deletions, let layer, let first, let second, let together, let apart):
+      case .branch(let deletions, let pair, let together, let apart):
         nodes.append(
           Node(
             deletions: deletions.map { CertificatePrices($0) },
-            kind: .branch(layer: layer, first: first, second: second, together: -1, apart: -1)))
+            kind: .branch(
+              layer: pair.layer, first: pair.first, second: pair.second, together: -1, apart: -1)))
         open.append((apart, place, false))
         open.append((together, place, true))
       }
@@ -260,13 +261,23 @@ extension CertificateColocationCut {
     case .crowd(let vertices): shape = .crowd(vertices)
     case .company(let i, let k, let half, let first, let second):
       shape = .company(i, k, half: half, first: first, second: second)
-    case .load(let node, let half, let atMost):
-      shape = .load(vertex: node, half: half, atMost: atMost)
+    case .load(let vertex, let half, let atMost):
+      shape = .load(vertex: vertex, half: half, atMost: atMost)
     case .loadPair(let i, let k, let half, let relation):
-      shape = .loadPair(i, k, half: half, relation: PairRelation(rawValue: relation.rawValue)!)
+      shape = .loadPair(i, k, half: half, relation: PairRelation(relation))
     case .loadProduct(let first, let second, let atMost):
       shape = .loadProduct(first: first, second: second, atMost: atMost)
     }
     self.init(boundary: cut.boundary, shape: shape, multiplier: cut.multiplier)
+  }
+}
+
+extension CertificateColocationCut.PairRelation {
+  fileprivate init(_ relation: ColocationCut.PairRelation) {
+    switch relation {
+    case .difference: self = .difference
+    case .most: self = .most
+    case .least: self = .least
+    }
   }
 }

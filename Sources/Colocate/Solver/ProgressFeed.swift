@@ -8,7 +8,7 @@ import Synchronization
 /// second.
 package final class ProgressFeed: Sendable {
   private struct State {
-    var stage = ""
+    var stage = Stage.gpus
     var total = 0
     var value: Int?
     var bound: Int?
@@ -28,18 +28,18 @@ package final class ProgressFeed: Sendable {
   }
 
   /// A new stage begins: its name, and the weight that kept weights are subtracted from.
-  package func begin(stage: String, total: Int) {
+  package func begin(stage: Stage, total: Int) {
     state.withLock { $0 = State(stage: stage, total: total, events: $0.events) }
   }
 
   /// A better placement that keeps `kept` of the stage.
   /// - Parameter placement: the best of the whole instance, this one counted in.
-  package func incumbent(kept: Int, source: Incumbent.Source, placement: Placement?) {
+  package func incumbent(kept: Int, source: IncumbentSource, placement: Placement?) {
     state.withLock { state in
       let value = state.total - kept
       guard value < state.value ?? Int.max else { return }
       state.value = value
-      state.events.append(line(state, source: source.rawValue, placement: placement))
+      state.events.append(line(state, source: source, placement: placement))
     }
   }
 
@@ -64,12 +64,12 @@ package final class ProgressFeed: Sendable {
   package func take() -> [SolverProgress] {
     state.withLock { state in
       defer { state.events = [] }
-      return state.events.isEmpty ? [line(state, source: " ")] : state.events
+      return state.events.isEmpty ? [line(state)] : state.events
     }
   }
 
   private func line(
-    _ state: State, source: Character, placement: Placement? = nil
+    _ state: State, source: IncumbentSource? = nil, placement: Placement? = nil
   ) -> SolverProgress {
     SolverProgress(
       stage: state.stage, source: source, treeNodes: state.treeNodes,

@@ -9,70 +9,31 @@ import ColocateModel
 /// which is the bound reported, from two single-level problems. The placements that those find are
 /// tried by the joint objective too.
 extension SolveRun {
-  func joint(inter: Int, intra: Int) -> SolverOutcome {
-    let saved = SavedWeights(
-      groupsPerNode: topology.gpusPerNode, group: intra, node: inter - intra)
-    let share = control.remaining.isFinite ? control.remaining * (options.proves ? 0.4 : 1) : 20
+  func joint(_ weights: JointWeights) -> SolverOutcome {
     let begun = control.elapsed
-    feed.begin(stage: "joint", total: inter * instance.gpuProblem.total)
+    let saved = SavedWeights.joint(topology: topology, weights: weights)
+    let share = control.remaining.isFinite ? control.remaining * (options.proves ? 0.4 : 1) : 20
+    feed.begin(stage: .joint, total: weights.interNode * instance.gpuProblem.total)
     _ = twoLevel(
       saved: saved, seconds: share, warmStart: options.warmStart?.assignment
     ) { [feed] entry, placement in
       feed.incumbent(kept: entry.kept, source: entry.source, placement: placement)
     }
     var parts = Parts(stages: [], stopReason: .finished)
-    var bounds = (gpus: Int?.none, nodes: Int?.none)
-    var limit: StopReason?
-    if options.proves {
-      var options = self.options
-      options.keepsCertificate = false
-      options.warmStart = nil
-      func stage(_ name: String, _ problem: GroupingProblem, part: Double) -> StageSolver {
-        StageSolver(
-          name: name, problem: problem, options: options,
-          control: SearchControl(part: part, of: control), feed: feed,
-          known: known(name, problem, byNode: name == "nodes"))
-      }
-      func solve(_ solver: StageSolver, from labels: [Int]?) -> Int? {
-        let answer = solver.solve(warmStart: labels)
-        parts.stages.append(answer.outcome)
-        parts.fault = parts.fault ?? answer.internalFault
-        parts.isInfeasible = parts.isInfeasible || answer.isInfeasible
-        if [StopReason.time, .work, .treeNodes].contains(answer.stopReason) {
-          limit = limit ?? answer.stopReason
-        }
-        return answer.outcome.bound
-      }
-      if intra > 0 {
-        let levels = inter > intra ? 2.0 : 1.0
-        let gpus = stage("gpus", instance.gpuProblem, part: control.remaining / levels)
-        gpus.complete = { best.offer($0) }
-        bounds.gpus = solve(gpus, from: best.placement?.assignment)
-      }
-      if inter > intra, !parts.isInfeasible {
-        let nodes = stage("nodes", instance.nodeProblem, part: control.remaining)
-        nodes.complete = { _ in best.placement }
-        bounds.nodes = solve(nodes, from: best.placement?.assignment.map(topology.node(of:)))
-      }
+    let levels = options.proves ? levels(weights, into: &parts) : Levels()
+    if !parts.isInfeasible {
+      parts.labels = best.placement?.assignment
+      parts.bound = jointBound(weights, gpus: levels.gpus, nodes: levels.nodes)
     }
-    parts.labels = parts.isInfeasible ? nil : best.placement?.assignment
-    parts.bound =
-      parts.isInfeasible
-      ? nil : jointBound(gpus: bounds.gpus, nodes: bounds.nodes, inter: inter, intra: intra)
-    let value = parts.labels.map {
-      inter * instance.gpuProblem.total - saved.value(instance.gpuProblem, $0)
-    }
+    let value = parts.labels.flatMap { labels in
+      try? counts.crossings(of: placement(labels))
+    }.map { weights.value(of: $0) }
     let isProved = value != nil && value == parts.bound && parts.fault == nil
-    parts.stopReason =
-      isProved || parts.isInfeasible
-      ? .proved
-      : control.isCancelled
-        ? .cancelled
-        : isGapMet(value: value, bound: parts.bound)
-          ? .gap
-          : control.isTimeOver ? .time : control.isWorkOver ? .work : limit ?? .finished
+    parts.stopReason = stopReason(
+      isProved: isProved || parts.isInfeasible, value: value, bound: parts.bound,
+      limit: levels.limit)
     let stage = StageOutcome(
-      name: "joint",
+      stage: .joint,
       status: parts.isInfeasible
         ? .infeasible : isProved ? .optimal : value == nil ? .unknown : .feasible,
       stopReason: parts.stopReason, value: value, bound: parts.bound,
@@ -83,17 +44,71 @@ extension SolveRun {
     return outcome(parts)
   }
 
+  /// Bounds on GPU crossings and on node crossings, and the limit that ended the first of the two
+  /// that one ended.
+  private struct Levels {
+    var gpus: Int?
+    var nodes: Int?
+    var limit: StopReason?
+  }
+
+  /// The two single-level problems, those of them that the weights take into account.
+  private func levels(_ weights: JointWeights, into parts: inout Parts) -> Levels {
+    var options = self.options
+    options.keepsCertificate = false
+    options.warmStart = nil
+    var levels = Levels()
+    func solve(_ solver: StageSolver, from labels: [Int]?) -> Int? {
+      let answer = solver.solve(warmStart: labels)
+      parts.stages.append(answer.outcome)
+      parts.fault = parts.fault ?? answer.internalFault
+      parts.isInfeasible = parts.isInfeasible || answer.isInfeasible
+      if [StopReason.time, .work, .treeNodes].contains(answer.stopReason) {
+        levels.limit = levels.limit ?? answer.stopReason
+      }
+      return answer.outcome.bound
+    }
+    let hasNodes = weights.interNode > weights.intraNode
+    if weights.intraNode > 0 {
+      let part = control.remaining / (hasNodes ? 2 : 1)
+      let gpus = StageSolver(
+        stage: .gpus, problem: instance.gpuProblem, options: options,
+        control: SearchControl(part: part, of: control), feed: feed,
+        known: known(.gpus, instance.gpuProblem))
+      gpus.complete = { best.offer($0) }
+      levels.gpus = solve(gpus, from: best.placement?.assignment)
+    }
+    if hasNodes, !parts.isInfeasible {
+      let nodes = StageSolver(
+        stage: .nodes, problem: instance.nodeProblem, options: options,
+        control: SearchControl(part: control.remaining, of: control), feed: feed,
+        known: known(.nodes, instance.nodeProblem, byNode: true))
+      nodes.complete = { _ in best.placement }
+      levels.nodes = solve(nodes, from: best.placement?.assignment.map(topology.node(of:)))
+    }
+    return levels
+  }
+
+  private func stopReason(
+    isProved: Bool, value: Int?, bound: Int?, limit: StopReason?
+  ) -> StopReason {
+    if isProved { return .proved }
+    if control.isCancelled { return .cancelled }
+    if isGapMet(value: value, bound: bound) { return .gap }
+    return control.isTimeOver ? .time : control.isWorkOver ? .work : limit ?? .finished
+  }
+
   private func isGapMet(value: Int?, bound: Int?) -> Bool {
     guard let gap = SolverOutcome.gap(value: value, bound: bound) else { return false }
     return options.gapLimit > 0 && gap <= options.gapLimit
   }
 
   /// The formula above; an unknown bound of a level counts as 0, two of them as unknown.
-  func jointBound(gpus: Int?, nodes: Int?, inter: Int, intra: Int) -> Int? {
-    let ofGPUs = intra == 0 ? nil : gpus
-    let ofNodes = inter == intra ? nil : nodes
+  func jointBound(_ weights: JointWeights, gpus: Int?, nodes: Int?) -> Int? {
+    let ofGPUs = weights.intraNode == 0 ? nil : gpus
+    let ofNodes = weights.interNode == weights.intraNode ? nil : nodes
     guard ofGPUs != nil || ofNodes != nil else { return nil }
-    return intra * (ofGPUs ?? 0) + (inter - intra) * (ofNodes ?? 0)
+    return weights.value(gpu: ofGPUs ?? 0, node: ofNodes ?? 0)
   }
 
   /// Local search on both levels at once, from the placements that cost nothing. `onIncumbent` gets

@@ -3,7 +3,7 @@ import ColocateModel
 /// The known solution of the options, as a solution of each single-level problem of a run.
 extension SolveRun {
   /// For a problem whose groups are GPUs, or (`byNode`) nodes.
-  func known(_ stage: String, _ problem: GroupingProblem, byNode: Bool = false) -> KnownSolution? {
+  func known(_ stage: Stage, _ problem: GroupingProblem, byNode: Bool = false) -> KnownSolution? {
     guard let known = options.debug.knownSolution else { return nil }
     return KnownSolution(
       problem: problem,
@@ -13,10 +13,12 @@ extension SolveRun {
 
   /// For the inside of a node with these experts (`members[l]`), where it has a node with the same.
   func known(
-    _ stage: String, _ problem: GroupingProblem, members: [[Int]]
+    _ stage: Stage, _ problem: GroupingProblem, members: [[Int]]
   ) -> KnownSolution? {
     guard let known = options.debug.knownSolution else { return nil }
-    let local = members.indices.flatMap { layer in members[layer].map { known[layer, $0] } }
+    let local = members.indices.flatMap { layer in
+      members[layer].map { known[layer: layer, expert: $0] }
+    }
     guard let node = local.first.map(topology.node(of:)),
       local.allSatisfy({ topology.node(of: $0) == node })
     else { return nil }

@@ -13,9 +13,9 @@ extension SolveRun {
     let reserve = options.proves && control.remaining.isFinite ? control.remaining * 0.2 : 0
     let share = control.remaining.isFinite ? control.remaining * 0.45 : .infinity
     let nodeSolver = StageSolver(
-      name: "nodes", problem: instance.nodeProblem, options: options,
+      stage: .nodes, problem: instance.nodeProblem, options: options,
       control: SearchControl(part: share, of: control), feed: feed,
-      known: known("nodes", instance.nodeProblem, byNode: true))
+      known: known(.nodes, instance.nodeProblem, byNode: true))
     if instance.capPerLayer != nil {
       nodeSolver.accepts = { labels in completed(labels, from: start) != nil }
     }
@@ -57,9 +57,9 @@ extension SolveRun {
         members[layer].map { start[layer * experts + $0] - node * perNode }
       }
       let solver = StageSolver(
-        name: "node \(node)", problem: problem, options: options,
+        stage: .node(node), problem: problem, options: options,
         control: SearchControl(part: part, of: control), feed: feed,
-        known: known("node \(node)", problem, members: members))
+        known: known(.node(node), problem, members: members))
       let before = assignment
       @Sendable func whole(_ labels: [Int]) -> [Int] {
         var whole = before
@@ -87,12 +87,12 @@ extension SolveRun {
 
   /// A placement of GPUs to start from, and who found it: the warm start; under a cap the best of
   /// what costs little and a search on both levels.
-  private func stagedStart() -> (labels: [Int]?, source: Incumbent.Source) {
+  private func stagedStart() -> (labels: [Int]?, source: IncumbentSource) {
     let warmStart = options.warmStart?.assignment
     if let warmStart { best.offer(warmStart) }
     guard instance.capPerLayer != nil else { return (warmStart, .warmStart) }
     let nodes = instance.nodeProblem
-    feed.begin(stage: "nodes", total: nodes.total)
+    feed.begin(stage: .nodes, total: nodes.total)
     let perNode = topology.gpusPerNode
     // Node weight above all, as far as values stay exact.
     let most = Magnitude.saved / max(1, nodes.total) - 1
@@ -116,20 +116,20 @@ extension SolveRun {
     var options = self.options
     options.keepsCertificate = false
     let gpus = StageSolver(
-      name: "gpus (joint bound)", problem: instance.gpuProblem, options: options, control: control,
-      feed: feed, known: known("gpus (joint bound)", instance.gpuProblem))
+      stage: .gpusForJoint, problem: instance.gpuProblem, options: options, control: control,
+      feed: feed, known: known(.gpusForJoint, instance.gpuProblem))
     gpus.complete = { best.offer($0) }
     let answer = gpus.solve(warmStart: labels)
     fault = fault ?? answer.internalFault
-    let (inter, intra) = (options.jointWeights.interNode, options.jointWeights.intraNode)
     let gpuCrossings = answer.problem.total - answer.problem.kept(labels)
     let nodeCrossings =
       nodes.problem.total - nodes.problem.kept(labels.map(topology.node(of:)))
-    let value = inter * nodeCrossings + intra * (gpuCrossings - nodeCrossings)
+    let weights = options.jointWeights
+    let value = weights.value(gpu: gpuCrossings, node: nodeCrossings)
     let bound = jointBound(
-      gpus: answer.outcome.bound, nodes: nodes.outcome.bound, inter: inter, intra: intra)
+      weights, gpus: answer.outcome.bound, nodes: nodes.outcome.bound)
     return JointComparison(
-      interNode: inter, intraNode: intra, value: value, bound: fault == nil ? bound : nil)
+      weights: weights, value: value, bound: fault == nil ? bound : nil)
   }
 
   /// A placement of GPUs with these nodes that meets the cap: `start` where it has them, without a

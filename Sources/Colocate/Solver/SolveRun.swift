@@ -30,11 +30,11 @@ struct SolveRun: Sendable {
     switch instance.objective {
     case .flat: return flat()
     case .staged: return topology.nodes == 1 || topology.gpusPerNode == 1 ? flat() : staged()
-    case .joint(let inter, let intra):
+    case .joint(let weights):
       // On one node, or with one GPU a node, the two levels are one.
-      if topology.nodes == 1 { return flat(scale: intra) }
-      if topology.gpusPerNode == 1 { return flat(scale: inter) }
-      return joint(inter: inter, intra: intra)
+      if topology.nodes == 1 { return flat(scale: weights.intraNode) }
+      if topology.gpusPerNode == 1 { return flat(scale: weights.interNode) }
+      return joint(weights)
     }
   }
 
@@ -42,8 +42,8 @@ struct SolveRun: Sendable {
 
   private func flat(scale: Int = 1) -> SolverOutcome {
     let solver = StageSolver(
-      name: "gpus", problem: instance.gpuProblem, options: options, control: control, feed: feed,
-      known: known("gpus", instance.gpuProblem))
+      stage: .gpus, problem: instance.gpuProblem, options: options, control: control, feed: feed,
+      known: known(.gpus, instance.gpuProblem))
     solver.complete = { [self] in placement($0) }
     let answer = solver.solve(warmStart: options.warmStart?.assignment)
     return outcome(
@@ -71,7 +71,8 @@ struct SolveRun: Sendable {
   }
 
   func placement(_ labels: [Int]) -> Placement {
-    Placement(unchecked: topology, counts.layers, counts.experts, labels)
+    Placement(
+      unchecked: topology, layers: counts.layers, experts: counts.experts, assignment: labels)
   }
 
   func outcome(_ parts: Parts) -> SolverOutcome {

@@ -32,7 +32,8 @@ public struct Solver: Sendable {
       try instance.counts.check(warmStart)
       guard warmStart.topology == instance.topology else {
         throw .placement(
-          "the warm start is for \(warmStart.topology.nodes) × \(warmStart.topology.gpusPerNode) GPUs, the instance has "
+          "the warm start is for \(warmStart.topology.nodes) × \(warmStart.topology.gpusPerNode) "
+            + "GPUs, the instance has "
             + "\(instance.topology.nodes) × \(instance.topology.gpusPerNode)")
       }
       guard instance.gpuProblem.isFeasible(warmStart.assignment) else {
@@ -97,6 +98,11 @@ public struct Solver: Sendable {
   private final class Answer: Sendable {
     private let outcome = Mutex<SolverOutcome?>(nil)
     func store(_ value: SolverOutcome) { outcome.withLock { $0 = value } }
-    func take() -> SolverOutcome { outcome.withLock { $0! } }
+    func take() -> SolverOutcome {
+      guard let outcome = outcome.withLock({ $0 }) else {
+        preconditionFailure("a run ended without an answer")
+      }
+      return outcome
+    }
   }
 }

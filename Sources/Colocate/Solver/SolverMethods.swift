@@ -33,4 +33,26 @@ public struct SolverMethods: Hashable, Sendable {
   public var colocationIterations: Int?
 
   public init() {}
+
+  /// What these switches leave to the search on the path relaxation.
+  var pathSearch: GroupingSearch.Options {
+    var options = GroupingSearch.Options()
+    options.subsetLimit = pathSubsets
+    if !pathGeneration { options.generationLimit = 0 }
+    options.rootStates = dollStates
+    options.treeNodeStates = treeStates
+    options.effort.evaluationsPerStage = pathEvaluations
+    options.effort.deepEvaluations = 10 * pathEvaluations
+    options.effort.deletes = pathDeletion
+    options.effort.cutRounds = pathCutRounds
+    options.usesDolls = dolls
+    options.branches = tree
+    return options
+  }
+
+  /// What these switches leave to the chain programme.
+  var chainAllowance: ChainProgram.Allowance {
+    ChainProgram.Allowance(
+      assignment: assignment, partitions: chain ? chainPartitions : 0, twoGroups: twoGroupChain)
+  }
 }

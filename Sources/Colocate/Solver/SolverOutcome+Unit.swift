@@ -20,7 +20,7 @@ extension SolverOutcome {
 extension StageOutcome {
   fileprivate func multiplied(by unit: Int) -> StageOutcome {
     StageOutcome(
-      name: name, status: status, stopReason: stopReason, value: value.map { $0 * unit },
+      stage: stage, status: status, stopReason: stopReason, value: value.map { $0 * unit },
       bound: bound.map { $0 * unit }, boundMethod: boundMethod, treeNodes: treeNodes,
       seconds: seconds)
   }
@@ -29,7 +29,7 @@ extension StageOutcome {
 extension JointComparison {
   fileprivate func multiplied(by unit: Int) -> JointComparison {
     JointComparison(
-      interNode: interNode, intraNode: intraNode, value: value * unit,
+      weights: weights, value: value * unit,
       bound: bound.map { $0 * unit })
   }
 }

@@ -15,8 +15,7 @@ public enum SolverStatus: String, Hashable, Sendable, Codable, CaseIterable {
 /// What one stage, or one node's sub-problem, of an answer is worth. All values are crossings, to
 /// be minimised.
 public struct StageOutcome: Hashable, Sendable {
-  /// "gpus", "nodes", "node 0", "joint" …
-  public let name: String
+  public let stage: Stage
   public let status: SolverStatus
   public let stopReason: StopReason
   /// What the placement costs in this stage; nil where there is none.
@@ -81,11 +80,8 @@ public struct SolverOutcome: Sendable {
 /// What a staged answer, which minimises one level after the other, is worth when both count at
 /// once.
 public struct JointComparison: Hashable, Sendable {
-  /// Weight of a crossing between nodes.
-  public let interNode: Int
-  /// Weight of a crossing inside a node.
-  public let intraNode: Int
-  /// `interNode · node crossings + intraNode · crossings inside nodes` of the staged answer.
+  public let weights: JointWeights
+  /// `JointWeights.value(of:)` of the staged answer.
   public let value: Int
   /// No placement whatever has a smaller joint value; nil where nothing is known.
   public let bound: Int?

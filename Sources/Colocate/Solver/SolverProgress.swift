@@ -2,11 +2,9 @@ import ColocateModel
 
 /// A line of a running solve.
 public struct SolverProgress: Sendable {
-  /// Which stage: "gpus", "nodes", "node 0" …
-  public let stage: String
-  /// Letter of who found a new incumbent with this line, or a space. `SolverProgress.key` explains
-  /// the letters.
-  public let source: Character
+  public let stage: Stage
+  /// Who found the new incumbent of this line; nil where it has none.
+  public let source: IncumbentSource?
   public let treeNodes: Int
   public let openTreeNodes: Int
   /// Crossings of the stage: the best found (nil before the first) and the bound (nil before the
@@ -22,9 +20,6 @@ public struct SolverProgress: Sendable {
 
   /// `(value - bound) / value`, 0 where `value` is 0; nil before there are both.
   public var gap: Double? { SolverOutcome.gap(value: value, bound: bound) }
-
-  public static let key =
-    "B baseline  W warm start  L local search  P partition pool  X exact method  T tree"
 }
 
 /// What a progress callback answers.

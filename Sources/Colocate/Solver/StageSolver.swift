@@ -3,25 +3,16 @@ import ColocateModel
 /// Solves one single-level problem: exact where that is cheap, otherwise a good placement, bounds,
 /// and the search that joins them.
 ///
-/// The order of work:
-///
-///  1. `FirstPlacement`: an incumbent before anything else, whatever the limits.
-///  2. `ChainProgram` where all states can be listed: its answer is the optimum.
-///  3. `LocalSearch` for a share of the time: a good incumbent, and a pool of good partitions.
-///  4. The path relaxation with deletion, Russian dolls and branching (`GroupingSearch`) where a
-///     layer has few subsets: small groups.
-///  5. The co-location relaxation, for large groups, or where the path bound is out of reach.
-///  6. What time is left goes to local search again.
-///
-/// The smaller of the bounds counts. Every bound is an integer: kept weights are, so the floor of a
-/// bound is one.
+/// `FirstPlacement` gives an incumbent before anything else, whatever the limits. Then it is a loop
+/// over the steps of `Schedule`: each may offer placements to the incumbent, and each bounding
+/// method answers a `BoundReport`. The smallest bound counts; the loop ends when the incumbent has
+/// reached it, or at a limit. Every bound is an integer: kept weights are, so the floor of a bound
+/// is one.
 final class StageSolver {
   /// What is known at the end.
   struct Answer {
     let problem: GroupingProblem
     let labels: [Int]?
-    /// No placement keeps more; nil where nothing is known.
-    let keptBound: Int?
     let stopReason: StopReason
     let outcome: StageOutcome
     let internalFault: String?
@@ -30,11 +21,12 @@ final class StageSolver {
     var isInfeasible: Bool { outcome.status == .infeasible }
   }
 
-  let name: String
+  let stage: Stage
   let problem: GroupingProblem
   let options: SolverOptions
   let control: SearchControl
   let feed: ProgressFeed
+  let schedule: Schedule
   /// Further conditions on a placement; nil for none. A placement that fails is not taken as an
   /// incumbent.
   var accepts: (@Sendable ([Int]) -> Bool)?
@@ -43,28 +35,29 @@ final class StageSolver {
 
   let bound: KeptBound
   var treeNodes = 0
-  var proof: StageProof.Kind?
+  var evidence: StageProof.Evidence?
   private(set) lazy var pool = PartitionPool(problem: problem)
   var stopReason: StopReason?
 
   init(
-    name: String, problem: GroupingProblem, options: SolverOptions, control: SearchControl,
+    stage: Stage, problem: GroupingProblem, options: SolverOptions, control: SearchControl,
     feed: ProgressFeed, known: KnownSolution? = nil
   ) {
-    self.name = name
+    self.stage = stage
     self.problem = problem
     self.options = options
     self.control = control
     self.feed = feed
+    schedule = Schedule(problem: problem, options: options, control: control)
     bound = KeptBound(total: problem.total, feed: feed, known: known)
   }
 
   /// - Parameters:
   ///   - warmStart: `[L, E]`, where to start from; ignored where it breaks the cap.
   ///   - source: who found it.
-  func solve(warmStart: [Int]?, source: Incumbent.Source = .warmStart) -> Answer {
+  func solve(warmStart: [Int]?, source: IncumbentSource = .warmStart) -> Answer {
     let begun = control.elapsed
-    feed.begin(stage: name, total: problem.total)
+    feed.begin(stage: stage, total: problem.total)
     let incumbent = Incumbent(
       accepts: accepts,
       notify: { [feed, complete] in
@@ -88,18 +81,18 @@ final class StageSolver {
     var fault: String?
     if let best, best.kept > known.kept {
       fault =
-        "stage \(name): the placement found keeps \(best.kept), more than the bound "
+        "stage \(stage): the placement found keeps \(best.kept), more than the bound "
         + "\(known.kept) (\(known.method?.rawValue ?? "trivial")) allows"
     } else if isInfeasible, incumbent.kept >= 0 {
-      fault = "stage \(name): a placement was found where there was proved to be none"
+      fault = "stage \(stage): a placement was found where there was proved to be none"
     }
     if fault != nil {
       known = KeptBound.Value(kept: problem.total, method: nil)
-      proof = nil
+      evidence = nil
     }
     let found = fault == nil ? best : incumbent.entry
     let ruledOut = isInfeasible && fault == nil
-    let isOptimal = fault == nil && found != nil && found!.kept >= known.kept
+    let isOptimal = fault == nil && found.map { $0.kept >= known.kept } ?? false
     let reason: StopReason =
       isOptimal || ruledOut
       ? .proved
@@ -111,51 +104,84 @@ final class StageSolver {
     let status: SolverStatus =
       ruledOut ? .infeasible : isOptimal ? .optimal : found == nil ? .unknown : .feasible
     return Answer(
-      problem: problem, labels: found?.labels, keptBound: known.method == nil ? nil : known.kept,
-      stopReason: reason,
+      problem: problem, labels: found?.labels, stopReason: reason,
       outcome: StageOutcome(
-        name: name, status: status, stopReason: reason,
+        stage: stage, status: status, stopReason: reason,
         value: found.map { problem.total - $0.kept },
         bound: known.method == nil || ruledOut ? nil : problem.total - known.kept,
         boundMethod: ruledOut ? nil : known.method, treeNodes: treeNodes,
         seconds: control.elapsed - begun),
       internalFault: fault,
       proof: found.flatMap { found in
-        proof.map { StageProof(name: name, problem: problem, labels: found.labels, kind: $0) }
+        evidence.map {
+          StageProof(stage: stage, problem: problem, labels: found.labels, evidence: $0)
+        }
       })
   }
 
-  /// The order of work above.
+  /// The steps of the schedule.
   /// - Returns: whether the load cap was proved impossible.
   private func search(_ incumbent: Incumbent) -> Bool {
-    // Every placement of one group keeps everything; and listable chains are exact.
-    let isTrivial = problem.groups == 1 || problem.groups == problem.experts
-    if isTrivial || options.proves, !control.shouldStop,
-      let program = ChainProgram(problem, methods: options.methods, costLimit: exactCostLimit)
-    {
-      let found = program.solve(control: control, keepsValues: options.keepsCertificate)
-      control.spend(Int(program.estimate / Self.secondsPerUnit))
-      if let answer = found {
-        incumbent.offer(answer.labels, kept: answer.kept, source: .exact)
-        bound.offer(answer.kept, answer.method == .assignment ? .assignment : .chain)
-        if options.keepsCertificate { proof = .chain(answer) }
-        return false
-      }
+    for step in Schedule.Step.allCases {
       if control.shouldStop { return false }
-      if isImpossible { return true }
+      switch step {
+      case .exact:
+        guard let end = listStates(incumbent) else { continue }
+        return end == .impossible
+      case .localSearch:
+        searchLocally(
+          incumbent, control: schedule.localSearch, seed: options.seed,
+          patience: options.proves ? 5 : .infinity)
+        guard options.proves else { return false }
+      case .path:
+        if isDone(incumbent) { return false }
+        take(relaxPaths(incumbent))
+        // Less than nothing is kept: no layer has a list of groups within the cap.
+        if bound.kept < 0 { return true }
+      case .colocation:
+        if isDone(incumbent) { return false }
+        take(relaxColocation(incumbent))
+      case .moreLocalSearch:
+        guard !isDone(incumbent), control.remaining.isFinite else { return false }
+        searchLocally(
+          incumbent, control: schedule.moreLocalSearch, seed: options.seed &+ 0x5EED)
+      }
     }
-    if control.shouldStop { return false }
-    searchLocally(
-      incumbent, seconds: localShare, seed: options.seed,
-      patience: options.proves ? 5 : .infinity)
-    guard options.proves, !isDone(incumbent) else { return false }
-    relaxPaths(incumbent)
-    if bound.kept < 0 { return true }
-    guard !isDone(incumbent) else { return false }
-    relaxColocation(incumbent)
-    guard !isDone(incumbent), control.remaining.isFinite else { return false }
-    searchLocally(incumbent, seconds: control.remaining, seed: options.seed &+ 0x5EED)
     return false
+  }
+
+  /// Takes what a bounding method answered.
+  private func take(_ report: BoundReport?) {
+    guard let report else { return }
+    bound.offer(report.keptBound, report.method)
+    stopReason = report.stop ?? stopReason
+    if let found = report.evidence { evidence = found }
+  }
+
+  /// How listing all states ended.
+  private enum Listing {
+    case solved
+    case impossible
+  }
+
+  /// The chain program, where it is cheap enough; placements of one group, and of one expert a
+  /// group, are solved even where no proof is wanted.
+  /// - Returns: nil where the other steps have to go on.
+  private func listStates(_ incumbent: Incumbent) -> Listing? {
+    let isTrivial = problem.groups == 1 || problem.groups == problem.experts
+    guard isTrivial || options.proves,
+      let program = ChainProgram(
+        problem, allowing: options.methods.chainAllowance, costLimit: schedule.exactSeconds)
+    else { return nil }
+    let found = program.solve(control: control, keepsValues: options.keepsCertificate)
+    control.spend(Int(program.estimate / Schedule.secondsPerUnit))
+    guard let answer = found else { return !control.shouldStop && isImpossible ? .impossible : nil }
+    incumbent.offer(answer.labels, kept: answer.kept, source: .exact)
+    take(
+      BoundReport(
+        method: answer.method == .assignment ? .assignment : .chain, keptBound: answer.kept,
+        evidence: options.keepsCertificate ? .chain(answer) : nil, stop: nil))
+    return .solved
   }
 
   /// Whether some layer has no partition within its cap at all, by listing them; asked only where

@@ -1,38 +1,35 @@
-import ColocateModel
-
-/// Flat memory for the hot loops of bounds and search: allocated once, addressed without checks,
-/// freed with its last owner.
+/// Flat memory for hot loops, in three forms of ownership.
 ///
-/// Only plain values (numbers, SIMD vectors) go in. Whoever writes from several threads writes to
-/// parts that do not overlap.
-package final class Block<Element: BitwiseCopyable>: @unchecked Sendable {
+/// `Array` checks every index and counts references on the way. The inner loops of bounds and
+/// search address a few gigabytes a second; they take memory that is allocated once, addressed
+/// without checks and freed by whoever owns it:
+///
+/// * `Buffer` has one owner, and the compiler knows it: it cannot be copied, and it frees its
+///   memory where its scope ends. Scratch memory is of this kind.
+/// * `GrowingBuffer` is the same for a list whose length is not known before.
+/// * `SharedBuffer` is a reference to a buffer: for values that are kept in arrays (which hold
+///   nothing noncopyable), copied with the struct around them, or read by several threads.
+///
+/// Only plain values (numbers, SIMD vectors) go in. `base` is for the loops that keep a pointer in
+/// a register; a subscript is checked in debug builds alone.
+package struct Buffer<Element: BitwiseCopyable>: ~Copyable {
   package let base: UnsafeMutablePointer<Element>
   package let count: Int
 
   /// Memory for `count` elements, all of them `value`.
-  package init(_ count: Int, _ value: Element) {
+  package init(repeating value: Element, count: Int) {
+    // Never empty, so that `base` may be handed on whatever the count.
     base = .allocate(capacity: max(count, 1))
     base.initialize(repeating: value, count: max(count, 1))
     self.count = count
   }
 
-  package convenience init(_ elements: [Element], filler: Element) {
-    self.init(elements.count, filler)
-    for (index, element) in elements.enumerated() { base[index] = element }
-  }
-
   deinit { base.deallocate() }
-
-  @inline(__always)
-  package subscript(index: Int) -> Element {
-    get { base[index] }
-    set { base[index] = newValue }
-  }
 }
 
-/// A list that grows, without the checks and the reference counting of `Array`. Not shared between
-/// threads.
-package struct GrowingList<Element: BitwiseCopyable> {
+/// A list that grows. See `Buffer`.
+package struct GrowingBuffer<Element: BitwiseCopyable>: ~Copyable {
+  /// Moves when the list grows.
   package private(set) var base: UnsafeMutablePointer<Element>
   package private(set) var count = 0
   private var capacity: Int
@@ -41,6 +38,8 @@ package struct GrowingList<Element: BitwiseCopyable> {
     self.capacity = max(capacity, 16)
     base = .allocate(capacity: self.capacity)
   }
+
+  deinit { base.deallocate() }
 
   @inline(__always)
   package mutating func append(_ element: Element) {
@@ -57,9 +56,51 @@ package struct GrowingList<Element: BitwiseCopyable> {
     base = larger
     capacity *= 2
   }
+}
 
-  package mutating func removeAll() { count = 0 }
+/// A buffer behind a reference. See `Buffer`.
+///
+/// `@unchecked Sendable` holds because the memory neither moves nor changes its size while anybody
+/// has the reference, and because every buffer of the package is filled in one of two ways: by one
+/// thread before others see it, or by several that write to parts which do not overlap, with a join
+/// (the end of `concurrentFor`) before anybody reads.
+package final class SharedBuffer<Element: BitwiseCopyable>: @unchecked Sendable {
+  private let buffer: Buffer<Element>
 
-  /// Whoever made the list frees it.
-  package func deallocate() { base.deallocate() }
+  /// Memory for `count` elements, all of them `value`.
+  package init(repeating value: Element, count: Int) {
+    buffer = Buffer(repeating: value, count: count)
+  }
+
+  /// - Parameter filler: any value; what the memory holds before the elements are in it.
+  package convenience init(_ elements: [Element], filler: Element) {
+    self.init(repeating: filler, count: elements.count)
+    for (index, element) in elements.enumerated() { base[index] = element }
+  }
+
+  /// The elements of a list that has grown to its end, and `filler` up to `count` elements.
+  package convenience init(
+    _ list: borrowing GrowingBuffer<Element>, filler: Element, count: Int? = nil
+  ) {
+    self.init(repeating: filler, count: max(count ?? 0, list.count))
+    base.update(from: list.base, count: list.count)
+  }
+
+  @inline(__always)
+  package var base: UnsafeMutablePointer<Element> { buffer.base }
+
+  @inline(__always)
+  package var count: Int { buffer.count }
+
+  @inline(__always)
+  package subscript(index: Int) -> Element {
+    get {
+      assert(index >= 0 && index < count, "index \(index) of \(count)")
+      return base[index]
+    }
+    set {
+      assert(index >= 0 && index < count, "index \(index) of \(count)")
+      base[index] = newValue
+    }
+  }
 }

@@ -1,4 +1,3 @@
-import ColocateModel
 import Dispatch
 import Synchronization
 
@@ -30,7 +29,9 @@ package func concurrentMap<Element: Sendable>(
 ) -> [Element] {
   guard threads > 1, count > 1 else { return (0..<count).map(body) }
   return [Element](unsafeUninitializedCapacity: count) { buffer, initialized in
-    nonisolated(unsafe) let base = buffer.baseAddress!
+    guard let start = buffer.baseAddress else { return }
+    // Every index is written by the one call that gets it, and read after the last call.
+    nonisolated(unsafe) let base = start
     concurrentFor(count, threads: threads) { (base + $1).initialize(to: body($1)) }
     initialized = count
   }

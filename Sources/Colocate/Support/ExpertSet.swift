@@ -24,16 +24,13 @@ package struct ExpertSet: Hashable, Sendable, Sequence {
   package var first: Int { bits.trailingZeroBitCount }
 
   @inline(__always)
-  package func contains(_ expert: Int) -> Bool { bits >> UInt64(expert) & 1 == 1 }
+  package func contains(_ expert: Int) -> Bool { (bits >> UInt64(expert)) & 1 == 1 }
 
   @inline(__always)
   package mutating func insert(_ expert: Int) { bits |= 1 << UInt64(expert) }
 
   @inline(__always)
   package mutating func remove(_ expert: Int) { bits &= ~(1 << UInt64(expert)) }
-
-  @inline(__always)
-  package func isDisjoint(with other: ExpertSet) -> Bool { bits & other.bits == 0 }
 
   @inline(__always)
   package func union(_ other: ExpertSet) -> ExpertSet { ExpertSet(bits: bits | other.bits) }

@@ -10,8 +10,10 @@ import Synchronization
 package final class SearchControl: Sendable {
   /// Nanoseconds of `DispatchTime` after which to stop.
   private let deadline: UInt64
-  /// Threads that may work at the same time, at least 1.
+  /// Threads that may work at the same time, `1 ... mostThreads`.
   package let threads: Int
+  /// However many are asked for: whoever divides its work by threads keeps memory for each.
+  package static let mostThreads = 1024
   /// Work that may be spent; `Int.max` without a limit.
   package let workLimit: Int
   private let cancelledFlag = Atomic<Bool>(false)
@@ -22,7 +24,8 @@ package final class SearchControl: Sendable {
 
   /// - Parameters:
   ///   - timeLimit: seconds from now; nil for none.
-  ///   - workLimit: nil for none.
+  ///   - workLimit: units of work; nil for none.
+  ///   - threads: brought into `1 ... mostThreads`.
   ///   - cancelledWhen: somebody else's wish to stop, asked at every look.
   package init(
     timeLimit: Double? = nil, workLimit: Int? = nil, threads: Int = 1,
@@ -34,7 +37,7 @@ package final class SearchControl: Sendable {
       deadline = .max
     }
     self.workLimit = workLimit ?? .max
-    self.threads = max(1, threads)
+    self.threads = Self.clamped(threads)
     self.cancelledWhen = cancelledWhen
     parent = nil
   }
@@ -51,10 +54,12 @@ package final class SearchControl: Sendable {
     deadline =
       seconds < 1e9 ? min(parent.deadline, now &+ UInt64(max(0, seconds) * 1e9)) : parent.deadline
     workLimit = min(work, parent.workLeft)
-    self.threads = threads ?? parent.threads
+    self.threads = threads.map(Self.clamped) ?? parent.threads
     self.parent = parent
     cancelledWhen = nil
   }
+
+  private static func clamped(_ threads: Int) -> Int { min(max(1, threads), mostThreads) }
 
   /// Asks every loop to come to its end. Safe from a signal handler's queue.
   package func cancel() { cancelledFlag.store(true, ordering: .relaxed) }

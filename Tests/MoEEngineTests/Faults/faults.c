@@ -6,9 +6,10 @@
 //
 // The damage is done to what comes out of the `call`-th call of the collective (counted from 0, -1
 // for every call) on one rank (-1 for every rank). `word` is the first damaged word of the first
-// message of that call that is long enough. A row's length is in FAULT_ROW (for bfloat16: a coherent
-// row's; a home row is a word shorter), the numbers of a hidden state in FAULT_WIDTH. Where the damage is done, it says so on standard error: a test can tell a
-// fault that was overlooked from one that never took place.
+// message of that call that is long enough. A row's length is in FAULT_ROW (for bfloat16: a
+// coherent row's; a home row is a word shorter), the numbers of a hidden state in FAULT_WIDTH.
+// Where the damage is done, it says so on standard error: a test can tell a fault that was
+// overlooked from one that never took place.
 //
 //     zero        every word of the message is 0
 //     flip        the lowest bit of one word

@@ -1,10 +1,11 @@
 """How far a folder of routing traces agrees with float32 transformers on a bundled checkpoint.
 
-    python compare_traces.py MODEL_FOLDER TRACE.npy TOKENS.npy [--window 128] [--tokens 4096] [--double]
+    python compare_traces.py MODEL_FOLDER TRACE.npy TOKENS.npy [--window 128] [--tokens 4096]
+                             [--double]
 
-TRACE [tokens, layers] or [tokens, layers, k], TOKENS any shape with the same number of ids. Prints the share
-of (token, layer) whose top-1, whose ordered top-k, and whose top-k as a set are the same.
-`--double` computes in float64: how much of any disagreement is rounding.
+TRACE [tokens, layers] or [tokens, layers, k], TOKENS any shape with the same number of ids.
+Prints the share of (token, layer) whose top-1, whose ordered top-k, and whose top-k as a set are
+the same. `--double` computes in float64: how much of any disagreement is rounding.
 """
 
 import argparse
@@ -34,4 +35,5 @@ print(
     f"{ids.size} tokens: first {np.mean(experts[..., 0] == stored[..., 0]):.4%},",
     f"ordered {np.mean((experts == stored).all(-1)):.4%},",
     f"set {np.mean((np.sort(experts) == np.sort(stored)).all(-1)):.4%},",
-    f"differing choices {(experts != stored).sum()}, least margin {margins.min():.2g}")
+    f"differing choices {(experts != stored).sum()}, least margin {margins.min():.2g}",
+)

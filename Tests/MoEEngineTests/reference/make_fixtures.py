@@ -1,13 +1,14 @@
-"""Writes Tests/MoEEngineTests/Fixtures: what Hugging Face transformers answers, for the Swift tests.
+"""Writes Tests/MoEEngineTests/Fixtures: what transformers answers, for the Swift tests.
 
     pip install torch transformers safetensors numpy
     python Tests/MoEEngineTests/reference/make_fixtures.py
 
-The tests read the files and need no Python. Everything is computed in float32 from the stored weights,
-attention and experts in their plain ("eager") form, greedy decoding by a full forward pass per
-token: no cache, no early end. Prompts are chosen so that no decision hangs on rounding: in every greedy step
-the best token leads the second by at least MARGIN of the logits' scale, and the router's choices in the
-prompts and continuations lead by at least ROUTER_MARGIN (probability).
+The tests read the files and need no Python. Everything is computed in float32 from the stored
+weights, attention and experts in their plain ("eager") form, greedy decoding by a full forward
+pass per token: no cache, no early end. Prompts are chosen so that no decision hangs on rounding:
+in every greedy step the best token leads the second by at least MARGIN of the logits' scale, and
+the router's choices in the prompts and continuations lead by at least ROUTER_MARGIN
+(probability).
 """
 
 import os
@@ -30,7 +31,9 @@ MODELS = HERE.parents[2] / "instances" / "models"
 NEW = 48
 MARGIN = 2e-3
 ROUTER_MARGIN = 2e-5
-TRACE_MARGIN = 4e-6  # a window of a trace is "decided" if every choice in it leads by this much: three times
+TRACE_MARGIN = (
+    4e-6  # a window of a trace is "decided" if every choice in it leads by this much: three times
+)
 # the largest difference seen between float32 and float64 compute on these checkpoints (1.2e-6)
 
 
@@ -54,7 +57,9 @@ class Reference:
         """ids [n, t] → logits [n, t, vocabulary], experts [n·t, layers, k], margins [n·t]:
         the least probability by which a choice or its rank is decided, over the layers."""
         self.routers.clear()
-        logits = self.model(input_ids=torch.as_tensor(ids, dtype=torch.long), use_cache=False).logits
+        logits = self.model(
+            input_ids=torch.as_tensor(ids, dtype=torch.long), use_cache=False
+        ).logits
         probabilities = torch.stack(self.routers, 1)  # [n·t, layers, experts]
         best = probabilities.topk(min(self.k + 1, probabilities.shape[-1]), -1)
         margins = (best.values[..., :-1] - best.values[..., 1:]).amin((1, 2))
@@ -141,19 +146,26 @@ def main():
             save(folder / f"decided.{domain}.npy", decided.astype(np.uint8))
             rows.append((f"{name}: trace.{domain}, all", windows.shape, None, None, margins.min()))
             shape = (int(decided.sum()), 128)
-            rows.append((f"{name}: trace.{domain}, decided", shape, None, None, margins[decided].min()))
+            rows.append(
+                (f"{name}: trace.{domain}, decided", shape, None, None, margins[decided].min())
+            )
             print(*rows[-1], flush=True)
 
     lines = [
-        "| files of | prompts | logits' scale | least lead of the best token / scale | least router margin (probability) |",
+        "| files of | prompts | logits' scale | least lead of the best token / scale "
+        "| least router margin (probability) |",
         "|---|---|---|---|---|",
     ]
     for name, shape, scale, lead, margin in rows:
         cells = ["–" if v is None else f"{v:.3g}" for v in (scale, lead, margin)]
         lines.append(f"| {name} | {shape[0]} × {shape[1]} | " + " | ".join(cells) + " |")
     lines.append(
-        f"\ntorch {torch.__version__}, transformers {transformers.__version__}, numpy {np.__version__}.")
-    (FIXTURES / "MARGINS.md").write_text("# How decided the references are\n\n" + "\n".join(lines) + "\n")
+        f"\ntorch {torch.__version__}, transformers {transformers.__version__}, "
+        f"numpy {np.__version__}."
+    )
+    (FIXTURES / "MARGINS.md").write_text(
+        "# How decided the references are\n\n" + "\n".join(lines) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Tiny random checkpoints in the layout in which people publish the three families.
 
-Nothing is saved through transformers: names, shapes and config.json follow the published checkpoints
-(one tensor per expert and matrix), so that reading them tests a reader against the real layout.
-Weights are seeded and scaled so that activations keep their size and the router has preferences.
+Nothing is saved through transformers: names, shapes and config.json follow the published
+checkpoints (one tensor per expert and matrix), so that reading them tests a reader against the
+real layout. Weights are seeded and scaled so that activations keep their size and the router has
+preferences.
 """
 
 import json
@@ -33,44 +34,126 @@ def common(**values):
 CHECKPOINTS = {
     # GQA 6:2, head_dim 16 although hidden / heads = 8, untied, rope_theta in the old place.
     "random-mixtral": common(
-        architectures=["MixtralForCausalLM"], model_type="mixtral", torch_dtype="bfloat16",
-        vocab_size=128, hidden_size=48, intermediate_size=24, num_hidden_layers=3,
-        num_attention_heads=6, num_key_value_heads=2, head_dim=16, num_local_experts=8,
-        num_experts_per_tok=2, rms_norm_eps=1e-5, rope_theta=1000000.0, sliding_window=None,
-        tie_word_embeddings=False, router_aux_loss_coef=0.02, output_router_logits=False, _seed=11),
-    # Top-1 under Mixtral's renormalisation (the weight is exactly 1), no head_dim, new rope spelling.
+        architectures=["MixtralForCausalLM"],
+        model_type="mixtral",
+        torch_dtype="bfloat16",
+        vocab_size=128,
+        hidden_size=48,
+        intermediate_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        head_dim=16,
+        num_local_experts=8,
+        num_experts_per_tok=2,
+        rms_norm_eps=1e-5,
+        rope_theta=1000000.0,
+        sliding_window=None,
+        tie_word_embeddings=False,
+        router_aux_loss_coef=0.02,
+        output_router_logits=False,
+        _seed=11,
+    ),
+    # Top-1 under Mixtral's renormalisation (the weight is exactly 1), no head_dim, new rope
+    # spelling.
     "random-mixtral-top1": common(
-        architectures=["MixtralForCausalLM"], model_type="mixtral", dtype="float32",
-        vocab_size=96, hidden_size=32, intermediate_size=16, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, num_local_experts=8, num_experts_per_tok=1,
-        rms_norm_eps=1e-5, rope_parameters={"rope_theta": 10000.0, "rope_type": "default"},
-        sliding_window=None, tie_word_embeddings=False, _seed=12),
+        architectures=["MixtralForCausalLM"],
+        model_type="mixtral",
+        dtype="float32",
+        vocab_size=96,
+        hidden_size=32,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_local_experts=8,
+        num_experts_per_tok=1,
+        rms_norm_eps=1e-5,
+        rope_parameters={"rope_theta": 10000.0, "rope_type": "default"},
+        sliding_window=None,
+        tie_word_embeddings=False,
+        _seed=12,
+    ),
     # q/k norm per head, head_dim 16 ≠ 32 / 4, norm_topk_prob true, float16.
     "random-qwen3-moe": common(
-        architectures=["Qwen3MoeForCausalLM"], model_type="qwen3_moe", torch_dtype="float16",
-        attention_bias=False, decoder_sparse_step=1, mlp_only_layers=[], vocab_size=160,
-        hidden_size=32, intermediate_size=96, moe_intermediate_size=24, num_hidden_layers=3,
-        num_attention_heads=4, num_key_value_heads=2, head_dim=16, num_experts=8,
-        num_experts_per_tok=3, norm_topk_prob=True, rms_norm_eps=1e-6, rope_theta=1000000.0,
-        rope_scaling=None, sliding_window=None, use_sliding_window=False, max_window_layers=3,
-        tie_word_embeddings=False, _seed=13),
+        architectures=["Qwen3MoeForCausalLM"],
+        model_type="qwen3_moe",
+        torch_dtype="float16",
+        attention_bias=False,
+        decoder_sparse_step=1,
+        mlp_only_layers=[],
+        vocab_size=160,
+        hidden_size=32,
+        intermediate_size=96,
+        moe_intermediate_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        num_experts=8,
+        num_experts_per_tok=3,
+        norm_topk_prob=True,
+        rms_norm_eps=1e-6,
+        rope_theta=1000000.0,
+        rope_scaling=None,
+        sliding_window=None,
+        use_sliding_window=False,
+        max_window_layers=3,
+        tie_word_embeddings=False,
+        _seed=13,
+    ),
     # The same family with tied embeddings, no renormalisation, new rope spelling, float32.
     "random-qwen3-moe-tied": common(
-        architectures=["Qwen3MoeForCausalLM"], model_type="qwen3_moe", dtype="float32",
-        attention_bias=False, decoder_sparse_step=1, mlp_only_layers=[], vocab_size=96,
-        hidden_size=32, intermediate_size=96, moe_intermediate_size=16, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=1, head_dim=12, num_experts=8,
-        num_experts_per_tok=4, norm_topk_prob=False, rms_norm_eps=1e-6,
-        rope_parameters={"rope_theta": 50000.0, "rope_type": "default"}, sliding_window=None,
-        use_sliding_window=False, tie_word_embeddings=True, _seed=14),
+        architectures=["Qwen3MoeForCausalLM"],
+        model_type="qwen3_moe",
+        dtype="float32",
+        attention_bias=False,
+        decoder_sparse_step=1,
+        mlp_only_layers=[],
+        vocab_size=96,
+        hidden_size=32,
+        intermediate_size=96,
+        moe_intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        head_dim=12,
+        num_experts=8,
+        num_experts_per_tok=4,
+        norm_topk_prob=False,
+        rms_norm_eps=1e-6,
+        rope_parameters={"rope_theta": 50000.0, "rope_type": "default"},
+        sliding_window=None,
+        use_sliding_window=False,
+        tie_word_embeddings=True,
+        _seed=14,
+    ),
     # Several shards with an index, GQA, norms and router in float32 beside bfloat16 matrices.
     "random-olmoe-sharded": common(
-        architectures=["OlmoeForCausalLM"], model_type="olmoe", torch_dtype="bfloat16",
-        attention_bias=False, clip_qkv=None, vocab_size=128, hidden_size=48, intermediate_size=24,
-        num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, num_experts=8,
-        num_experts_per_tok=2, norm_topk_prob=False, rms_norm_eps=1e-5, rope_theta=10000.0,
-        rope_scaling=None, tie_word_embeddings=False, router_aux_loss_coef=0.01,
-        output_router_logits=False, _seed=15, _shards=3, _float32=("norm", "mlp.gate.")),
+        architectures=["OlmoeForCausalLM"],
+        model_type="olmoe",
+        torch_dtype="bfloat16",
+        attention_bias=False,
+        clip_qkv=None,
+        vocab_size=128,
+        hidden_size=48,
+        intermediate_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_experts=8,
+        num_experts_per_tok=2,
+        norm_topk_prob=False,
+        rms_norm_eps=1e-5,
+        rope_theta=10000.0,
+        rope_scaling=None,
+        tie_word_embeddings=False,
+        router_aux_loss_coef=0.01,
+        output_router_logits=False,
+        _seed=15,
+        _shards=3,
+        _float32=("norm", "mlp.gate."),
+    ),
 }
 
 
@@ -80,7 +163,8 @@ def tensors(config):
 
     def matrix(rows, columns, gain=1.0):
         return torch.from_numpy(
-            (random.standard_normal((rows, columns)) * gain / columns**0.5).astype(np.float32))
+            (random.standard_normal((rows, columns)) * gain / columns**0.5).astype(np.float32)
+        )
 
     def norm(width):
         return torch.from_numpy((1 + 0.2 * random.standard_normal(width)).astype(np.float32))

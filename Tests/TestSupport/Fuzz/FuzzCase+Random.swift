@@ -267,12 +267,12 @@ extension FuzzCase {
     options.methods.chain = false
     if random.nextUnit() < 0.5 { options.methods.assignment = false }
     switch profile {
-    case 1..<12: break
-    case 12..<13:
+    case 1..<10: break
+    case 10..<11:
       options.methods.pathEvaluations = [0, 0, 1, 2, 4][random.next(below: 5)]
       options.methods.pathCutRounds = 0
       options.methods.pathDeletion = random.nextUnit() < 0.5
-    case 13..<32:
+    case 11..<32:
       options.methods.pathEvaluations = 0
       options.methods.pathCutRounds = random.next(below: 2)
       options.methods.pathDeletion = random.nextUnit() < 0.3

@@ -65,7 +65,8 @@ extension FuzzCase: CustomStringConvertible {
     switch objective {
     case .flat: break
     case .staged: fields.append("objective=staged")
-    case .joint(let inter, let intra): fields.append("objective=joint:\(inter):\(intra)")
+    case .joint(let weights):
+      fields.append("objective=joint:\(weights.interNode):\(weights.intraNode)")
     }
     fields.append("W=" + Self.text(weights))
     if !coactivation.isEmpty { fields.append("V=" + Self.text(coactivation)) }

@@ -34,7 +34,7 @@ extension FuzzRun {
   }
 
   private mutating func count(_ outcome: SolverOutcome) {
-    for stage in outcome.stages where stage.name != "joint" {
+    for stage in outcome.stages where stage.stage != .joint {
       if stage.status == .optimal {
         report.proofs.append(stage.boundMethod?.rawValue ?? "none")
       } else {
@@ -57,7 +57,9 @@ extension FuzzRun {
     guard let caps = truth.caps else { return true }
     for l in 0..<fuzz.layers {
       var load = [Int](repeating: 0, count: fuzz.gpus)
-      for e in 0..<fuzz.experts { load[placement[l, e]] += truth.loads[l * fuzz.experts + e] }
+      for e in 0..<fuzz.experts {
+        load[placement[layer: l, expert: e]] += truth.loads[l * fuzz.experts + e]
+      }
       if let most = load.max(), most > caps[l] {
         fail("cap: \(most) tokens in layer \(l), at most \(caps[l]) are allowed")
         return false
@@ -116,7 +118,7 @@ extension FuzzRun {
       fail("optimal: inside \(inside), but \(innerBest) exists")
     }
     guard let joint = outcome.joint else { return }
-    let (inter, intra) = (joint.interNode, joint.intraNode)
+    let (inter, intra) = (joint.weights.interNode, joint.weights.intraNode)
     if joint.value != inter * node + intra * inside { fail("joint: \(joint.value)") }
     let level = ReferenceOptimum.Level(
       nodes: fuzz.nodes, gpusPerNode: fuzz.gpusPerNode, perNode: inter - intra, perGPU: intra)
@@ -184,14 +186,14 @@ extension FuzzRun {
     } catch {
       return fail("certificate: refused, \(error)")
     }
-    for index in certificate.stages.indices {
+    for index in certificate.claims.indices {
       var forged = certificate
       // An open bound may be one worse than what its evidence proves: then one better is true.
-      if forged.stages[index].keptBound == forged.stages[index].kept {
-        forged.stages[index].keptBound -= 1
+      if forged.claims[index].keptBound == forged.claims[index].kept {
+        forged.claims[index].keptBound -= 1
         expectRefusal(forged, counts, "a bound below the value")
       }
-      forged.stages[index].kept += 1
+      forged.claims[index].kept += 1
       expectRefusal(forged, counts, "one more kept")
     }
     forgeFalseBound(certificate, outcome, instance, counts, truth)
@@ -203,11 +205,11 @@ extension FuzzRun {
     _ certificate: Certificate, _ outcome: SolverOutcome, _ instance: Instance,
     _ counts: TransitionCounts, _ truth: Truth
   ) {
-    guard fuzz.objective == .flat, certificate.stages.count == 1, let value = outcome.value,
+    guard fuzz.objective == .flat, certificate.claims.count == 1, let value = outcome.value,
       let best = truth.best
     else { return }
     let problem = instance.gpuProblem
-    let optimum = certificate.stages[0].kept + value - best
+    let optimum = certificate.claims[0].kept + value - best
     for a in 0..<fuzz.experts {
       for b in 0...a {
         var labels = certificate.placement.assignment
@@ -216,9 +218,10 @@ extension FuzzRun {
         guard worse < optimum, problem.isFeasible(labels) else { continue }
         var forged = certificate
         forged.placement = Placement(
-          unchecked: instance.topology, fuzz.layers, fuzz.experts, labels)
-        forged.stages[0].kept = worse
-        forged.stages[0].keptBound = optimum - 1
+          unchecked: instance.topology, layers: fuzz.layers, experts: fuzz.experts,
+          assignment: labels)
+        forged.claims[0].kept = worse
+        forged.claims[0].keptBound = optimum - 1
         return expectRefusal(forged, counts, "one better than the optimum")
       }
     }

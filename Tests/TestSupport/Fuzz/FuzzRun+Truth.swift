@@ -25,7 +25,8 @@ extension FuzzRun {
       case .staged:
         // Any split into nodes, each of whose GPUs can be kept within the cap.
         level = .init(nodes: fuzz.nodes, gpusPerNode: fuzz.gpusPerNode, perNode: 1, perGPU: 0)
-      case .joint(let inter, let intra):
+      case .joint(let weights):
+        let (inter, intra) = (weights.interNode, weights.intraNode)
         level = .init(
           nodes: fuzz.nodes, gpusPerNode: fuzz.gpusPerNode, perNode: inter - intra, perGPU: intra)
       }
@@ -64,7 +65,9 @@ extension FuzzRun {
     /// An optimum as a placement.
     func placement(_ instance: Instance) -> Placement? {
       optimum.map {
-        Placement(unchecked: instance.topology, fuzz.layers, fuzz.experts, $0.labels)
+        Placement(
+          unchecked: instance.topology, layers: fuzz.layers, experts: fuzz.experts,
+          assignment: $0.labels)
       }
     }
 
@@ -101,15 +104,15 @@ extension FuzzRun {
     /// What the objective makes of a placement.
     func value(_ labels: [Int]) -> Int {
       let (gpu, node) = crossings(labels)
-      guard case .joint(let inter, let intra) = fuzz.objective else { return gpu }
-      return inter * node + intra * (gpu - node)
+      guard case .joint(let weights) = fuzz.objective else { return gpu }
+      return weights.interNode * node + weights.intraNode * (gpu - node)
     }
 
     /// The least value: of the objective, or of node crossings where it is staged.
     var best: Int? {
       guard let optimum else { return nil }
-      guard case .joint(let inter, _) = fuzz.objective else { return total - optimum.saved }
-      return inter * total - optimum.saved
+      guard case .joint(let weights) = fuzz.objective else { return total - optimum.saved }
+      return weights.interNode * total - optimum.saved
     }
   }
 }

@@ -13,6 +13,8 @@ package struct FuzzRun {
     package var certificates = 0
     package var forgeries = 0
     package var isInfeasible = false
+    /// Whether the clock could end the run.
+    package var isTimed = false
   }
 
   let fuzz: FuzzCase
@@ -29,6 +31,7 @@ package struct FuzzRun {
   mutating func fail(_ text: String) { report.faults.append(text) }
 
   private mutating func run() {
+    report.isTimed = fuzz.options.timeLimit != nil || fuzz.cancels
     let counts: TransitionCounts
     do {
       counts = try fuzz.counts()
@@ -58,7 +61,8 @@ package struct FuzzRun {
       let labels = FuzzCase.randomLabels(fuzz, &random)
       if instance.gpuProblem.isFeasible(labels) {
         options.warmStart = Placement(
-          unchecked: instance.topology, fuzz.layers, fuzz.experts, labels)
+          unchecked: instance.topology, layers: fuzz.layers, experts: fuzz.experts,
+          assignment: labels)
         warmValue = truth.value(labels)
       }
     }

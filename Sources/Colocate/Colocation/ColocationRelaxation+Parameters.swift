@@ -1,0 +1,35 @@
+extension ColocationRelaxation {
+  /// What can be tuned. None of it decides whether the bound holds.
+  package struct Parameters: Sendable {
+    /// ρ over the mean deviation of the weights from their mean.
+    package var penalty = 1.0
+    /// γ: the step of U in units of ρ; ADMM converges below (1 + √5)/2.
+    package var step = 1.6
+    /// The iteration from which on cuts are separated, and how many lie between separations.
+    package var firstCuts = 60
+    package var separateEvery = 15
+    /// How many iterations lie between evaluations of the bound.
+    package var evaluateEvery = 20
+    /// What a violation of a cut on three vertices must exceed for it to join.
+    package var violation = 0.02
+    /// New cuts on three vertices in a boundary at a time, over E.
+    package var cutsPerExpert = 20
+    /// The iteration from which on other cuts join, what their violation over the row's norm must
+    /// exceed, and how many join a boundary at a time, over E.
+    package var firstSparse = 150
+    package var sparseViolation = 0.05
+    package var sparsePerExpert = 4
+    /// Passes of dual ascent over the cuts in an iteration.
+    package var sweeps = 2
+    package var maxIterations = Int.max
+
+    /// Defaults by size.
+    package init(experts: Int, groups: Int) {
+      if groups == 2 { penalty = 0.5 }
+      if experts > 128 {
+        evaluateEvery = 5
+        firstCuts = 20
+      }
+    }
+  }
+}

@@ -1,0 +1,122 @@
+import ColocateModel
+
+/// The cuts of one boundary with any number of terms, with their multipliers: 2-partition cuts
+/// beyond triangles, company cuts, load caps.
+///
+/// Rows are held as in a sparse matrix, one after the other. Dual ascent is that of `CutAscent`;
+/// finding violated cuts is in `SparseCuts+Separation` and `SparseCuts+LoadSeparation`.
+package final class SparseCuts {
+  package private(set) var shapes = [ColocationCut.Shape]()
+  private(set) var multipliers = [Double]()
+  /// Terms of cut n: `start[n] ..< start[n+1]`.
+  private var start = [0]
+  private var places = [Int32]()
+  private var coefficients = [Double]()
+  private var limits = [Double]()
+  /// Σ a²/h.
+  private var curvatures = [Double]()
+  /// Calls of `purge` in a row at which the multiplier was 0.
+  private var idle = [UInt8]()
+  private var known = Set<ColocationCut.Shape>()
+  let boundary: Int
+  /// The first `fixed` cuts stay.
+  private var fixed = 0
+
+  package init(boundary: Int) { self.boundary = boundary }
+
+  var count: Int { shapes.count }
+
+  /// Takes a cut with multiplier 0, unless it is here already, malformed or without terms.
+  /// - Parameter fixed: whether it is never dropped; such cuts come first.
+  func add(_ shape: ColocationCut.Shape, _ context: ColocationCut.Context, fixed: Bool = false) {
+    let cut = ColocationCut(boundary: boundary, shape: shape, multiplier: 0)
+    guard let row = cut.row(in: context), !row.terms.isEmpty, known.insert(shape).inserted
+    else { return }
+    shapes.append(shape)
+    multipliers.append(0)
+    idle.append(0)
+    limits.append(Double(row.limit))
+    var curvature = 0.0
+    for (index, coefficient) in row.terms {
+      places.append(Int32(index))
+      coefficients.append(Double(coefficient))
+      // A guide for the step and nothing else: the square of a load need not be exact, and would
+      // not fit an integer.
+      curvature +=
+        Double(coefficient) * Double(coefficient) / Double(context.layout.entries(of: index))
+    }
+    curvatures.append(curvature)
+    start.append(places.count)
+    if fixed { self.fixed = shapes.count }
+  }
+
+  /// One pass of dual ascent.
+  func ascend(_ state: CutAscent) {
+    let (values, sums, inverse) = (state.values, state.sums, state.inverse)
+    for index in 0..<multipliers.count {
+      let old = multipliers[index]
+      let range = start[index]..<start[index + 1]
+      let change = places.withUnsafeBufferPointer { place in
+        coefficients.withUnsafeBufferPointer { coefficient in
+          var excess = -limits[index]
+          for term in range {
+            excess += coefficient[term] * clippedToUnit(values[Int(place[term])])
+          }
+          if excess <= 0 && old == 0 { return 0.0 }
+          let change = max(0, old + excess / curvatures[index]) - old
+          for term in range {
+            let at = Int(place[term])
+            let amount = change * coefficient[term]
+            values[at] -= amount * inverse[at]
+            sums[at] += amount
+          }
+          return change
+        }
+      }
+      if change != 0 { multipliers[index] = max(0, old + change) }
+    }
+  }
+
+  /// Drops cuts whose multiplier has been 0 for a while.
+  func purge() {
+    var kept = 0
+    var term = 0
+    for index in 0..<shapes.count {
+      idle[index] = multipliers[index] > 0 ? 0 : idle[index] + 1
+      let range = start[index]..<start[index + 1]
+      if index >= fixed, idle[index] >= CutAscent.patience {
+        known.remove(shapes[index])
+        continue
+      }
+      idle[index] = min(idle[index], CutAscent.patience)
+      shapes[kept] = shapes[index]
+      (multipliers[kept], idle[kept]) = (multipliers[index], idle[index])
+      (limits[kept], curvatures[kept]) = (limits[index], curvatures[index])
+      start[kept] = term
+      for old in range {
+        (places[term], coefficients[term]) = (places[old], coefficients[old])
+        term += 1
+      }
+      kept += 1
+    }
+    let drop = shapes.count - kept
+    start[kept] = term
+    start.removeLast(drop)
+    shapes.removeLast(drop)
+    multipliers.removeLast(drop)
+    idle.removeLast(drop)
+    limits.removeLast(drop)
+    curvatures.removeLast(drop)
+    places.removeLast(places.count - term)
+    coefficients.removeLast(coefficients.count - term)
+  }
+
+  /// The cuts with a positive multiplier, in units of `unit`.
+  func export(unit: Double) -> [ColocationCut] {
+    shapes.indices.compactMap { index in
+      let multiplier = Magnitude.whole(multipliers[index] * unit, limit: Magnitude.given)
+      return multiplier > 0
+        ? ColocationCut(boundary: boundary, shape: shapes[index], multiplier: multiplier) : nil
+    }
+  }
+}
