@@ -153,7 +153,10 @@ extension TokenSets {
     try check(placement)
     var sums = [Int](repeating: 0, count: layers * placement.topology.gpus)
     for (l, layer) in layerSets.enumerated() {
-      for e in 0..<experts { sums[l * placement.topology.gpus + placement[l, e]] += layer.loads[e] }
+      for e in 0..<experts {
+        let gpu = placement[layer: l, expert: e]
+        sums[l * placement.topology.gpus + gpu] += layer.loads[e]
+      }
     }
     return sums
   }

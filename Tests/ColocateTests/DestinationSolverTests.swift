@@ -64,7 +64,7 @@ import Testing
         case .staged:
           // Ties between node placements are broken as they come: proved given the first stage.
           #expect(layer.value >= best[l].staged && layer.status == .optimal, "\(name)")
-          let labels = (0..<experts).map { outcome.placement[l, $0] / 2 }
+          let labels = (0..<experts).map { outcome.placement[layer: l, expert: $0] / 2 }
           let node = sets.layerSets[l].destinations(groupOf: labels, groups: 2)
           #expect(node == best[l].node, "\(name)")
         case .joint:

@@ -34,7 +34,7 @@ import Testing
         var groups = Set([placement[l, first], placement[l, ids[t * perToken + 2 * l + 1]]])
         rows += groups.count - 1
         let previous = l == 0 ? -1 : ids[t * perToken + 2 * (l - 1)]
-        if previous >= 0 { groups.insert(placement[l - 1, previous]) }
+        if previous >= 0 { groups.insert(placement[layer: l - 1, expert: previous]) }
         rows += groups.count - 1
       }
     }

@@ -9,16 +9,16 @@ struct ColumnDescent {
   typealias Column = DestinationPricing.Column
 
   private let layer: DestinationLayer
-  private let lone: Block<Int>
-  private let fresh: Block<Int>
-  private let both: Block<Int>
+  private let lone: SharedBuffer<Int>
+  private let fresh: SharedBuffer<Int>
+  private let both: SharedBuffer<Int>
 
   /// - Parameter layer: of at most 64 experts.
   init(_ layer: DestinationLayer) {
     self.layer = layer
-    lone = Block(64, 0)
-    fresh = Block(64, 0)
-    both = Block(64 * 64, 0)
+    lone = SharedBuffer(repeating: 0, count: 64)
+    fresh = SharedBuffer(repeating: 0, count: 64)
+    both = SharedBuffer(repeating: 0, count: 64 * 64)
   }
 
   /// Tokens with an expert in `mask`.

@@ -116,9 +116,6 @@ struct DestinationClosing {
         kept.append((column, priced.reduced[index]))
       }
       list = kept.map(\.column)
-      #if DESTDEBUG
-        print("    node: list", list.count, "bound", Double(priced.bound)/256, "target", Double(target)/256, "cuts", program.cuts.count, "t", control.elapsed)
-      #endif
       if list.count <= Self.coverColumns, closes(kept, budget: budget) { return [] }
       // Cuts as long as they bring the bound on.
       let isStuck = last != .min && (bound - last) * 50 < target - bound

@@ -18,15 +18,15 @@ package final class DestinationLayer: Sendable {
   /// Experts in a group, `c`.
   package let size: Int
   /// Set `t` is `members[starts[t] ..< starts[t + 1]]`; `[U + 1]`.
-  package let starts: Block<Int32>
-  package let members: Block<Int32>
+  package let starts: SharedBuffer<Int32>
+  package let members: SharedBuffer<Int32>
   /// `w`, shape `[U]`, in units of `unit`.
-  package let weights: Block<Int>
+  package let weights: SharedBuffer<Int>
   /// The sets as bits; only for at most 64 experts and no anchors, empty otherwise.
   package let masks: [UInt64]
   /// Sets that contain member `e`: `lists[listStarts[e] ..< listStarts[e + 1]]`; `[E + P + 1]`.
-  package let listStarts: Block<Int32>
-  package let lists: Block<Int32>
+  package let listStarts: SharedBuffer<Int32>
+  package let lists: SharedBuffer<Int32>
   /// Tokens that each expert serves, shape `[E]`.
   package let loads: [Int]
   /// The most tokens of a group, nil for no cap.
@@ -64,7 +64,7 @@ package final class DestinationLayer: Sendable {
     self.cap = cap
     size = experts / groups
     self.linear = linear.map { $0 / unit }
-    weights = Block(kept.map { $0.weight / unit }, filler: 0)
+    weights = SharedBuffer(kept.map { $0.weight / unit }, filler: 0)
     total = kept.reduce(0) { $0 + $1.weight / unit }
     largestSet = kept.map(\.members.count).max() ?? 0
     var (starts, members) = ([Int32(0)], [Int32]())
@@ -89,10 +89,10 @@ package final class DestinationLayer: Sendable {
     masks =
       experts <= 64 && !anchored
       ? kept.map { $0.members.reduce(0) { $0 | 1 << UInt64($1) } } : []
-    self.starts = Block(starts, filler: 0)
-    self.members = Block(members, filler: 0)
-    self.lists = Block(lists, filler: 0)
-    listStarts = Block(listSizes, filler: 0)
+    self.starts = SharedBuffer(starts, filler: 0)
+    self.members = SharedBuffer(members, filler: 0)
+    self.lists = SharedBuffer(lists, filler: 0)
+    listStarts = SharedBuffer(listSizes, filler: 0)
   }
 
   /// The experts `0 ..< E` of a layer on `groups` groups.

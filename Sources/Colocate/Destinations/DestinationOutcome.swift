@@ -1,4 +1,3 @@
-import ColocateCertificate
 import ColocateModel
 
 /// What to spend on destinations, and when to stop.
@@ -37,7 +36,7 @@ public struct DestinationLayerOutcome: Hashable, Sendable {
   public let seconds: Double
   /// What proves the bounds; empty where nothing was priced. The first is the node stage of a
   /// staged answer, then node after node; for one level there is one.
-  public let evidence: [DestinationEvidence]
+  public let evidence: [DestinationPrices]
 
   /// `(value − bound) / value`, 0 where `value` is 0; nil where the bound is.
   public var gap: Double? { SolverOutcome.gap(value: value, bound: bound) }

@@ -8,11 +8,11 @@ import ColocateModel
 struct DestinationPairs {
   private let layer: DestinationLayer
   /// `V`, `[E, E]`, zero diagonal.
-  private let together: Block<Double>
+  private let together: SharedBuffer<Double>
 
   init(_ layer: DestinationLayer) {
     self.layer = layer
-    together = Block(layer.experts * layer.experts, 0)
+    together = SharedBuffer(repeating: 0, count: layer.experts * layer.experts)
     for t in 0..<layer.count {
       let range = Int(layer.starts[t])..<Int(layer.starts[t + 1])
       let weight = Double(layer.weights[t]) / Double(max(1, range.count - 1))
@@ -36,7 +36,7 @@ struct DestinationPairs {
     var groupOf = start
     var load = layer.groupLoads(start)
     // pull[e, q]: what e shares with group q.
-    let pull = Block<Double>(experts * groups, 0)
+    let pull = SharedBuffer<Double>(repeating: 0, count: experts * groups)
     for e in 0..<experts {
       for f in 0..<experts { pull[e * groups + groupOf[f]] += together[e * experts + f] }
     }
@@ -71,7 +71,7 @@ struct DestinationPairs {
   }
 
   private func swap(
-    _ groupOf: inout [Int], _ load: inout [Int], _ pull: Block<Double>, _ e: Int, _ f: Int,
+    _ groupOf: inout [Int], _ load: inout [Int], _ pull: SharedBuffer<Double>, _ e: Int, _ f: Int,
     _ more: Int
   ) {
     let (experts, groups) = (layer.experts, layer.groups)

@@ -173,8 +173,11 @@ extension DestinationPricing {
     for i in ExpertSet(bits: chosen) {
       for j in ExpertSet(bits: frame.partners[i]) {
         if chosen >> UInt64(j) & 1 == 1 && frame.partners[j] >> UInt64(i) & 1 == 1 { continue }
-        frame.shift[i * count + j] -= step
-        frame.shift[j * count + i] += step
+        let moved = frame.shift[i * count + j] - step
+        // The margin for rounding counts on it.
+        guard moved.magnitude <= Double(layer.total) else { continue }
+        frame.shift[i * count + j] = moved
+        frame.shift[j * count + i] = -moved
       }
     }
     return true

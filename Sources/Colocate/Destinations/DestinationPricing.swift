@@ -21,11 +21,15 @@ import ColocateModel
 ///     v_i = 2/(m_i + 1) · M1_i − u_i − (the r − 1 largest over j of M2_ij/(m_i (m_i + 1)) + θ_ij)
 ///
 /// and the `r` smallest `v` bound the node. `θ` moves by Polyak's subgradient step towards the
-/// limit; the root's stays for the next prices. A candidate `j` whose `v_j` in place of the r-th smallest passes the limit is dropped.
+/// limit; the root's stays for the next prices. A candidate `j` whose `v_j` in place of the r-th
+/// smallest passes the limit is dropped.
 ///
 /// **Exactness.** Prices are multiples of `1 / scale`, so reduced costs at leaves are whole numbers
-/// of doubles' exact range. Bounds of nodes have rounding errors: fewer than 2¹⁶ operations on
-/// magnitudes below `magnitude`, so less than `magnitude · 2⁻³⁶`, and `margin` allows 2⁻³².
+/// of doubles' exact range. Bounds of nodes have rounding errors. No term of `v` is larger than
+/// `magnitude = 2 Σ w + Σ |u|` (`θ` is kept within `Σ w`), a `v` has at most 66 of them, so it is
+/// off by less than `66 · 66 · 2⁻⁵³ magnitude < 2⁻⁴⁰ magnitude`, and the sum of up to 64 of them by
+/// less than `2⁻³⁴` of these and its own additions (`64 · 64 · 66 · 2⁻⁵³`) less than `2⁻³⁴` too.
+/// `margin` allows `2⁻³²`.
 package final class DestinationPricing {
   /// Prices are multiples of `1 / scale`.
   package static let scale = 256
@@ -51,14 +55,14 @@ package final class DestinationPricing {
   /// Expert of each rank; ranks fall by load.
   private let expertOf: [Int]
   /// `[U, ·]` members as ranks, beside `layer.starts`.
-  private let members: Block<Int32>
+  private let members: SharedBuffer<Int32>
   /// Loads by rank.
-  let loads: Block<Int>
-  private let covered: Block<Bool>
+  let loads: SharedBuffer<Int>
+  private let covered: SharedBuffer<Bool>
   /// One for each number of chosen experts.
   let frames: [PricingFrame]
   /// Prices by rank.
-  let price: Block<Double>
+  let price: SharedBuffer<Double>
 
   /// Reduced costs above are of no interest.
   var limit = 0.0
@@ -81,12 +85,13 @@ package final class DestinationPricing {
     bits = order.map { 1 << UInt64($0) }
     var rank = [Int32](repeating: 0, count: layer.experts)
     for (r, e) in order.enumerated() { rank[e] = Int32(r) }
-    members = Block((0..<layer.members.count).map { rank[Int(layer.members[$0])] }, filler: 0)
-    loads = Block(order.map { layer.loads[$0] }, filler: 0)
-    covered = Block(layer.count, false)
+    members = SharedBuffer(
+      (0..<layer.members.count).map { rank[Int(layer.members[$0])] }, filler: 0)
+    loads = SharedBuffer(order.map { layer.loads[$0] }, filler: 0)
+    covered = SharedBuffer(repeating: false, count: layer.count)
     let width = layer.experts
     frames = (0...layer.size).map { _ in PricingFrame(width: width) }
-    price = Block(width, 0)
+    price = SharedBuffer(repeating: 0, count: width)
     let root = frames[0]
     for t in 0..<layer.count {
       let range = Int(layer.starts[t])..<Int(layer.starts[t + 1])
@@ -270,24 +275,24 @@ final class PricingFrame {
   /// Sets that the last chosen expert covered first.
   var hidden: [Int32] = []
   /// `M1`, `[E]`.
-  let single: Block<Double>
+  let single: SharedBuffer<Double>
   /// `M2`, `[E, E]`.
-  let pair: Block<Double>
+  let pair: SharedBuffer<Double>
   /// `θ`, `[E, E]`.
-  let shift: Block<Double>
+  let shift: SharedBuffer<Double>
   /// `m`, `[E]`.
-  let slope: Block<Int>
+  let slope: SharedBuffer<Int>
   /// `v`, `[E]`.
-  let worth: Block<Double>
+  let worth: SharedBuffer<Double>
   /// The partners that `v_i` counted, as bits, `[E]`.
-  let partners: Block<UInt64>
+  let partners: SharedBuffer<UInt64>
 
   init(width: Int) {
-    single = Block(width, 0)
-    pair = Block(width * width, 0)
-    shift = Block(width * width, 0)
-    slope = Block(width, 1)
-    worth = Block(width, 0)
-    partners = Block(width, 0)
+    single = SharedBuffer(repeating: 0, count: width)
+    pair = SharedBuffer(repeating: 0, count: width * width)
+    shift = SharedBuffer(repeating: 0, count: width * width)
+    slope = SharedBuffer(repeating: 1, count: width)
+    worth = SharedBuffer(repeating: 0, count: width)
+    partners = SharedBuffer(repeating: 0, count: width)
   }
 }

@@ -110,9 +110,6 @@ struct DestinationProof {
       let answer = pricing.run(
         prices: raw, limit: -1, keepsAll: false, nodeLimit: limits.pricingNodes)
       let found = raw.reduce(0, +) + layer.groups * answer.least
-      #if DESTDEBUG
-        print("  exact: lp", program.value, "columns", known.count, "least", answer.least, "complete", answer.isComplete, "bound", Double(found)/256, "ub", value - layer.constant, "t", control.elapsed, "nodes", limits.pricingNodes - pricing.nodesLeft)
-      #endif
       if found > pricedBound { (pricedBound, prices, isPriced) = (found, raw, true) }
       raiseBound(toScaled: pricedBound)
       if isProved || control.isOver { return }
@@ -169,9 +166,6 @@ struct DestinationProof {
     let answer = pricing.run(
       prices: prices, limit: least + budget, keepsAll: true, nodeLimit: limits.pricingNodes,
       columnLimit: limits.columns)
-    #if DESTDEBUG
-      print("  listed", answer.columns.count, "budget", Double(budget)/256, "complete", answer.isComplete, "t", control.elapsed, "nodes", limits.pricingNodes - pricing.nodesLeft)
-    #endif
     guard answer.isComplete else { return }
     var closing = DestinationClosing(
       layer, costLimit: value - layer.constant, control: control)

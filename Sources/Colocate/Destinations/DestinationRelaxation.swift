@@ -27,12 +27,12 @@ struct DestinationRelaxation {
   private let control: SearchControl
   private let experts: Int
   /// `m`, beside `layer.members`.
-  private let slope: Block<UInt16>
+  private let slope: SharedBuffer<UInt16>
   /// `A` and `θ`, `[E, E]`.
-  private let weight: Block<Double>
-  private let shift: Block<Double>
+  private let weight: SharedBuffer<Double>
+  private let shift: SharedBuffer<Double>
   /// How often `j` was among the partners of `i` in this round, `[E, E]`.
-  private let chosen: Block<Float>
+  private let chosen: SharedBuffer<Float>
   private var constant = 0.0
   private var magnitude = 0.0
 
@@ -43,10 +43,10 @@ struct DestinationRelaxation {
     self.layer = layer
     self.control = control
     experts = layer.experts
-    slope = Block(layer.members.count, 1)
-    weight = Block(experts * experts, 0)
-    shift = Block(experts * experts, 0)
-    chosen = Block(experts * experts, 0)
+    slope = SharedBuffer(repeating: 1, count: layer.members.count)
+    weight = SharedBuffer(repeating: 0, count: experts * experts)
+    shift = SharedBuffer(repeating: 0, count: experts * experts)
+    chosen = SharedBuffer(repeating: 0, count: experts * experts)
     for i in 0..<experts {
       for j in 0..<experts where j != i && groupOf[i] == groupOf[j] { chosen[i * experts + j] = 1 }
     }

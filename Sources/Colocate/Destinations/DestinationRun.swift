@@ -1,4 +1,3 @@
-import ColocateCertificate
 import ColocateModel
 import Synchronization
 
@@ -113,7 +112,8 @@ final class DestinationRun: Sendable {
       }
     }
     let labels = states.withLock { $0.flatMap(\.groupOf) }
-    return Placement(unchecked: topology, sets.layers, sets.experts, labels)
+    return Placement(
+      unchecked: topology, layers: sets.layers, experts: sets.experts, assignment: labels)
   }
 
   /// Works on the given layers, each with an even share of the time among those not begun.

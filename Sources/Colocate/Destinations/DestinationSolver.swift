@@ -1,4 +1,3 @@
-import ColocateCertificate
 import ColocateModel
 
 /// Places experts so that tokens go to few GPUs (or nodes), layer by layer, with a bound for each.
@@ -48,8 +47,9 @@ public struct DestinationSolver: Sendable {
       var labels = placement.assignment
       let saved = SavedWeights(
         groupsPerNode: topology.gpusPerNode, group: 1, node: topology.nodes > 1 ? 1 : 0)
-      matching.apply(problem, saved: saved, labels: &labels)
-      placement = Placement(unchecked: topology, sets.layers, sets.experts, labels)
+      matching.relabel(&labels, problem: problem, saved: saved)
+      placement = Placement(
+        unchecked: topology, layers: sets.layers, experts: sets.experts, assignment: labels)
     }
     return try run.outcome(placement)
   }

@@ -1,4 +1,3 @@
-import ColocateCertificate
 import ColocateModel
 
 /// One layer under one objective: one level, two stages, or two levels at once.
@@ -47,7 +46,7 @@ struct LayerRun {
   private func known() -> [[Int]] {
     var all = [run.start(l)]
     if let warm = run.options.warmStart {
-      let labels = (0..<run.sets.experts).map { warm[l, $0] }
+      let labels = (0..<run.sets.experts).map { warm[layer: l, expert: $0] }
       var loads = [Int](repeating: 0, count: run.topology.gpus)
       for e in labels.indices { loads[labels[e]] += sets.loads[e] }
       if loads.allSatisfy({ $0 <= cap ?? .max }) { all.insert(labels, at: 0) }
@@ -57,7 +56,7 @@ struct LayerRun {
   }
 
   private func state(
-    _ labels: [Int], bound: Int?, isProved: Bool, evidence: [DestinationEvidence]
+    _ labels: [Int], bound: Int?, isProved: Bool, evidence: [DestinationPrices]
   ) -> DestinationRun.LayerState {
     DestinationRun.LayerState(
       groupOf: labels,
@@ -113,11 +112,11 @@ struct LayerRun {
   /// Solves the inside of each node.
   /// - Returns: nil where a node has no placement within the cap as far as is known.
   private func fill(_ nodeOf: [Int], proves: Bool) -> (
-    labels: [Int], bound: Int, isProved: Bool, evidence: [DestinationEvidence]
+    labels: [Int], bound: Int, isProved: Bool, evidence: [DestinationPrices]
   )? {
     let (nodes, per) = (run.topology.nodes, run.topology.gpusPerNode)
     var labels = [Int](repeating: 0, count: run.sets.experts)
-    var (bound, isProved, evidence) = (0, true, [DestinationEvidence]())
+    var (bound, isProved, evidence) = (0, true, [DestinationPrices]())
     for node in 0..<nodes {
       let inside = everyExpert.filter { nodeOf[$0] == node }
       var first = inside.indices.map { $0 / (inside.count / per) }

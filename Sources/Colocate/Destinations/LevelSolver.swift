@@ -1,4 +1,3 @@
-import ColocateCertificate
 import ColocateModel
 
 /// Solves one level of one layer: search, then bound and proof by the method that its size allows.
@@ -8,7 +7,7 @@ package struct LevelSolver {
     package var groupOf: [Int]
     package var value: Int
     package var bound: Int
-    package var evidence: DestinationEvidence?
+    package var evidence: DestinationPrices?
     package var isProved: Bool { bound >= value }
   }
 
@@ -64,7 +63,7 @@ package struct LevelSolver {
       answer.bound = max(answer.bound, relaxation.run(goal: proof.value) * layer.unit)
     }
     if proof.isPriced {
-      answer.evidence = DestinationEvidence(
+      answer.evidence = DestinationPrices(
         experts: experts, groups: layer.groups, cap: layer.cap, prices: proof.prices,
         unit: layer.unit, bound: proof.bound * layer.unit)
     }

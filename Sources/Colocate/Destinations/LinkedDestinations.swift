@@ -104,7 +104,8 @@ public struct LinkedDestinations: Sendable {
       }
       sweep += 1
     }
-    return Placement(unchecked: topology, sets.layers, experts, labels.flat)
+    return Placement(
+      unchecked: topology, layers: sets.layers, experts: experts, assignment: labels.flat)
   }
 
   /// A better placement of layer `l` beside its neighbours, or nil.

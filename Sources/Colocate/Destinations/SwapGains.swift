@@ -28,14 +28,14 @@ package final class SwapGains {
   package private(set) var excess = 0
 
   /// Group of each member, anchors included, `[E + P]`.
-  private let place: Block<Int32>
+  private let place: SharedBuffer<Int32>
   /// `n`, `[U, P]`.
-  private let held: Block<UInt16>
-  private let lone: Block<Int>
-  private let fresh: Block<Int>
-  private let both: Block<Int>
+  private let held: SharedBuffer<UInt16>
+  private let lone: SharedBuffer<Int>
+  private let fresh: SharedBuffer<Int>
+  private let both: SharedBuffer<Int>
   /// Linear costs, `[E, P]`, or empty.
-  private let linear: Block<Int>
+  private let linear: SharedBuffer<Int>
   private let members: Int
 
   /// - Parameter groupOf: `c` experts in each group.
@@ -43,12 +43,13 @@ package final class SwapGains {
     self.layer = layer
     self.groupOf = groupOf
     members = layer.experts + layer.groups
-    place = Block(groupOf.map { Int32($0) } + (0..<layer.groups).map { Int32($0) }, filler: 0)
-    held = Block(layer.count * layer.groups, 0)
-    lone = Block(members, 0)
-    fresh = Block(members * layer.groups, 0)
-    both = Block(members * members, 0)
-    linear = Block(layer.linear, filler: 0)
+    place = SharedBuffer(
+      groupOf.map { Int32($0) } + (0..<layer.groups).map { Int32($0) }, filler: 0)
+    held = SharedBuffer(repeating: 0, count: layer.count * layer.groups)
+    lone = SharedBuffer(repeating: 0, count: members)
+    fresh = SharedBuffer(repeating: 0, count: members * layer.groups)
+    both = SharedBuffer(repeating: 0, count: members * members)
+    linear = SharedBuffer(layer.linear, filler: 0)
     load = layer.groupLoads(groupOf)
     value = layer.value(groupOf)
     if let cap = layer.cap { excess = load.reduce(0) { $0 + max(0, $1 - cap) } }
