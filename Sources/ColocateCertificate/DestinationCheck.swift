@@ -50,6 +50,13 @@ extension DestinationEvidence {
     }
   }
 
+  /// What no placement is below whatever its prices: a token goes to as many groups as its experts
+  /// need room.
+  package func trivialBound(_ layer: TokenSets.Layer) -> Int {
+    let problem = DestinationPart(layer, experts: experts, groups: groups, cap: cap, unit: 1)
+    return problem.constant + problem.trivialBound
+  }
+
   private func checkShape(_ layer: TokenSets.Layer) throws(CertificateError) {
     guard !experts.isEmpty, groups >= 1, experts.count % groups == 0 else {
       throw CertificateError("\(experts.count) experts do not spread evenly over \(groups) groups")

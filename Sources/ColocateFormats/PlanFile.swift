@@ -6,11 +6,15 @@ import Colocate
 ///       "layers": 24, "experts": 32,
 ///       "topology": { "nodes": 2, "gpus_per_node": 4 },
 ///       "objective": { "name": "joint", "inter_node": 4, "intra_node": 1 },
+///                    (of destinations: DestinationGoal.swift)
 ///       "load_cap": { "numerator": 12, "denominator": 10, "relaxed_to_feasible": false } or null,
 ///       "status": "feasible", "stop_reason": "time",
 ///       "value": …, "bound": … or null, "gap": … or null,
 ///       "crossings": { "total": …, "gpu": …, "node": …,
 ///                      "gpu_per_boundary": […], "node_per_boundary": […] },
+///       "destinations": { "tokens": …, "gpus": …, "nodes": …, "gpus_per_token": …,
+///                         "nodes_per_token": …, "gpus_per_layer": […], "nodes_per_layer": […] },
+///       "layer_bounds": [ { "value": …, "bound": …, "status": …, "seconds": … } ],
 ///       "load": { "max_over_mean": …, "per_layer": [ tokens of each GPU, a row for each layer ] },
 ///       "stages": [ { "name": …, "status": …, "stop_reason": …, "value": …, "bound": …, … } ],
 ///       "joint": { "inter_node": 8, "intra_node": 1, "value": …, "bound": …, "gap": … },
@@ -43,8 +47,10 @@ public struct PlanFile: Sendable {
 
   /// Where the experts live.
   public var placement: Placement
-  /// What was minimised; nil where the file does not say.
+  /// What was minimised; nil where the file does not say, or says `goal`.
   public var objective: Objective?
+  /// What was minimised where that was not crossings.
+  public var goal: DestinationGoal?
   public var loadCap: LoadCap?
   public var status: SolverStatus?
   public var stopReason: StopReason?
@@ -52,6 +58,10 @@ public struct PlanFile: Sendable {
   public var value: Int?
   public var bound: Int?
   public var crossings: Crossings?
+  /// GPUs and nodes of each token's experts, layer by layer; nil where that is not known.
+  public var destinations: Destinations?
+  /// What is known of each layer of a plan for `goal`, `[L]`, or empty.
+  public var layerOutcomes: [DestinationLayerOutcome] = []
   /// Tokens of each GPU in each layer, `[L, P]`, and the largest over the mean.
   public var gpuLoads: [Int] = []
   public var loadImbalance: Double?
@@ -100,6 +110,7 @@ public struct PlanFile: Sendable {
       ("topology", .object(SharedFields.machines(placement.topology))),
     ]
     if let objective { members.append(("objective", Self.json(objective))) }
+    if let goal { members.append(("objective", Self.json(goal))) }
     members.append(("load_cap", SharedFields.json(loadCap)))
     if let status { members.append(("status", .string(status.rawValue))) }
     if let stopReason { members.append(("stop_reason", .string(stopReason.rawValue))) }
@@ -107,6 +118,10 @@ public struct PlanFile: Sendable {
       members += [("value", .integer(value)), ("bound", JSONText(bound)), ("gap", JSONText(gap))]
     }
     if let crossings { members.append(("crossings", Self.json(crossings))) }
+    if let destinations { members.append(("destinations", Self.json(destinations))) }
+    if !layerOutcomes.isEmpty {
+      members.append(("layer_bounds", .array(layerOutcomes.map(Self.json))))
+    }
     if let loadImbalance {
       members.append(
         (
@@ -136,6 +151,30 @@ public struct PlanFile: Sendable {
 
   /// An objective as the plan has it.
   public static func json(_ objective: Objective) -> JSONText { SharedFields.json(objective) }
+
+  /// An objective of destinations as the plan has it.
+  public static func json(_ goal: DestinationGoal) -> JSONText { SharedFields.json(goal) }
+
+  /// Destinations as the plan has them.
+  public static func json(_ destinations: Destinations) -> JSONText {
+    .object([
+      ("tokens", .integer(destinations.tokens)), ("gpus", .integer(destinations.gpu)),
+      ("nodes", .integer(destinations.node)),
+      ("gpus_per_token", .number(destinations.gpusPerToken)),
+      ("nodes_per_token", .number(destinations.nodesPerToken)),
+      ("gpus_per_layer", JSONText(destinations.gpuPerLayer)),
+      ("nodes_per_layer", JSONText(destinations.nodePerLayer)),
+    ])
+  }
+
+  /// What is known of a layer, as the plan has it.
+  public static func json(_ layer: DestinationLayerOutcome) -> JSONText {
+    .object([
+      ("value", .integer(layer.value)), ("bound", JSONText(layer.bound)),
+      ("status", .string(layer.status.rawValue)),
+      ("seconds", .number((layer.seconds * 1000).rounded() / 1000)),
+    ])
+  }
 
   /// Crossings as the plan has them.
   public static func json(_ crossings: Crossings) -> JSONText {

@@ -36,7 +36,7 @@ public struct DestinationLayerOutcome: Hashable, Sendable {
   public let seconds: Double
   /// What proves the bounds; empty where nothing was priced. The first is the node stage of a
   /// staged answer, then node after node; for one level there is one.
-  public let evidence: [DestinationPrices]
+  public let prices: [DestinationPrices]
 
   /// `(value − bound) / value`, 0 where `value` is 0; nil where the bound is.
   public var gap: Double? { SolverOutcome.gap(value: value, bound: bound) }
@@ -59,6 +59,8 @@ public struct DestinationOutcome: Sendable {
   public let bound: Int?
   /// `[L]`.
   public let layers: [DestinationLayerOutcome]
+  /// The most tokens of a GPU in each layer, `[L]`; nil without a cap.
+  public let caps: [Int]?
   /// Seconds of wall time.
   public let seconds: Double
   /// Work spent, in the units of `DestinationOptions.workLimit`.
@@ -68,14 +70,21 @@ public struct DestinationOutcome: Sendable {
   public var gap: Double? { SolverOutcome.gap(value: value, bound: bound) }
 }
 
-/// A layer that is done, or has a new placement.
+/// A layer that is done, or the start of a run.
 public struct DestinationProgress: Sendable {
-  /// The layer.
-  public let layer: Int
-  /// What is known of it now.
-  public let outcome: DestinationLayerOutcome
-  /// Layers proved so far.
+  /// The layer, with what is known of it now; nil at the start.
+  public let layer: Int?
+  public let outcome: DestinationLayerOutcome?
+  /// The objective's value of `placement`.
+  public let value: Int
+  /// What is known of all layers together: `Σ` of their bounds, with 0 for layers that have none
+  /// yet. For `staged` it bounds nothing but the second stage.
+  public let bound: Int
+  /// Layers, and those proved so far.
+  public let layers: Int
   public let proved: Int
+  /// The best placement so far: valid, and within the load cap.
+  public let placement: Placement
   /// Seconds since the start.
   public let seconds: Double
 }

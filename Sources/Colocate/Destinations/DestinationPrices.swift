@@ -1,5 +1,5 @@
 /// Prices that bound the destinations of one layer, or of one node's part of it: what the search
-/// leaves behind as evidence. `DestinationPricing` has the derivation.
+/// leaves behind as prices. `DestinationPricing` has the derivation.
 public struct DestinationPrices: Hashable, Sendable {
   /// The experts that the prices are for, ascending: all of the layer, or those of one node.
   public let experts: [Int]

@@ -92,7 +92,7 @@ final class DestinationRun: Sendable {
     LayerState(
       groupOf: labels,
       outcome: DestinationLayerOutcome(
-        value: value(l, labels), bound: nil, status: .feasible, seconds: 0, evidence: []))
+        value: value(l, labels), bound: nil, status: .feasible, seconds: 0, prices: []))
   }
 
   /// Passes over layers that are not proved: what early layers could not do in their share of the
@@ -101,6 +101,7 @@ final class DestinationRun: Sendable {
 
   /// Solves all layers.
   func run() -> Placement {
+    states.withLock { report($0, layer: nil) }
     pass(Array(0..<sets.layers), isFirst: true)
     if options.timeLimit != nil, options.workLimit == nil, options.proves {
       for _ in 1..<Self.passes {
@@ -146,7 +147,7 @@ final class DestinationRun: Sendable {
         groupOf: state.groupOf,
         outcome: DestinationLayerOutcome(
           value: outcome.value, bound: outcome.bound, status: outcome.status, seconds: seconds,
-          evidence: outcome.evidence))
+          prices: outcome.prices))
     }
     let bound = [a.bound, b.bound].compactMap { $0 }.max()
     let value = min(a.value, b.value)
@@ -155,7 +156,7 @@ final class DestinationRun: Sendable {
       outcome: DestinationLayerOutcome(
         value: value, bound: bound,
         status: bound == value || b.status == .optimal ? .optimal : .feasible, seconds: seconds,
-        evidence: (b.bound ?? -1) >= (a.bound ?? -1) ? b.evidence : a.evidence))
+        prices: (b.bound ?? -1) >= (a.bound ?? -1) ? b.prices : a.prices))
   }
 
   /// Node destinations first, then GPU destinations.
@@ -168,13 +169,23 @@ final class DestinationRun: Sendable {
   private func finish(_ l: Int, _ state: LayerState) {
     states.withLock { states in
       states[l] = state
-      let proved = states.filter { $0.outcome.status == .optimal }.count
-      // Under the lock: one call at a time.
-      let action = progress(
-        DestinationProgress(
-          layer: l, outcome: state.outcome, proved: proved, seconds: control.elapsed))
-      if action == .stop { control.cancel() }
+      report(states, layer: l)
     }
+  }
+
+  /// Passes news on. Called under the lock: one call at a time.
+  private func report(_ states: [LayerState], layer: Int?) {
+    let placement = Placement(
+      unchecked: topology, layers: sets.layers, experts: sets.experts,
+      assignment: states.flatMap(\.groupOf))
+    let action = progress(
+      DestinationProgress(
+        layer: layer, outcome: layer.map { states[$0].outcome },
+        value: states.reduce(0) { $0 + $1.outcome.value },
+        bound: states.reduce(0) { $0 + ($1.outcome.bound ?? 0) }, layers: states.count,
+        proved: states.count { $0.outcome.status == .optimal }, placement: placement,
+        seconds: control.elapsed))
+    if action == .stop { control.cancel() }
   }
 
   func outcome(_ placement: Placement) throws(ModelError) -> DestinationOutcome {
@@ -192,6 +203,6 @@ final class DestinationRun: Sendable {
       status: isOptimal ? .optimal : .feasible, stopReason: reason, placement: placement,
       destinations: destinations, value: objective.value(of: destinations),
       bound: bounds.count == layers.count && !isStaged ? bounds.reduce(0, +) : nil,
-      layers: layers, seconds: control.elapsed, work: control.workSpent)
+      layers: layers, caps: caps, seconds: control.elapsed, work: control.workSpent)
   }
 }

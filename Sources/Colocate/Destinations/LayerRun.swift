@@ -56,13 +56,13 @@ struct LayerRun {
   }
 
   private func state(
-    _ labels: [Int], bound: Int?, isProved: Bool, evidence: [DestinationPrices]
+    _ labels: [Int], bound: Int?, isProved: Bool, prices: [DestinationPrices]
   ) -> DestinationRun.LayerState {
     DestinationRun.LayerState(
       groupOf: labels,
       outcome: DestinationLayerOutcome(
         value: run.value(l, labels), bound: bound, status: isProved ? .optimal : .feasible,
-        seconds: control.elapsed, evidence: evidence))
+        seconds: control.elapsed, prices: prices))
   }
 
   private func solveGPUs() -> LevelSolver.Answer {
@@ -73,9 +73,13 @@ struct LayerRun {
 
   private func gpus() -> DestinationRun.LayerState {
     let answer = solveGPUs()
+    // On one node every token is there once.
+    let bound =
+      run.objective == .gpus || run.topology.nodes > 1
+      ? answer.bound : run.objective.value(gpu: answer.bound, node: sets.tokens)
     return state(
-      answer.groupOf, bound: run.options.proves ? answer.bound : nil, isProved: answer.isProved,
-      evidence: answer.evidence.map { [$0] } ?? [])
+      answer.groupOf, bound: run.options.proves ? bound : nil, isProved: answer.isProved,
+      prices: answer.prices.map { [$0] } ?? [])
   }
 
   /// The best placement on nodes, with every GPU filled in.
@@ -101,22 +105,22 @@ struct LayerRun {
     if run.objective == .nodes {
       return state(
         labels, bound: run.options.proves ? nodes.bound : nil, isProved: isNodesProved,
-        evidence: nodes.evidence.map { [$0] } ?? [])
+        prices: nodes.prices.map { [$0] } ?? [])
     }
-    let evidence = (nodes.evidence.map { [$0] } ?? []) + (filled?.evidence ?? [])
+    let prices = (nodes.prices.map { [$0] } ?? []) + (filled?.prices ?? [])
     return state(
       labels, bound: run.options.proves ? filled?.bound : nil,
-      isProved: isNodesProved && filled?.isProved == true, evidence: evidence)
+      isProved: isNodesProved && filled?.isProved == true, prices: prices)
   }
 
   /// Solves the inside of each node.
   /// - Returns: nil where a node has no placement within the cap as far as is known.
   private func fill(_ nodeOf: [Int], proves: Bool) -> (
-    labels: [Int], bound: Int, isProved: Bool, evidence: [DestinationPrices]
+    labels: [Int], bound: Int, isProved: Bool, prices: [DestinationPrices]
   )? {
     let (nodes, per) = (run.topology.nodes, run.topology.gpusPerNode)
     var labels = [Int](repeating: 0, count: run.sets.experts)
-    var (bound, isProved, evidence) = (0, true, [DestinationPrices]())
+    var (bound, isProved, prices) = (0, true, [DestinationPrices]())
     for node in 0..<nodes {
       let inside = everyExpert.filter { nodeOf[$0] == node }
       var first = inside.indices.map { $0 / (inside.count / per) }
@@ -135,9 +139,9 @@ struct LayerRun {
       for (index, e) in inside.enumerated() { labels[e] = node * per + answer.groupOf[index] }
       bound += answer.bound
       isProved = isProved && answer.isProved
-      if let found = answer.evidence { evidence.append(found) }
+      if let found = answer.prices { prices.append(found) }
     }
-    return (labels, bound, isProved, evidence)
+    return (labels, bound, isProved, prices)
   }
 
   /// Both levels at once: the two separate answers, then swaps under both.
@@ -154,6 +158,6 @@ struct LayerRun {
     let value = run.value(l, best)
     return state(
       best, bound: run.options.proves ? min(bound, value) : nil, isProved: bound >= value,
-      evidence: [nodes.evidence, gpus.evidence].compactMap { $0 })
+      prices: [nodes.prices, gpus.prices].compactMap { $0 })
   }
 }

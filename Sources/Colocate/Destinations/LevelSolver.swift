@@ -7,7 +7,7 @@ package struct LevelSolver {
     package var groupOf: [Int]
     package var value: Int
     package var bound: Int
-    package var evidence: DestinationPrices?
+    package var prices: DestinationPrices?
     package var isProved: Bool { bound >= value }
   }
 
@@ -23,7 +23,7 @@ package struct LevelSolver {
   }
 
   /// - Parameters:
-  ///   - experts: the layer's own numbers of the level's experts, for the evidence.
+  ///   - experts: the layer's own numbers of the level's experts, for the prices.
   ///   - known: placements within the cap; at least one.
   package func solve(
     _ layer: DestinationLayer, experts: [Int], known: [[Int]], seed: UInt64,
@@ -63,7 +63,7 @@ package struct LevelSolver {
       answer.bound = max(answer.bound, relaxation.run(goal: proof.value) * layer.unit)
     }
     if proof.isPriced {
-      answer.evidence = DestinationPrices(
+      answer.prices = DestinationPrices(
         experts: experts, groups: layer.groups, cap: layer.cap, prices: proof.prices,
         unit: layer.unit, bound: proof.bound * layer.unit)
     }
