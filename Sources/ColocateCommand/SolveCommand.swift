@@ -21,6 +21,7 @@ struct SolveCommand: ParsableCommand {
         colocate solve trace.npy --gpus 4 --time-limit 30 -o plan.json
         colocate solve trace.npy --gpus 16 --nodes 2 --objective staged \\
           --max-load 1.3 -o plan.csv
+        colocate solve top4.safetensors --gpus 8 --mode home --max-load 1.3 -o plan.json
         colocate solve prose.npy docs.npy code.npy --gpus 8 --gap 0.01 \\
           --warm-start plan.json > better.json
       """)
@@ -35,9 +36,13 @@ struct SolveCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "flat (the default): tokens that change GPUs. staged: first those that change nodes, then "
-        + "GPUs inside each node (ExFlow). joint: both at once, weighted.",
-      valueName: "flat|staged|joint"))
+        + "GPUs inside each node (ExFlow). joint: both at once, weighted. In home mode the same of "
+        + "a token's GPUs and nodes, and nodes: its nodes alone. rows: what coherent mode sends "
+        + "with several experts a token, strongest first.",
+      valueName: "flat|staged|joint|nodes|rows"))
   var objective: ObjectiveName?
+
+  @OptionGroup var counted: ModeOptions
 
   @OptionGroup var joint: JointOptions
   @OptionGroup var load: LoadOptions
@@ -68,13 +73,20 @@ struct SolveCommand: ParsableCommand {
     if let output, !["json", "csv"].contains(URL(fileURLWithPath: output).pathExtension) {
       throw ValidationError("--output \(output): expected a name that ends in .json or .csv")
     }
+    try counted.check(objective, nodes: machines.nodes)
     guard certificate != nil else { return }
+    if objective == .rows || counted.crossingWeight ?? 0 > 0 {
+      throw ValidationError(
+        "--certificate with --objective rows or --crossing-weight: no certificate can hold that")
+    }
     guard !solver.noProof else {
       throw ValidationError("--certificate with --no-proof: expected one of them")
     }
     // Its bound joins two levels' bounds, for which there is no certificate. On one node, or with
     // one GPU a node, the two levels are one.
-    if objective == .joint, machines.nodes > 1, machines.gpus > machines.nodes {
+    if counted.mode != .home, objective == .joint, machines.nodes > 1,
+      machines.gpus > machines.nodes
+    {
       throw ValidationError(
         "--certificate with --objective joint on several nodes: "
           + "no certificate can hold its bound, expected flat or staged")
@@ -84,7 +96,11 @@ struct SolveCommand: ParsableCommand {
   func run() throws {
     let (output, collision) = try checkOutputs()
     if let collision { printing.note("colocate: warning: \(collision)") }
-    let input = try reading.read(inputs, printing)
+    if counted.isAboutSets(objective) {
+      return try DestinationSolve(self).run(output: output, collision: collision)
+    }
+    let input = try reading.read(
+      inputs, printing, sets: reading.topK == .first ? .followers : .sets)
     let topology = try machines.topology()
     let start = try warmStart.map { try WarmStart($0, counts: input.counts, topology: topology) }
     let instance = try instance(of: input, topology, known: start?.placement)
@@ -105,6 +121,10 @@ struct SolveCommand: ParsableCommand {
     let plan = try draft.plan(of: placement, outcome: outcome)
     try deliver(plan)
     for line in SolveSummary.lines(plan, outcome) { printing.note(line) }
+    if plan.destinations != nil {
+      printing.note(
+        "colocate: note: engines that send tokens home: --mode home minimises GPUs per token")
+    }
     if let fault = outcome.internalFault {
       throw CommandFailure("internal: \(fault); the plan is valid, and written", .internalError)
     }
@@ -212,10 +232,10 @@ struct SolveCommand: ParsableCommand {
       outcome.stopReason == .cancelled ? interrupt.status : .limit)
   }
 
-  private var isTable: Bool { output?.hasSuffix(".csv") ?? false }
+  var isTable: Bool { output?.hasSuffix(".csv") ?? false }
 
   /// Writes the plan to where it was asked for; where that fails, to standard output.
-  private func deliver(_ plan: PlanFile) throws {
+  func deliver(_ plan: PlanFile) throws {
     if let output {
       do {
         if isTable {

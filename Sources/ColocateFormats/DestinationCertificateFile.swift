@@ -35,12 +35,15 @@ public struct DestinationCertificateFile: Sendable {
   }
 
   /// The certificate of an answer.
+  /// - Parameter placement: the outcome's, GPUs and nodes named in any way.
   public init(
-    of outcome: DestinationOutcome, objective: DestinationObjective, loadCap: LoadCap?,
-    sets: TokenSets
+    of outcome: DestinationOutcome, placement: Placement, objective: DestinationObjective,
+    loadCap: LoadCap?, sets: TokenSets
   ) {
     self.init(
-      DestinationCertificate(outcome, objective: objective, loadCap: loadCap), sets: sets)
+      DestinationCertificate(
+        outcome, placement: placement, objective: objective, loadCap: loadCap),
+      sets: sets)
   }
 
   private init(certificate: DestinationCertificate, digest: String) {

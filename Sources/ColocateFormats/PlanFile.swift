@@ -60,6 +60,8 @@ public struct PlanFile: Sendable {
   public var crossings: Crossings?
   /// GPUs and nodes of each token's experts, layer by layer; nil where that is not known.
   public var destinations: Destinations?
+  /// Rows that coherent mode sends; nil where that is not known.
+  public var rows: CoherentRows?
   /// What is known of each layer of a plan for `goal`, `[L]`, or empty.
   public var layerOutcomes: [DestinationLayerOutcome] = []
   /// Tokens of each GPU in each layer, `[L, P]`, and the largest over the mean.
@@ -96,6 +98,24 @@ public struct PlanFile: Sendable {
     loadImbalance = try counts.loadImbalance(of: placement)
   }
 
+  /// A plan for `goal` with the figures of `placement` on a trace.
+  /// - Throws: `ModelError.placement` where the placement is for a model of other sizes.
+  public init(
+    placement: Placement, on counts: TransitionCounts, goal: DestinationGoal, sets: TokenSets
+  ) throws(ModelError) {
+    self.placement = placement
+    self.goal = goal
+    let (crossings, found) = (
+      try counts.crossings(of: placement), try sets.destinations(of: placement)
+    )
+    self.crossings = crossings
+    destinations = found
+    rows = try sets.coherentRows(of: placement)
+    value = goal.value(destinations: found, crossings: crossings, rows: rows)
+    gpuLoads = try sets.gpuLoads(of: placement)
+    loadImbalance = try counts.loadImbalance(of: placement)
+  }
+
   /// `(value - bound) / value`; nil where there is no bound.
   public var gap: Double? {
     guard let value, let bound else { return nil }
@@ -119,6 +139,7 @@ public struct PlanFile: Sendable {
     }
     if let crossings { members.append(("crossings", Self.json(crossings))) }
     if let destinations { members.append(("destinations", Self.json(destinations))) }
+    if let rows { members.append(("rows", Self.json(rows))) }
     if !layerOutcomes.isEmpty {
       members.append(("layer_bounds", .array(layerOutcomes.map(Self.json))))
     }
@@ -164,6 +185,14 @@ public struct PlanFile: Sendable {
       ("nodes_per_token", .number(destinations.nodesPerToken)),
       ("gpus_per_layer", JSONText(destinations.gpuPerLayer)),
       ("nodes_per_layer", JSONText(destinations.nodePerLayer)),
+    ])
+  }
+
+  /// Rows of coherent mode as the plan has them.
+  public static func json(_ rows: CoherentRows) -> JSONText {
+    .object([
+      ("total", .integer(rows.total)), ("dispatched_per_layer", JSONText(rows.dispatchedPerLayer)),
+      ("combined_per_layer", JSONText(rows.combinedPerLayer)),
     ])
   }
 

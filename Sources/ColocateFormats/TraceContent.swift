@@ -8,16 +8,19 @@ struct TraceContent {
   /// experts, `[L, E, E]`.
   private let loads: IntegerArray?
   private let coactivation: IntegerArray?
+  /// Beside a trace in a safetensors file: the sequence of each token, `[T]`.
+  let sequences: IntegerArray?
   let remarks: [Remark]
 
   private init(
     _ kind: TraceFile.Kind, _ array: IntegerArray, loads: IntegerArray? = nil,
-    coactivation: IntegerArray? = nil, remarks: [Remark] = []
+    coactivation: IntegerArray? = nil, sequences: IntegerArray? = nil, remarks: [Remark] = []
   ) {
     self.kind = kind
     self.array = array
     self.loads = loads
     self.coactivation = coactivation
+    self.sequences = sequences
     self.remarks = remarks
   }
 
@@ -84,12 +87,13 @@ struct TraceContent {
     if let wanted, wanted != kind {
       throw FormatError(path, "holds '\(kind.rawValue)', read as \(wanted.rawValue)")
     }
-    func beside(_ name: String) throws(FormatError) -> IntegerArray? {
-      kind == .counts && names.contains(name) ? try tensors.array(name) : nil
+    func beside(_ name: String, _ wanted: TraceFile.Kind) throws(FormatError) -> IntegerArray? {
+      kind == wanted && names.contains(name) ? try tensors.array(name) : nil
     }
     return TraceContent(
-      kind, try tensors.array(kind.rawValue), loads: try beside("loads"),
-      coactivation: try beside("coactivation"))
+      kind, try tensors.array(kind.rawValue), loads: try beside("loads", .counts),
+      coactivation: try beside("coactivation", .counts),
+      sequences: try beside("sequences", .trace))
   }
 
   /// The counts of a file of counts.

@@ -32,6 +32,9 @@ public struct TraceFile: Sendable {
     /// The trace's layers that are MoE layers, ascending; nil takes all where a token has an
     /// expert.
     public var moeLayers: [Int]?
+    /// A `.npy` file with the sequence of each token, `[T]`; nil where none is known beyond what
+    /// the trace's own file says.
+    public var sequences: String?
 
     public init() {}
   }
@@ -61,6 +64,8 @@ public struct TraceFile: Sendable {
   /// SHA-256 of the file.
   public let sha256: String
   let blocks: TraceBlocks?
+  /// Which sequence each token belongs to, `[T]`; nil where nobody says.
+  let sequences: [Int]?
 
   /// Called while a file is read: bytes done and bytes in all, the passes over the file added up.
   public typealias Progress = (_ done: Int, _ total: Int) -> Void
@@ -92,8 +97,8 @@ public struct TraceFile: Sendable {
       let (counts, odd) = try content.counts(experts: reading.experts)
       self.counts = counts
       remarks += odd
-      (tokens, choices, expertsInferred, moeLayers, firstShared, blocks) =
-        (nil, 1, false, nil, nil, nil)
+      (tokens, choices, expertsInferred, moeLayers, firstShared, blocks, sequences) =
+        (nil, 1, false, nil, nil, nil, nil)
     case .trace:
       let trace = try TraceCount(content.array, reading, meter)
       remarks += trace.remarks
@@ -102,9 +107,28 @@ public struct TraceFile: Sendable {
       tokens = trace.blocks.tokens
       choices = trace.blocks.choices
       expertsInferred = reading.experts == nil
+      sequences = try Self.sequences(content, reading)
     }
     self.remarks = remarks
     sha256 = try Digest.sha256(file, advance: meter.advance)
+  }
+
+  /// The sequence of each token, from the file that the reader names or from the trace's own.
+  private static func sequences(
+    _ content: TraceContent, _ reading: Reading
+  ) throws(FormatError) -> [Int]? {
+    let named = try reading.sequences.map { path throws(FormatError) in
+      try IntegerArray(npy: PositionedFile(path))
+    }
+    guard let array = named ?? content.sequences else { return nil }
+    let tokens = content.array.shape[0]
+    guard array.shape == [tokens] else {
+      throw FormatError(
+        array.file,
+        "sequence ids of shape \(NpyHeader.text(of: array.shape)), expected (\(tokens),): one for "
+          + "each token of the trace")
+    }
+    return try array.integers()
   }
 
   /// Adds up what was read.

@@ -16,9 +16,10 @@ import Testing
     var checked = 0
     for seed in 0..<400 {
       let test = try DestinationTestLayer(seed: UInt64(seed) &+ 90_000, experts: [6, 8, 9, 10])
-      guard let answer = Self.answer(test, seed: seed), let evidence = answer.evidence else {
+      guard let answer = Self.answer(test, seed: seed), let prices = answer.prices else {
         continue
       }
+      let evidence = DestinationEvidence(prices)
       checked += 1
       let effort = CertificateEffort()
       #expect(throws: Never.self, "\(test)") { try evidence.check(test.sets, effort: effort) }

@@ -111,7 +111,7 @@ import Testing
     options.threads = 1
     let outcome = try DestinationSolver(options).solve(
       sets, topology: Topology(gpus: 8), loadCap: cap
-    ) { _ in .stop }
+    ) { $0.layer == nil ? .proceed : .stop }
     #expect(outcome.stopReason == .cancelled)
     #expect(outcome.layers.filter { $0.seconds > 0 }.count == 1)
   }

@@ -4,9 +4,11 @@ import ColocateModel
 /// What a run on destinations kept, as evidence.
 extension DestinationCertificate {
   /// Layers that have no prices are claimed by nothing: for them the bound that needs none holds.
-  /// - Parameter caps: of each layer in tokens, as the run had them.
-  public init(_ outcome: DestinationOutcome, objective: DestinationObjective, loadCap: LoadCap?) {
-    let placement = outcome.placement
+  /// - Parameter placement: the outcome's, GPUs and nodes named in any way.
+  public init(
+    _ outcome: DestinationOutcome, placement: Placement, objective: DestinationObjective,
+    loadCap: LoadCap?
+  ) {
     let topology = placement.topology
     let all = Array(0..<placement.experts)
     var claims = [Claim]()
@@ -20,7 +22,8 @@ extension DestinationCertificate {
             (all.filter { topology.node(of: gpuOf[$0]) == node }, topology.gpusPerNode)
           case .gpus, .joint, .gpusForJoint: (all, topology.gpus)
           }
-        guard let found = layer.prices.first(where: { $0.experts == experts && $0.groups == groups })
+        guard
+          let found = layer.prices.first(where: { $0.experts == experts && $0.groups == groups })
         else { continue }
         claims.append(
           Claim(

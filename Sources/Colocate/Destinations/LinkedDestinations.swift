@@ -24,15 +24,18 @@ public struct LinkedDestinations: Sendable {
   /// `[L]`, or nil.
   private let caps: [Int]?
   private let options: DestinationOptions
+  private let cancelledWhen: (@Sendable () -> Bool)?
 
   /// - Parameters:
   ///   - counts: transitions of the same trace; needed for crossings alone.
   ///   - caps: the most tokens of a GPU in each layer, `[L]`; nil without a cap.
+  ///   - cancelledWhen: somebody's wish to stop, asked at every look.
   /// - Throws: `ModelError.counts` where what the target needs is not there or does not fit,
   ///   `ModelError.option` for a negative weight.
   public init(
     _ sets: TokenSets, counts: TransitionCounts?, topology: Topology, target: Target,
-    caps: [Int]? = nil, options: DestinationOptions = DestinationOptions()
+    caps: [Int]? = nil, options: DestinationOptions = DestinationOptions(),
+    cancelledWhen: (@Sendable () -> Bool)? = nil
   ) throws(ModelError) {
     switch target {
     case .crossings(let weight):
@@ -55,6 +58,7 @@ public struct LinkedDestinations: Sendable {
     self.target = target
     self.caps = caps
     self.options = options
+    self.cancelledWhen = cancelledWhen
   }
 
   /// The target's value of `placement`, by the definitions.
@@ -78,7 +82,8 @@ public struct LinkedDestinations: Sendable {
       throw .placement("the placement to start from is for other machines")
     }
     let control = SearchControl(
-      timeLimit: options.timeLimit, workLimit: options.workLimit, threads: options.threads)
+      timeLimit: options.timeLimit, workLimit: options.workLimit, threads: options.threads,
+      cancelledWhen: cancelledWhen)
     let experts = sets.experts
     var labels = Labels(start.assignment, experts: experts)
     var isDone = false
