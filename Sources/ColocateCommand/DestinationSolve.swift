@@ -28,7 +28,7 @@ struct DestinationSolve {
   func run(output: OutputPath?, collision: FormatError?) throws {
     let input = try command.reading.read(
       command.inputs, printing, sets: isRows ? .followers : .sets)
-    let sets = try tokenSets(of: input)
+    let sets = try Self.tokenSets(of: input)
     let topology = try command.machines.topology()
     for line in notes(on: input, sets) { printing.note(line) }
     let cap = try command.load.loadCap()
@@ -58,7 +58,9 @@ struct DestinationSolve {
 
   // MARK: - Before the search
 
-  private func tokenSets(of input: TraceInput) throws -> TokenSets {
+  /// What the tokens use together.
+  /// - Throws: `CommandFailure` where the files do not say.
+  static func tokenSets(of input: TraceInput) throws -> TokenSets {
     if let sets = input.sets { return sets }
     let files = input.paths.joined(separator: " + ")
     let hasCounts = input.files.contains { $0.kind == .counts }
@@ -104,13 +106,8 @@ struct DestinationSolve {
   private func options(
     _ input: TraceInput, _ sets: TokenSets, _ topology: Topology, _ cap: LoadCap?
   ) throws -> DestinationOptions {
-    let general = command.solver.options(defaultTime: 60)
-    var options = DestinationOptions()
-    options.timeLimit = general.timeLimit
-    options.workLimit = general.workLimit
-    options.threads = general.threads
-    options.seed = general.seed
-    options.proves = general.proves && !isRows
+    var options = Self.options(command.solver.options(defaultTime: 60))
+    if isRows { options.proves = false }
     if let path = command.warmStart {
       let start = try WarmStart(path, counts: input.counts, topology: topology)
       options.warmStart = start.placement
@@ -121,6 +118,17 @@ struct DestinationSolve {
             .description)
       }
     }
+    return options
+  }
+
+  /// What `general` says about destinations.
+  static func options(_ general: SolverOptions) -> DestinationOptions {
+    var options = DestinationOptions()
+    options.timeLimit = general.timeLimit
+    options.workLimit = general.workLimit
+    options.threads = general.threads
+    options.seed = general.seed
+    options.proves = general.proves
     return options
   }
 

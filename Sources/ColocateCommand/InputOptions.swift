@@ -102,7 +102,8 @@ struct ReadingOptions: ParsableArguments {
       try TransitionCounts.sum(files.map(\.counts))
     }
     let found =
-      try sets == .none
+      // With one expert a token there is nothing together.
+      try sets == .none || files.contains { $0.choices == 1 }
       ? nil : TraceFile.tokenSets(of: files, keepsFollowers: sets == .followers)
     return TraceInput(files: files, counts: counts, sets: found)
   }

@@ -5,17 +5,17 @@ extension TraceFile {
   /// The token sets of several traces of one model, read once more and added up.
   ///
   /// - Parameters:
-  ///   - files: traces with one and the same number of experts per token, of at least 2.
+  ///   - files: traces with one and the same number of experts per token.
   ///   - keepsFollowers: keep the strongest expert of the layer before with each set; for traces
   ///     whose first column it is.
   ///   - memoryLimit: bytes that the sets may take; beyond it a sample of whole sequences is kept.
-  /// - Returns: nil where the files do not say what a token uses together: counts, or one expert.
+  /// - Returns: nil where the files do not say what a token uses together: counts.
   /// - Throws: `FormatError` where the files are of different models, and where one has changed
   ///   since it was counted.
   public static func tokenSets(
     of files: [TraceFile], keepsFollowers: Bool = false, memoryLimit: Int = 1 << 30
   ) throws(FormatError) -> TokenSets? {
-    guard let first = files.first, files.allSatisfy({ $0.kind == .trace && $0.choices > 1 }) else {
+    guard let first = files.first, files.allSatisfy({ $0.kind == .trace }) else {
       return nil
     }
     let name = files.count == 1 ? first.path : "\(first.path) and \(files.count - 1) more"

@@ -51,10 +51,12 @@ package final class DestinationLayer: Sendable {
   /// - Parameters:
   ///   - sets: members below `experts`, or anchors from `experts` up; ascending, distinct.
   ///   - loads: `[E]`.
+  ///   - unit: divides all weights and linear costs; nil takes the largest such number.
   package init(
-    experts: Int, groups: Int, sets: [Entry], loads: [Int], cap: Int? = nil, linear: [Int] = []
+    experts: Int, groups: Int, sets: [Entry], loads: [Int], cap: Int? = nil, linear: [Int] = [],
+    unit given: Int? = nil
   ) {
-    let unit = max(1, Magnitude.unit(sets.map(\.weight) + linear))
+    let unit = given ?? max(1, Magnitude.unit(sets.map(\.weight) + linear))
     let kept = sets.filter { $0.members.count > 1 }
     constant = sets.reduce(0) { $0 + ($1.members.count == 1 ? $1.weight / unit : 0) }
     self.experts = experts
@@ -121,7 +123,9 @@ package final class DestinationLayer: Sendable {
     let sets = merged.sorted { $0.key.lexicographicallyPrecedes($1.key) }
     self.init(
       experts: inside.count, groups: groups, sets: sets.map { ($0.key, $0.value) },
-      loads: inside.map { layer.loads[$0] }, cap: cap)
+      loads: inside.map { layer.loads[$0] }, cap: cap,
+      // That of the whole layer's sets, which a checker knows; merged ones may have a larger one.
+      unit: max(1, Magnitude.unit(layer.multiplicities)))
   }
 
   /// `Σ w · λ + Σ linear` by the definition, in units of `unit`, the constant included.

@@ -12,10 +12,10 @@ import ColocateModel
 /// candidates, and `M1_i`, `M2_ij` the uncovered tokens with `i`, with `i` and `j`: for `r ≤ 2`
 /// inclusion–exclusion is exact. Otherwise, with `s_t = |B ∩ t|`, what `B` covers is
 ///
-///     Σ_{i ∈ B} Σ_{t ∋ i} w_t / s_t   and   1/s ≥ (2m + 1 − s) / (m (m + 1))  for integers s, m ≥ 1
+///     Σ_{i ∈ B} Σ_{t ∋ i} w_t / s_t   and   1/s ≥ (2m + 1 − s) / (m (m + 1))
 ///
-/// (the chord through m and m + 1 of a convex function, at integers). So for any `m_i`, and any
-/// antisymmetric `θ`, which cancels inside `B`,
+/// for integers s, m ≥ 1 (the chord through m and m + 1 of a convex function, at integers). So for
+/// any `m_i`, and any antisymmetric `θ`, which cancels inside `B`,
 ///
 ///     cover − u ≥ Σ_{i ∈ B} v_i,
 ///     v_i = 2/(m_i + 1) · M1_i − u_i − (the r − 1 largest over j of M2_ij/(m_i (m_i + 1)) + θ_ij)
