@@ -111,7 +111,8 @@ struct HomeComparison {
     }
     // A joint cost is no number of GPUs.
     var perToken = "-"
-    if case .joint = row.objective {} else {
+    if case .joint = row.objective {
+    } else {
       perToken = Show.ratio(Double(bound) / Double(max(1, tokens)))
     }
     return [perToken, outcome.status == .optimal ? "optimal" : Show.percent(gap)]

@@ -103,44 +103,45 @@ struct InspectCommand: ParsableCommand {
     let counts = input.counts
     let spread: [(key: String, value: JSONText)] =
       spreads.map { [("token_sets", $0.json)] } ?? []
-    return .object([
-      (
-        "files",
-        .array(
-          input.files.map { file in
-            .object([
-              ("file", .string(file.path)), ("kind", .string(file.kind.rawValue)),
-              ("shape", JSONText(file.shape)), ("type", .string(file.elementType)),
-              ("tokens", file.tokens.map { .integer($0) } ?? nil),
-              ("experts_inferred", .bool(file.expertsInferred)),
-              ("moe_layers", file.moeLayers.map { JSONText($0) } ?? nil),
-              ("remarks", .array(file.remarks.map { .string($0.text) })),
-              ("sha256", .string(file.sha256)),
-            ])
-          })
-      ),
-      ("layers", .integer(counts.layers)), ("experts", .integer(counts.experts)),
-      ("transitions", .integer(counts.total)),
-      (
-        "busiest_over_mean",
-        .array((0..<counts.layers).map { .number(peak(counts, layer: $0)) })
-      ),
-      ("idle_experts", .integer(counts.loads.count { $0 == 0 })),
-      ("affinity", .array(affinity.shares.map { .number($0) })),
-      ("affinity_null", .array(affinity.nullShares.map { .number($0) })),
-      ("prediction", .array(affinity.hits.map { .number($0) })),
-      ("prediction_from_popularity", .array(affinity.popularHits.map { .number($0) })),
-      (
-        "least_cap",
-        .array(
-          caps.map {
-            .object([
-              ("gpus", .integer($0.gpus)), ("ratio", .number(Self.cap($0.least.upper))),
-              ("exact", .bool($0.least.isExact)), ("at_least", .number($0.least.lower.value)),
-            ])
-          })
-      ),
-    ] + spread)
+    return .object(
+      [
+        (
+          "files",
+          .array(
+            input.files.map { file in
+              .object([
+                ("file", .string(file.path)), ("kind", .string(file.kind.rawValue)),
+                ("shape", JSONText(file.shape)), ("type", .string(file.elementType)),
+                ("tokens", file.tokens.map { .integer($0) } ?? nil),
+                ("experts_inferred", .bool(file.expertsInferred)),
+                ("moe_layers", file.moeLayers.map { JSONText($0) } ?? nil),
+                ("remarks", .array(file.remarks.map { .string($0.text) })),
+                ("sha256", .string(file.sha256)),
+              ])
+            })
+        ),
+        ("layers", .integer(counts.layers)), ("experts", .integer(counts.experts)),
+        ("transitions", .integer(counts.total)),
+        (
+          "busiest_over_mean",
+          .array((0..<counts.layers).map { .number(peak(counts, layer: $0)) })
+        ),
+        ("idle_experts", .integer(counts.loads.count { $0 == 0 })),
+        ("affinity", .array(affinity.shares.map { .number($0) })),
+        ("affinity_null", .array(affinity.nullShares.map { .number($0) })),
+        ("prediction", .array(affinity.hits.map { .number($0) })),
+        ("prediction_from_popularity", .array(affinity.popularHits.map { .number($0) })),
+        (
+          "least_cap",
+          .array(
+            caps.map {
+              .object([
+                ("gpus", .integer($0.gpus)), ("ratio", .number(Self.cap($0.least.upper))),
+                ("exact", .bool($0.least.isExact)), ("at_least", .number($0.least.lower.value)),
+              ])
+            })
+        ),
+      ] + spread)
   }
 
   private func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(values.count) }

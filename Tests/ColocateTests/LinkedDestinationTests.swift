@@ -31,7 +31,10 @@ import Testing
       for l in 0..<layers {
         let first = ids[t * perToken + 2 * l]
         guard first >= 0 else { continue }
-        var groups = Set([placement[l, first], placement[l, ids[t * perToken + 2 * l + 1]]])
+        var groups = Set([
+          placement[layer: l, expert: first],
+          placement[layer: l, expert: ids[t * perToken + 2 * l + 1]],
+        ])
         rows += groups.count - 1
         let previous = l == 0 ? -1 : ids[t * perToken + 2 * (l - 1)]
         if previous >= 0 { groups.insert(placement[layer: l - 1, expert: previous]) }
