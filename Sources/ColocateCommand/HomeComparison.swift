@@ -46,7 +46,7 @@ struct HomeComparison {
     if let cap { row.breaksCap = try LoadViolation(of: placement, in: sets, cap: cap) != nil }
     rows.append(row)
     guard let cap, row.breaksCap == true else { return }
-    var repaired = HomeRow(method: "  repaired to meet the cap")
+    var repaired = HomeRow(method: "  repaired by swaps")
     repaired.repairs = row.method
     repaired.placement = try sets.repaired(placement, loadCap: cap)
     if repaired.placement == nil {
@@ -65,9 +65,8 @@ struct HomeComparison {
       var text = "\(sets.layers) layers × \(sets.experts) experts, \(topology.gpus) GPUs"
       text += topology.nodes > 1 ? " on \(topology.nodes) nodes" : ""
       text += maxLoad.map { ", load cap \($0)" } ?? ", no load cap"
-      text += "; home mode: GPUs"
-      text += topology.nodes > 1 ? " and nodes" : ""
-      text += " of a token\non the trace:\n\n"
+      text += "\nhome mode: GPUs\(topology.nodes > 1 ? " and nodes" : "") of a token, a layer's mean"
+      text += "\non the trace:\n\n"
       text += try table(sets, input.counts, isSeen: true)
       if let unseen, let unseenSets = unseen.sets {
         text += "\non the hold-out, which no method saw:\n\n"
@@ -107,7 +106,7 @@ struct HomeComparison {
     guard let bound = outcome.bound, let gap = outcome.gap else {
       let proved = outcome.layers.count { $0.status == .optimal }
       return proved == outcome.layers.count
-        ? ["each step", "proved"] : ["-", "\(proved)/\(outcome.layers.count) layers"]
+        ? ["each step", "proved"] : ["-", "\(proved)/\(outcome.layers.count)"]
     }
     // A joint cost is no number of GPUs.
     var perToken = "-"
