@@ -10,6 +10,9 @@ import Colocate
 ///     coherent:  a_0 = home, a_{l+1} = rank of e_l (strongest)
 ///                dispatch |R_l \ {a_l}|, combine |R_l \ {a_{l+1}}|, context P − 1
 ///
+/// What home mode's objective counts are the distinct ranks, |R_l|, whether the home is among them
+/// or not: rows dispatched to others and rows that stay, `destinations` of these routes' token sets.
+///
 /// The move a_l → a_{l+1} of the layers l ≥ 1 is what the solver counts: `W_{l-1}[e_{l-1}, e_l]`
 /// with its experts on different ranks. Layer 0's has no boundary in the objective (a token starts
 /// on its sequence's home rank) and stands apart. With several experts per token the objective that

@@ -7,16 +7,20 @@ extension Verification.Run {
   /// - Parameters:
   ///   - traffic: of all ranks.
   ///   - objective: the solver's own crossings of these routes.
+  ///   - destinations: the solver's own destinations of them.
   ///   - steps: steps of the run, and context gathers that they need.
   mutating func compare(
-    _ traffic: Traffic, _ prediction: Prediction, _ objective: Crossings, _ engine: Engine,
-    steps: Int, contextGathers: Int
+    _ traffic: Traffic, _ prediction: Prediction, _ objective: Crossings,
+    _ destinations: Destinations, _ engine: Engine, steps: Int, contextGathers: Int
   ) {
     compareEnds(traffic)
     for collective in [Collective.dispatch, .combine] {
       compareRows(collective, traffic, prediction, engine)
     }
-    if mode == .coherent { compareMoves(traffic, prediction, objective) }
+    switch mode {
+    case .coherent: compareMoves(traffic, prediction, objective)
+    case .home: compareDestinations(destinations)
+    }
     compareContext(traffic, prediction, engine)
     compareCalls(
       traffic, engine, prediction.placement.topology, steps: steps, contextGathers: contextGathers)
@@ -81,6 +85,18 @@ extension Verification.Run {
           4 * message.rowWords * predicted(distance))
       }
       if collective == .dispatch { dispatched.append(rows) } else { combined.append(rows) }
+    }
+  }
+
+  /// What left its rank and what stayed on it are what home mode's objective counts.
+  private mutating func compareDestinations(_ objective: Destinations) {
+    destinationsPredicted = objective.gpuPerLayer
+    for l in dispatched.indices {
+      let found = dispatched[l].toOtherGPUs + stayed[l]
+      destinations.append(found)
+      check("layer \(l), destinations", found, objective.gpuPerLayer[l])
+      // The same rows come back.
+      check("layer \(l), combined", combined[l].toOtherGPUs, dispatched[l].toOtherGPUs)
     }
   }
 

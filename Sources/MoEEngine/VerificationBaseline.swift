@@ -55,6 +55,18 @@ final class VerificationBaseline {
     isComplete = true
   }
 
+  /// Which experts these routes use together: what the solver would be given for home mode.
+  func tokenSets() throws(ModelError) -> TokenSets {
+    var accumulator = try TokenSetAccumulator(
+      layers: config.layers, choices: config.expertsPerToken, experts: config.experts,
+      memoryLimit: .max)
+    let ids = UnsafeBufferPointer(
+      start: routes.chosen,
+      count: sequences * (length - 1) * config.layers * config.expertsPerToken)
+    try accumulator.add(ids)
+    return try accumulator.sets()
+  }
+
   /// What these routes send under a placement.
   func prediction(_ mode: Mode, _ placement: Placement) throws(EngineError) -> Prediction {
     var prediction = try Prediction(

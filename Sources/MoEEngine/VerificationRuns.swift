@@ -43,6 +43,9 @@ extension Model {
     report.scoreScale = baseline.routes.scoreScale
     report.logitTolerance = baseline.logitTolerance
     report.probabilityTolerance = baseline.probabilityTolerance
+    if let plan {
+      report.runs.append(try observe(.home, plan.name, plan.placement, baseline))
+    }
     report.runs.append(try observe(.coherent, "contiguous", contiguous, baseline))
     let greedy = try greedyPlan(baseline)
     report.runs.append(try observe(.coherent, "greedy", greedy, baseline))
@@ -124,8 +127,11 @@ extension Model {
     let objective = try EngineError.modelling { () throws(ModelError) in
       try prediction.counts().crossings(of: placement)
     }
+    let destinations = try EngineError.modelling { () throws(ModelError) in
+      try baseline.tokenSets().destinations(of: placement)
+    }
     run.compare(
-      all, prediction, objective, engine, steps: observed.steps,
+      all, prediction, objective, destinations, engine, steps: observed.steps,
       contextGathers: observed.contextGathers)
     return run
   }
