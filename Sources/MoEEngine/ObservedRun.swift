@@ -93,6 +93,7 @@ final class ObservedRun {
     nextTokens.collect(communicator)
     guard communicator.isFirst else { return }
     run.stayed = census.stayed
+    run.stayedOnNode = engine.relay == nil ? [] : census.stayedOnNode
     logits.enter(&run)
     nextTokens.enter(&run, baseline, engine.config.vocabulary)
     run.choices = baseline.sequences * (baseline.length - 1) * engine.config.layers

@@ -13,6 +13,8 @@ final class TokenCensus: StepObserver {
   private var pairs: [Int]
   /// `[L]`: rows of this rank with an expert on it, sent nowhere; over all ranks after `faults`.
   private(set) var stayed: [Int]
+  /// `[L]`: rows of this rank with an expert on its node, likewise; of runs by way of relays.
+  private(set) var stayedOnNode: [Int]
   private let memory = Memory()
 
   init(sequences: Int, positions: Int, layers: Int) throws(EngineError) {
@@ -21,6 +23,7 @@ final class TokenCensus: StepObserver {
     visits = try memory.integers(tokens * (layers + 1))
     pairs = [Int](repeating: 0, count: layers)
     stayed = pairs
+    stayedOnNode = pairs
   }
 
   func reached(_ point: StepPoint, layer: Int, of engine: Engine) {
@@ -28,7 +31,9 @@ final class TokenCensus: StepObserver {
     case .routed: visit(engine, layer)
     case .applied: pairs[layer] += Int(engine.work.pairStart[engine.weights.expertsHere])
     case .combined: if layer == layers - 1 { visit(engine, layers) }
-    case .dispatched: stayed[layer] += engine.workRows - engine.receivedRows
+    case .dispatched:
+      stayed[layer] += engine.workRows - engine.receivedRows
+      stayedOnNode[layer] += engine.relay?.onOwnNode ?? 0
     }
   }
 
@@ -47,6 +52,7 @@ final class TokenCensus: StepObserver {
     communicator.sumOnFirst(visits, count: tokens * (layers + 1))
     communicator.sum(&pairs)
     communicator.sum(&stayed)
+    communicator.sum(&stayedOnNode)
     guard communicator.isFirst else { return [] }
     var lines: [String] = []
     for layer in 0...layers {

@@ -92,9 +92,16 @@ extension Verification.Run {
   private mutating func compareDestinations(_ objective: Destinations) {
     destinationsPredicted = objective.gpuPerLayer
     for l in dispatched.indices {
-      let found = dispatched[l].toOtherGPUs + stayed[l]
-      destinations.append(found)
-      check("layer \(l), destinations", found, objective.gpuPerLayer[l])
+      let isRelayed = !stayedOnNode.isEmpty
+      // Rows to relays are no destinations: relays pass them on, or they stay there.
+      let spread = dispatched[l].toOtherGPUs - (isRelayed ? dispatched[l].toOtherNodes : 0)
+      destinations.append(spread + stayed[l])
+      check("layer \(l), destinations", destinations[l], objective.gpuPerLayer[l])
+      if isRelayed {
+        nodeDestinations.append(dispatched[l].toOtherNodes + stayedOnNode[l])
+        nodeDestinationsPredicted.append(objective.nodePerLayer[l])
+        check("layer \(l), nodes", nodeDestinations[l], objective.nodePerLayer[l])
+      }
       // The same rows come back.
       check("layer \(l), combined", combined[l].toOtherGPUs, dispatched[l].toOtherGPUs)
     }
@@ -137,7 +144,9 @@ extension Verification.Run {
   private mutating func compareCalls(
     _ traffic: Traffic, _ engine: Engine, _ topology: Topology, steps: Int, contextGathers: Int
   ) {
-    let exchanges = topology.gpus > 1 ? steps * traffic.layers : 0
+    // By way of relays there are two of each.
+    let times = engine.relay == nil ? 1 : 2
+    let exchanges = topology.gpus > 1 ? times * steps * traffic.layers : 0
     check("dispatches", traffic.calls(.dispatch), exchanges)
     check("combines", traffic.calls(.combine), engine.hasCombine ? exchanges : 0)
     check("context gathers", traffic.calls(.context), contextGathers)

@@ -42,10 +42,15 @@ public struct Verification: Encodable, Sendable {
     /// Rows that found an expert on their own rank, per layer: measured where experts are applied.
     public var stayed: [Int] = []
     /// Home mode, per layer: the GPUs that tokens went to, their own included where an expert is
-    /// there (rows dispatched to other GPUs and rows that stayed), and what the solver's objective
-    /// counts for these routes.
+    /// there (rows dispatched to the GPUs of experts and rows that stayed), and what the solver's
+    /// objective counts for these routes.
     public var destinations: [Int] = []
     public var destinationsPredicted: [Int] = []
+    /// The same of nodes, where rows go once to each: rows to other nodes, and tokens with an expert
+    /// on their own.
+    public var stayedOnNode: [Int] = []
+    public var nodeDestinations: [Int] = []
+    public var nodeDestinationsPredicted: [Int] = []
     public var bytes = Bytes()
     public var collectivesPerDecodeStep = Collectives()
     public var prefillTokensPerSecond = 0.0

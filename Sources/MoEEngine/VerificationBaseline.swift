@@ -68,9 +68,11 @@ final class VerificationBaseline {
   }
 
   /// What these routes send under a placement.
-  func prediction(_ mode: Mode, _ placement: Placement) throws(EngineError) -> Prediction {
+  func prediction(
+    _ mode: Mode, _ placement: Placement, route: ExchangeRoute = .direct
+  ) throws(EngineError) -> Prediction {
     var prediction = try Prediction(
-      mode: mode, placement: placement, expertsPerToken: config.expertsPerToken)
+      mode: mode, placement: placement, expertsPerToken: config.expertsPerToken, route: route)
     for sequence in 0..<sequences {
       for position in 0..<(length - 1) {
         prediction.add(
