@@ -66,10 +66,23 @@ struct RankTests {
     let run = try Program.run(ranks, arguments)
     try #require(run.code == 0, "\(run.output) \(run.errors)")
     let report = try VerificationReport(run.output)
-    #expect(report.runs.map(\.placement) == ["contiguous", "contiguous", "greedy", "plan"])
-    #expect(report.runs.map(\.mode) == ["home", "coherent", "coherent", "coherent"])
+    #expect(report.runs.map(\.placement) == ["contiguous", "plan", "contiguous", "greedy", "plan"])
+    #expect(report.runs.map(\.mode) == ["home", "home", "coherent", "coherent", "coherent"])
     let boundaries = report.layers - 1
-    for coherent in report.runs.dropFirst() {
+    for home in report.runs.prefix(2) {
+      // What left its rank and what stayed is what the solver counts.
+      #expect(home.destinations.count == report.layers && home.crossedGPUs.isEmpty)
+      #expect(home.destinations == home.destinationsPredicted)
+      let tokens = report.sequences * (report.prompt + 5)
+      #expect(
+        home.destinations.allSatisfy {
+          (tokens...(tokens * min(ranks, report.expertsPerToken))).contains($0)
+        })
+    }
+    if ranks > 1, report.expertsPerToken > 1 {
+      #expect(report.runs[0].destinations != report.runs[1].destinations)
+    }
+    for coherent in report.runs.dropFirst(2) {
       // Nothing is set apart: every position and every choice was compared.
       #expect(coherent.positionsCompared == report.sequences * (report.prompt + 5))
       #expect(coherent.choicesCompared == coherent.positionsCompared * report.layers)
