@@ -65,7 +65,8 @@ struct HomeComparison {
       var text = "\(sets.layers) layers × \(sets.experts) experts, \(topology.gpus) GPUs"
       text += topology.nodes > 1 ? " on \(topology.nodes) nodes" : ""
       text += maxLoad.map { ", load cap \($0)" } ?? ", no load cap"
-      text += "\nhome mode: GPUs\(topology.nodes > 1 ? " and nodes" : "") of a token, a layer's mean"
+      text +=
+        "\nhome mode: GPUs\(topology.nodes > 1 ? " and nodes" : "") of a token, a layer's mean"
       text += "\non the trace:\n\n"
       text += try table(sets, input.counts, isSeen: true)
       if let unseen, let unseenSets = unseen.sets {
