@@ -24,8 +24,8 @@ struct CompareCommand: ParsableCommand {
 
       With --mode home the columns are the mean number of a token's GPUs (and nodes) in a layer, \
       crossings, load, time, the bound on the first (on nodes where these are minimised) and its \
-      gap (of staged: layers of which each step is proved); the known methods are those that people \
-      use about destinations.
+      gap (of staged: layers of which each step is proved); the known methods are those that \
+      people use about destinations.
 
       EXAMPLES
         colocate compare train.npy --gpus 4 --holdout test.npy

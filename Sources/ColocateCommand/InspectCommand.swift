@@ -18,8 +18,8 @@ struct InspectCommand: ParsableCommand {
       placement can only save what is above the null.
       prediction   how often the likeliest next expert is right, given this layer's expert, and \
       given the popularity alone.
-      spread       of a top-k trace: on how many GPUs a token's experts of one layer are, if experts \
-      are placed in the order of their numbers; what --mode home minimises.
+      spread       of a top-k trace: on how many GPUs a token's experts of one layer are, if \
+      experts are placed in the order of their numbers; what --mode home minimises.
       least cap    the smallest --max-load that every layer can meet, rounded up; where the search \
       for it was not finished, \
       what it lies between.

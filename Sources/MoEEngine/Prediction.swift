@@ -12,7 +12,7 @@ import Colocate
 ///
 /// Home mode once per node sends out to a relay and back, and spreads from there: NodeRelay.swift.
 /// What home mode's objective counts are the distinct ranks, |R_l|, whether the home is among them
-/// or not: rows dispatched to others and rows that stay, `destinations` of these routes' token sets.
+/// or not: rows dispatched to others and rows that stay, `destinations` of the routes' token sets.
 ///
 /// The move a_l → a_{l+1} of the layers l ≥ 1 is what the solver counts: `W_{l-1}[e_{l-1}, e_l]`
 /// with its experts on different ranks. Layer 0's has no boundary in the objective (a token starts

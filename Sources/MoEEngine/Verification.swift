@@ -1,5 +1,6 @@
 /// What `verify` found: the same tokens under home × contiguous, home × the plan, coherent ×
-/// contiguous, coherent × greedy and coherent × the plan, each run compared with the first, and what each sent with what
+/// contiguous, coherent × greedy and coherent × the plan, each run compared with the first, and what
+/// each sent with what
 /// its routes and its placement say. See `Model.verify`.
 public struct Verification: Encodable, Sendable {
   public let ranks: Int
@@ -46,8 +47,8 @@ public struct Verification: Encodable, Sendable {
     /// objective counts for these routes.
     public var destinations: [Int] = []
     public var destinationsPredicted: [Int] = []
-    /// The same of nodes, where rows go once to each: rows to other nodes, and tokens with an expert
-    /// on their own.
+    /// The same of nodes, where rows go once to each: rows to other nodes, and tokens with an
+    /// expert on their own.
     public var stayedOnNode: [Int] = []
     public var nodeDestinations: [Int] = []
     public var nodeDestinationsPredicted: [Int] = []

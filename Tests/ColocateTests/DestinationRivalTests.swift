@@ -20,8 +20,8 @@ import Testing
     }
   }
 
-  /// By hand, as the generator does it: loads 9, 8, 7, 6, 5, 4, 3, 2 on 2 GPUs; the mean is 22, α of
-  /// it 17.6, α of 4 slots 3.2.
+  /// By hand, as the generator does it: loads 9, 8, 7, 6, 5, 4, 3, 2 on 2 GPUs; the mean is 22, α
+  /// of it 17.6, α of 4 slots 3.2.
   @Test func cooccurrenceByHand() throws {
     // Pairs: 0 with 5 four times, 1 with 2 seven times; the rest alone.
     let lists = [[0, 5], [1, 2], [0], [1], [3], [4], [6], [7]]

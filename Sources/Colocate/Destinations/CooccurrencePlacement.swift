@@ -1,7 +1,7 @@
 import ColocateModel
 
 /// The placement of TensorRT-LLM's generator that looks at co-occurrence
-/// (`examples/wide_ep/ep_load_balancer`, as of 2025: `generate_eplb_config_cooccurrence.py` with its
+/// (`examples/wide_ep/ep_load_balancer/generate_eplb_config_cooccurrence.py` as of 2025, with its
 /// default α = 0.8), for one copy of each expert.
 ///
 /// GPU by GPU: it takes the heaviest expert that is left, then again and again the one that occurs

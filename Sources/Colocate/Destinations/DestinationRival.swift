@@ -80,8 +80,8 @@ public enum DestinationRival: Hashable, Sendable, CaseIterable, CustomStringConv
 }
 
 extension TokenSets {
-  /// `placement`, brought under a load cap by the swaps that cost the fewest destinations, one after
-  /// the other; nil where swaps do not bring it there.
+  /// `placement`, brought under a load cap by the swaps that cost the fewest destinations, one by
+  /// one; nil where swaps do not bring it there.
   /// - Throws: `ModelError.placement` where the placement is for a model of other sizes.
   public func repaired(_ placement: Placement, loadCap: LoadCap) throws(ModelError) -> Placement? {
     try check(placement)

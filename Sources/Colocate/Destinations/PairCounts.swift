@@ -1,7 +1,7 @@
 import ColocateModel
 
-/// How many tokens of a layer use two experts together, `[E, E]`, with a diagonal of 0: what methods
-/// look at that know pairs and not sets.
+/// How many tokens of a layer use two experts together, `[E, E]`, with a diagonal of 0: what those
+/// methods look at that know pairs and not sets.
 struct PairCounts {
   let experts: Int
   /// Symmetric.
