@@ -1,7 +1,6 @@
 /// What `verify` found: the same tokens under home × contiguous, home × the plan, coherent ×
-/// contiguous, coherent × greedy and coherent × the plan, each run compared with the first, and what
-/// each sent with what
-/// its routes and its placement say. See `Model.verify`.
+/// contiguous, coherent × greedy and coherent × the plan, each run compared with the first, and
+/// what each sent with what its routes and its placement say. See `Model.verify`.
 public struct Verification: Encodable, Sendable {
   public let ranks: Int
   public let nodes: Int
