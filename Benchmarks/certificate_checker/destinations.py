@@ -7,8 +7,9 @@ tokens that have an expert in S,
 
 and Σ λ ≥ Σ u + P · min rc for any prices. Where that is below what is claimed, a placement that is
 better than the claim has groups whose rc − min rc add up to no more than what is missing; exact cover
-shows that there is none. Every group of c experts is looked at, one after the other: where that are
-more than MOST_WORK groups × sets, the evidence is too large for this checker.
+shows that there is none. Every group of c experts is looked at, one after the other: where these are
+more than MOST_LOOKED_AT, or MOST_WORK with the sets that each meets, the evidence is too large for
+this checker.
 """
 
 import itertools
@@ -21,7 +22,7 @@ from .reading import TooLarge, array, integer, integers, members, need, small, t
 from .report import verdict
 
 SCALE = 256
-MOST_WORK = 20_000_000_000
+MOST_LOOKED_AT, MOST_WORK = 1_000_000, 4_000_000_000
 MOST_GROUPS = 3_000_000
 MOST_STEPS = 20_000_000
 KEYS = ("format", "version", "layers", "experts", "nodes", "gpus_per_node", "objective", "sets_sha256", "assignment", "claims")
@@ -81,7 +82,7 @@ class Part:
     def list(self, prices, unit):
         """All groups of `size` experts within the cap, and their reduced costs in 1/SCALE units."""
         number = math.comb(self.experts, self.size)
-        if number * max(1, len(self.masks)) > MOST_WORK:
+        if number > MOST_LOOKED_AT or number * len(self.masks) > MOST_WORK:
             raise TooLarge(f"{number} groups of {self.size} experts, {len(self.masks)} sets")
         weights = self.weights // unit
         groups, reduced = [], []
