@@ -17,6 +17,8 @@ struct VerificationReport: Decodable {
     let crossedNodesPredicted: [Int]
     let destinations: [Int]
     let destinationsPredicted: [Int]
+    let nodeDestinations: [Int]
+    let nodeDestinationsPredicted: [Int]
     let collectivesPerDecodeStep: Collectives
     let positionsCompared: Int
     let largestLogitDifference: Float?
@@ -28,6 +30,8 @@ struct VerificationReport: Decodable {
     enum CodingKeys: String, CodingKey {
       case mode, placement, disagreements, destinations
       case destinationsPredicted = "destinations_predicted"
+      case nodeDestinations = "node_destinations"
+      case nodeDestinationsPredicted = "node_destinations_predicted"
       case crossedGPUs = "crossed_gpus"
       case crossedGPUsPredicted = "crossed_gpus_predicted"
       case crossedNodes = "crossed_nodes"
