@@ -25,6 +25,9 @@ struct Comparison {
   let counts: TransitionCounts
   /// The hold-out.
   let unseen: TransitionCounts?
+  /// What tokens use together, there and here; nil where the files do not say.
+  let sets: TokenSets?
+  let unseenSets: TokenSets?
   let topology: Topology
   let maxLoad: Double?
 
@@ -38,6 +41,11 @@ struct Comparison {
       if let unseen {
         text += "\non the hold-out, \(unseen.total) transitions that no method saw:\n\n"
         text += try table(on: unseen, isSeen: false)
+      }
+      if let sets {
+        text += "\nGPUs\(topology.nodes > 1 ? " and nodes" : "") of a token, a layer's mean"
+        text += " (what --mode home minimises):\n\n"
+        text += try destinations(sets)
       }
       let notes = rows.flatMap(notes)
       return text + (notes.isEmpty ? "" : "\n") + notes.joined()
@@ -59,6 +67,28 @@ struct Comparison {
       cells.append(Show.ratio(try counts.loadImbalance(of: placement)))
       if isSeen { cells += [Show.seconds(row.seconds)] + proof(of: row, total: found.total) }
       table.add(cells)
+    }
+    return table.text
+  }
+
+  /// What an engine that sends tokens home would send under the same placements.
+  private func destinations(_ sets: TokenSets) throws -> String {
+    let levels = topology.nodes > 1 ? ["GPUs", "nodes"] : ["GPUs"]
+    let all = [sets] + [unseenSets].compactMap { $0 }
+    var table = TextTable(
+      ["method"] + levels + (all.count > 1 ? levels.map { "hold-out \($0)" } : []))
+    for row in rows {
+      guard let placement = row.placement else {
+        table.add([row.method] + all.flatMap { _ in levels.map { _ in "-" } })
+        continue
+      }
+      table.add(
+        [row.method]
+          + (try all.flatMap { sets in
+            let found = try sets.destinations(of: placement)
+            return [Show.ratio(found.gpusPerToken)]
+              + (topology.nodes > 1 ? [Show.ratio(found.nodesPerToken)] : [])
+          }))
     }
     return table.text
   }
@@ -134,6 +164,13 @@ struct Comparison {
       members.append(("crossings", PlanFile.json(try counts.crossings(of: placement))))
       members.append(("max_load", .number(try counts.loadImbalance(of: placement))))
       members.append(("breaks_cap", row.breaksCap.map { .bool($0) } ?? nil))
+      if let sets {
+        members.append(("destinations", PlanFile.json(try sets.destinations(of: placement))))
+      }
+      if let unseenSets {
+        members.append(
+          ("holdout_destinations", PlanFile.json(try unseenSets.destinations(of: placement))))
+      }
       if let unseen {
         members.append(("holdout_crossings", PlanFile.json(try unseen.crossings(of: placement))))
         members.append(("holdout_max_load", .number(try unseen.loadImbalance(of: placement))))

@@ -56,7 +56,8 @@ struct EvaluateCommand: ParsableCommand {
     var reading = reading
     if reading.topK == nil { reading.topK = recorded?.counting }
     if reading.coactivation == nil { reading.coactivation = recorded?.coactivation }
-    let input = try reading.read(inputs)
+    let isOrdered = reading.topK == .first || recorded?.goal == .rows
+    let input = try reading.read(inputs, sets: isOrdered ? .followers : .sets)
     let plan = try PlanInput.read(
       self.plan, for: input.counts,
       .init(gpus: gpus, nodes: nodes ?? 1, moeLayers: input.moeLayers))
@@ -121,6 +122,7 @@ private struct Figures {
   let imbalance: Double
   let balance: Balance
   let destinations: Destinations?
+  let rows: CoherentRows?
 
   init(
     plan: PlanFile, placement: Placement, input: TraceInput, counting: TopKCounting
@@ -139,7 +141,8 @@ private struct Figures {
     loads = try input.counts.gpuLoads(of: placement)
     balance = Balance(gpuLoads: loads, gpus: placement.topology.gpus)
     imbalance = try input.counts.loadImbalance(of: placement)
-    destinations = try counting == .pairs ? Destinations(of: placement, in: input.files) : nil
+    destinations = try input.sets?.destinations(of: placement)
+    rows = try input.sets?.coherentRows(of: placement)
   }
 
   func json(plan path: String) -> JSONText {
@@ -170,10 +173,20 @@ private struct Figures {
       members.append(("value", .integer(objective.value(of: crossings))))
     }
     if let destinations {
-      members.append(("gpus_per_token_and_layer", .number(destinations.gpus)))
-      members.append(("nodes_per_token_and_layer", .number(destinations.nodes)))
+      members.append(("gpus_per_token_and_layer", .number(destinations.gpusPerToken)))
+      members.append(("nodes_per_token_and_layer", .number(destinations.nodesPerToken)))
+      members.append(("destinations", PlanFile.json(destinations)))
+      if let goal = plan.goal {
+        members.append(("objective", PlanFile.json(goal)))
+        members.append(("value", JSONText(value(of: goal, destinations))))
+      }
     }
+    if let rows { members.append(("rows", PlanFile.json(rows))) }
     return .object(members)
+  }
+
+  private func value(of goal: DestinationGoal, _ destinations: Destinations) -> Int? {
+    goal.value(destinations: destinations, crossings: crossings, rows: rows)
   }
 
   var text: String {
@@ -196,33 +209,17 @@ private struct Figures {
     }
     text += balance.text
     if let destinations {
+      for line in DestinationSummary.text(of: destinations, topology: placement.topology) {
+        text += line + "\n"
+      }
+    }
+    if let rows {
+      let (dispatched, combined) = (
+        rows.dispatchedPerLayer.reduce(0, +), rows.combinedPerLayer.reduce(0, +)
+      )
       text += line(
-        "destinations",
-        "\(Show.ratio(destinations.gpus)) GPUs for each token and layer"
-          + (nodes > 1 ? ", \(Show.ratio(destinations.nodes)) nodes" : ""))
+        "coherent rows", "\(dispatched) dispatched + \(combined) combined = \(rows.total)")
     }
     return text
-  }
-}
-
-/// Distinct GPUs and nodes that a token's k experts of one layer sit on, averaged over tokens and
-/// layers: what a placement changes in engines that send every token home after each layer.
-struct Destinations {
-  let gpus: Double
-  let nodes: Double
-
-  /// nil where a file holds counts, which do not say what a token uses together, or one expert a
-  /// token.
-  init?(of placement: Placement, in files: [TraceFile]) throws {
-    guard files.allSatisfy({ $0.kind == .trace && $0.choices > 1 }) else { return nil }
-    var (gpus, nodes, visits) = (0, 0, 0)
-    for file in files {
-      let sums = try file.destinations(of: placement)
-      gpus += sums.gpus
-      nodes += sums.nodes
-      visits += sums.visits
-    }
-    self.gpus = Double(gpus) / Double(max(visits, 1))
-    self.nodes = Double(nodes) / Double(max(visits, 1))
   }
 }

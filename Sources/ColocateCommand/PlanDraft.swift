@@ -13,6 +13,8 @@ struct PlanDraft {
   func plan(of placement: Placement, stopReason: StopReason) throws -> PlanFile {
     var plan = try PlanFile(
       placement: placement, on: instance.counts, objective: instance.objective)
+    plan.destinations = try input.sets?.destinations(of: placement)
+    plan.rows = try input.sets?.coherentRows(of: placement)
     plan.loadCap = instance.loadCap
     plan.status = .feasible
     plan.stopReason = stopReason

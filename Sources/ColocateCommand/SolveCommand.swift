@@ -21,6 +21,7 @@ struct SolveCommand: ParsableCommand {
         colocate solve trace.npy --gpus 4 --time-limit 30 -o plan.json
         colocate solve trace.npy --gpus 16 --nodes 2 --objective staged \\
           --max-load 1.3 -o plan.csv
+        colocate solve top4.safetensors --gpus 8 --mode home --max-load 1.3 -o plan.json
         colocate solve prose.npy docs.npy code.npy --gpus 8 --gap 0.01 \\
           --warm-start plan.json > better.json
         colocate solve today.npy --gpus 8 --current plan.json --max-moves 64 \\
@@ -37,9 +38,13 @@ struct SolveCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "flat (the default): tokens that change GPUs. staged: first those that change nodes, then "
-        + "GPUs inside each node (ExFlow). joint: both at once, weighted.",
-      valueName: "flat|staged|joint"))
+        + "GPUs inside each node (ExFlow). joint: both at once, weighted. In home mode the same of "
+        + "a token's GPUs and nodes, and nodes: its nodes alone. rows: what coherent mode sends "
+        + "with several experts a token, strongest first.",
+      valueName: "flat|staged|joint|nodes|rows"))
   var objective: ObjectiveName?
+
+  @OptionGroup var counted: ModeOptions
 
   @OptionGroup var joint: JointOptions
   @OptionGroup var load: LoadOptions
@@ -86,6 +91,7 @@ struct SolveCommand: ParsableCommand {
     if preserveGroups != nil, migration.maxMoves != nil {
       throw ValidationError("--preserve-groups with --max-moves: expected one of them")
     }
+    try counted.check(objective, nodes: machines.nodes)
     guard certificate != nil else { return }
     guard preserveGroups == nil else {
       throw ValidationError(
@@ -95,12 +101,18 @@ struct SolveCommand: ParsableCommand {
       throw ValidationError(
         "--certificate with --max-moves: no certificate can hold a bound within a limit of moves")
     }
+    if objective == .rows || counted.crossingWeight ?? 0 > 0 {
+      throw ValidationError(
+        "--certificate with --objective rows or --crossing-weight: no certificate can hold that")
+    }
     guard !solver.noProof else {
       throw ValidationError("--certificate with --no-proof: expected one of them")
     }
     // Its bound joins two levels' bounds, for which there is no certificate. On one node, or with
     // one GPU a node, the two levels are one.
-    if objective == .joint, machines.nodes > 1, machines.gpus > machines.nodes {
+    if counted.mode != .home, objective == .joint, machines.nodes > 1,
+      machines.gpus > machines.nodes
+    {
       throw ValidationError(
         "--certificate with --objective joint on several nodes: "
           + "no certificate can hold its bound, expected flat or staged")
@@ -110,7 +122,11 @@ struct SolveCommand: ParsableCommand {
   func run() throws {
     let (output, collision) = try checkOutputs()
     if let collision { printing.note("colocate: warning: \(collision)") }
-    let input = try reading.read(inputs, printing)
+    if counted.isAboutSets(objective) {
+      return try DestinationSolve(self).run(output: output, collision: collision)
+    }
+    let input = try reading.read(
+      inputs, printing, sets: reading.topK == .first ? .followers : .sets)
     let topology = try machines.topology()
     let current = try migration.start(input, topology)
     let start = try warmStart.map { try WarmStart($0, input: input, topology: topology) } ?? current
@@ -154,6 +170,10 @@ struct SolveCommand: ParsableCommand {
     for line in SolveSummary.lines(plan, outcome) { printing.note(line) }
     if let record = plan.migration {
       for line in MigrationStep.lines(record, of: placement) { printing.note(line) }
+    }
+    if plan.destinations != nil {
+      printing.note(
+        "colocate: note: engines that send tokens home: --mode home minimises GPUs per token")
     }
     if let fault = outcome.internalFault {
       throw CommandFailure("internal: \(fault); the plan is valid, and written", .internalError)
@@ -280,10 +300,10 @@ struct SolveCommand: ParsableCommand {
       outcome.stopReason == .cancelled ? interrupt.status : .limit)
   }
 
-  private var isTable: Bool { output?.hasSuffix(".csv") ?? false }
+  var isTable: Bool { output?.hasSuffix(".csv") ?? false }
 
   /// Writes the plan to where it was asked for; where that fails, to standard output.
-  private func deliver(_ plan: PlanFile) throws {
+  func deliver(_ plan: PlanFile) throws {
     if let output {
       do {
         if isTable {

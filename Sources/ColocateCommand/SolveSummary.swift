@@ -32,6 +32,10 @@ enum SolveSummary {
         lines += outcome.stages.dropFirst().map { row("  \($0.stage) alone", text(of: $0)) }
       }
     }
+    if let destinations = plan.destinations {
+      lines += DestinationSummary.text(of: destinations, topology: plan.placement.topology)
+    }
+    if let rows = plan.rows { lines.append(row("rows", "\(rows.total) dispatched and combined")) }
     let cap = plan.loadCap.map { "(cap \($0.ratio))" } ?? "(no cap)"
     lines.append(
       row("load", "\(Show.ratio(imbalance)) × the mean on any layer's fullest GPU \(cap)"))

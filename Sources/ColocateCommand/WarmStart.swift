@@ -68,6 +68,24 @@ struct LoadViolation: CustomStringConvertible {
     (ratio, capRatio) = (worst.ratio, loadCap.ratio)
   }
 
+  /// nil where the placement meets the cap on `sets`.
+  init?(of placement: Placement, in sets: TokenSets, cap loadCap: LoadCap) throws {
+    let gpus = placement.topology.gpus
+    let loads = try sets.gpuLoads(of: placement)
+    var worst: (ratio: Double, place: Int, cap: Int)?
+    for place in loads.indices {
+      let tokens = sets.layerSets[place / gpus].loads.reduce(0, +)
+      let cap = loadCap.tokens(of: tokens, groups: gpus)
+      guard loads[place] > cap else { continue }
+      let ratio = Double(loads[place]) * Double(gpus) / Double(tokens)
+      if ratio > worst?.ratio ?? 0 { worst = (ratio, place, cap) }
+    }
+    guard let worst else { return nil }
+    (layer, gpu) = (worst.place / gpus, worst.place % gpus)
+    (load, cap) = (loads[worst.place], worst.cap)
+    (ratio, capRatio) = (worst.ratio, loadCap.ratio)
+  }
+
   var description: String {
     "breaks the load cap: layer \(layer), GPU \(gpu) has \(load) tokens (\(Show.ratio(ratio)) × "
       + "the mean), the cap is \(cap) (--max-load \(capRatio))"

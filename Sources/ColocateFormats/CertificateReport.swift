@@ -127,10 +127,14 @@ public struct CertificateReport: Hashable, Sendable {
 
   private var capText: String {
     guard let loadCap, let caps else { return "none" }
+    return Self.capText(loadCap, caps, relaxedLayers: relaxedLayers)
+  }
+
+  static func capText(_ loadCap: LoadCap, _ caps: [Int], relaxedLayers: Int) -> String {
     let (least, most) = (caps.min() ?? 0, caps.max() ?? 0)
     return "\(loadCap.numerator)/\(loadCap.denominator) of a GPU's even share, "
       + (least == most ? "\(least)" : "\(least) to \(most)") + " tokens"
-      + (relaxedLayers > 0 ? ", relaxed in \(relaxedLayers) of \(layers) layers" : "")
+      + (relaxedLayers > 0 ? ", relaxed in \(relaxedLayers) of \(caps.count) layers" : "")
   }
 
   private var objectiveText: String {
@@ -143,7 +147,7 @@ public struct CertificateReport: Hashable, Sendable {
   }
 
   /// "proved optimal", or the bound and the gap in ten-thousandths of a percent, rounded up.
-  private static func verdict(_ value: Int, _ bound: Int) -> String {
+  static func verdict(_ value: Int, _ bound: Int) -> String {
     if value == bound { return "proved optimal" }
     let (share, rest) = (Int128(value - bound) * 1_000_000).quotientAndRemainder(
       dividingBy: Int128(value))

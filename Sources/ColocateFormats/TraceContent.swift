@@ -8,19 +8,23 @@ struct TraceContent {
   /// experts, `[L, E, E]`.
   private let loads: IntegerArray?
   private let coactivation: IntegerArray?
+  /// Beside a trace in a safetensors file: the sequence of each token, `[T]`.
+  let sequences: IntegerArray?
   let remarks: [Remark]
   /// Of counts that `colocate count` made.
   let record: CountsRecord?
 
   init(
     _ kind: TraceFile.Kind, _ array: IntegerArray, loads: IntegerArray? = nil,
-    coactivation: IntegerArray? = nil, remarks: [Remark] = [], record: CountsRecord? = nil
+    coactivation: IntegerArray? = nil, sequences: IntegerArray? = nil, remarks: [Remark] = [],
+    record: CountsRecord? = nil
   ) {
     self.record = record
     self.kind = kind
     self.array = array
     self.loads = loads
     self.coactivation = coactivation
+    self.sequences = sequences
     self.remarks = remarks
   }
 
@@ -88,16 +92,17 @@ struct TraceContent {
     if let wanted, wanted != kind {
       throw FormatError(path, "holds '\(kind.rawValue)', read as \(wanted.rawValue)")
     }
-    func beside(_ name: String) throws(FormatError) -> IntegerArray? {
-      kind == .counts && names.contains(name) ? try tensors.array(name) : nil
+    func beside(_ name: String, _ wanted: TraceFile.Kind) throws(FormatError) -> IntegerArray? {
+      kind == wanted && names.contains(name) ? try tensors.array(name) : nil
     }
     let array = try tensors.array(kind.rawValue)
     let record =
       kind == .counts
       ? try CountsRecord(tensors.metadata, layers: array.shape[0] + 1, file: path) : nil
     return TraceContent(
-      kind, array, loads: try beside("loads"), coactivation: try beside("coactivation"),
-      record: record)
+      kind, array, loads: try beside("loads", .counts),
+      coactivation: try beside("coactivation", .counts),
+      sequences: try beside("sequences", .trace), record: record)
   }
 
   /// The counts of a file of counts.

@@ -38,6 +38,9 @@ public struct TraceFile: Sendable {
     public var moeLayers: [Int]?
     /// What a stack's recording does not say of its shape.
     public var recording = RecordingReading()
+    /// A `.npy` file with the sequence of each token, `[T]`; nil where none is known beyond what
+    /// the trace's own file says.
+    public var sequences: String?
 
     public init() {}
   }
@@ -73,6 +76,8 @@ public struct TraceFile: Sendable {
   /// SHA-256 of the file.
   public let sha256: String
   let blocks: TraceBlocks?
+  /// Which sequence each token belongs to, `[T]`; nil where nobody says.
+  let sequences: [Int]?
 
   /// Called while a file is read: bytes done and bytes in all, the passes over the file added up.
   public typealias Progress = (_ done: Int, _ total: Int) -> Void
@@ -111,7 +116,8 @@ public struct TraceFile: Sendable {
       self.counts = counts
       remarks += odd
       let record = content.record
-      (tokens, choices, firstShared, blocks) = (record?.tokens, record?.choices ?? 1, nil, nil)
+      (tokens, choices, firstShared) = (record?.tokens, record?.choices ?? 1, nil)
+      (blocks, sequences) = (nil, nil)
       (expertsInferred, moeLayers) = (record?.expertsInferred ?? false, record?.moeLayers)
       (self.record, counting) = (record, record?.counting ?? reading.counting)
     case .trace:
@@ -124,9 +130,28 @@ public struct TraceFile: Sendable {
       choices = trace.blocks.choices
       expertsInferred = reading.experts == nil
       (record, counting) = (nil, reading.counting)
+      sequences = try Self.sequences(content, reading)
     }
     self.remarks = remarks
     sha256 = try digest.finish(meter.advance)
+  }
+
+  /// The sequence of each token, from the file that the reader names or from the trace's own.
+  private static func sequences(
+    _ content: TraceContent, _ reading: Reading
+  ) throws(FormatError) -> [Int]? {
+    let named = try reading.sequences.map { path throws(FormatError) in
+      try IntegerArray(npy: PositionedFile(path))
+    }
+    guard let array = named ?? content.sequences else { return nil }
+    let tokens = content.array.shape[0]
+    guard array.shape == [tokens] else {
+      throw FormatError(
+        array.file,
+        "sequence ids of shape \(NpyHeader.text(of: array.shape)), expected (\(tokens),): one for "
+          + "each token of the trace")
+    }
+    return try array.integers()
   }
 
   /// Adds up what was read.
