@@ -155,7 +155,7 @@ public struct DestinationCertificate: Hashable, Sendable {
     case .node(let node):
       let own = all.filter { topology.node(of: gpuOf[$0]) == node }
       return (own, own.map { gpuOf[$0] }, topology.gpusPerNode, cap)
-    case .gpus, .joint, .gpusForJoint: return (all, gpuOf, topology.gpus, cap)
+    case .gpus, .joint, .gpusForJoint, .groups, .block: return (all, gpuOf, topology.gpus, cap)
     }
   }
 

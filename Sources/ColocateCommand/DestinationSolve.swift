@@ -109,7 +109,7 @@ struct DestinationSolve {
     var options = Self.options(command.solver.options(defaultTime: 60))
     if isRows { options.proves = false }
     if let path = command.warmStart {
-      let start = try WarmStart(path, counts: input.counts, topology: topology)
+      let start = try WarmStart(path, input: input, topology: topology)
       options.warmStart = start.placement
       if let cap, let violation = try LoadViolation(of: start.placement, in: sets, cap: cap) {
         printing.note(

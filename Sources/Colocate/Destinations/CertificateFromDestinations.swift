@@ -20,7 +20,7 @@ extension DestinationCertificate {
           case .nodes: (all, topology.nodes)
           case .node(let node):
             (all.filter { topology.node(of: gpuOf[$0]) == node }, topology.gpusPerNode)
-          case .gpus, .joint, .gpusForJoint: (all, topology.gpus)
+          case .gpus, .joint, .gpusForJoint, .groups, .block: (all, topology.gpus)
           }
         guard
           let found = layer.prices.first(where: { $0.experts == experts && $0.groups == groups })
