@@ -92,6 +92,13 @@ struct SolveCommand: ParsableCommand {
       throw ValidationError("--preserve-groups with --max-moves: expected one of them")
     }
     try counted.check(objective, nodes: machines.nodes)
+    if counted.isAboutSets(objective) {
+      for (name, isGiven) in [
+        ("--current", migration.current != nil), ("--preserve-groups", preserveGroups != nil),
+      ] where isGiven {
+        throw ValidationError("\(name): expected with objectives about crossings")
+      }
+    }
     guard certificate != nil else { return }
     guard preserveGroups == nil else {
       throw ValidationError(
