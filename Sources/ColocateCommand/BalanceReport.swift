@@ -33,19 +33,17 @@ extension Balance {
 extension EvaluateCommand {
   /// The loads of recordings that have nothing else; nil where the inputs are traces or counts.
   func loadsAlone() throws -> ExpertLoads? {
-    guard let first = inputs.first, first != "-",
-      case .loads? = try RecordingReader.open(first, reading.understanding.recording)
-    else { return nil }
-    var parts = [Recording]()
-    for path in inputs {
-      guard let part = try RecordingReader.open(path, reading.understanding.recording) else {
-        throw FormatError(path, "no recording of loads, expected one like \(first)")
+    guard let first = inputs.first, let loads = RecordingReader.loads(first) else { return nil }
+    var parts = [Recording.loads(loads)]
+    for path in inputs.dropFirst() {
+      guard let part = RecordingReader.loads(path) else {
+        throw FormatError(path, "no recording of loads alone, expected one as \(first) is")
       }
-      parts.append(part)
+      parts.append(.loads(part))
     }
     let joined = try RecordingReader.joined(parts, name: inputs.joined(separator: " + "))
-    guard case .loads(let loads)? = joined else { return nil }
-    return loads
+    guard case .loads(let sum)? = joined else { return nil }
+    return sum
   }
 
   /// Prints how evenly the plan spreads loads, of which nobody knows what follows what.

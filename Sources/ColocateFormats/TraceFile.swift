@@ -104,8 +104,11 @@ public struct TraceFile: Sendable {
       if let known = opened.content { known } else { try TraceContent.of(file, reading) }
     let digest = SequentialDigest(file)
     let isApart = content.kind == .trace && !content.array.isIn(file)
+    // Other bytes than the file's, or in another order than they are counted in.
+    let isTwice =
+      isApart || content.kind == .trace && content.array.plainBytes(ofRows: 0..<0) == nil
     let meter = Meter(
-      total: file.size + (isApart ? content.array.bytes : 0), report: progress)
+      total: file.size + (isTwice ? content.array.bytes : 0), report: progress)
     kind = content.kind
     shape = content.array.shape
     elementType = content.array.elementName

@@ -92,7 +92,10 @@ import Testing
       let value = saved.value(problem, found)
       #expect(problem.isFeasible(found) && moves(found, home) <= limit, "\(random)")
       let best = try #require(within[min(limit, home.count)])
-      #expect(value == best, "\(random), at most \(limit) moves")
+      // Under a cap swaps alone need not reach every plan.
+      #expect(
+        problem.caps == nil ? value == best : value <= best, "\(random), at most \(limit) moves")
+      #expect(value >= saved.value(problem, home), "\(random), at most \(limit) moves")
       #expect(saved.value(problem, home) + search.mostGain >= best, "\(random), \(limit) moves")
     }
   }

@@ -34,6 +34,21 @@ public enum RecordingReader {
     return try file(try PositionedFile(path), reading)
   }
 
+  /// The loads in a file or a folder that has loads alone; nil where it is anything else, damaged
+  /// or not: then its own reader says so.
+  public static func loads(_ path: String) -> ExpertLoads? {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return nil }
+    if status.st_mode & S_IFMT != S_IFDIR {
+      // Of files only PyTorch's have loads alone.
+      guard status.st_mode & S_IFMT == S_IFREG, let file = try? PositionedFile(path),
+        let head = try? file.bytes(0..<min(4, file.size)), ZipArchive.starts(head)
+      else { return nil }
+    }
+    guard case .loads(let loads)? = try? open(path) else { return nil }
+    return loads
+  }
+
   /// Several recordings of one model as one, in their order.
   /// - Throws: `FormatError` where they differ in their layers, in k, or in what they hold.
   public static func joined(
