@@ -151,11 +151,19 @@ import Testing
     let path = try trace("t.npy", tokens: 30, choices: 2, experts: 5, &random)
     let good = try counted([path], experts: 5)
     let file = [UInt8](try written(good, "good.safetensors"))
+    let dataStart = 8 + file.prefix(8).enumerated().reduce(0) { $0 + Int($1.1) << (8 * $1.0) }
     let words = ["\"choices\":\"3\"", "source_1", "inferred", "first", "1,2", "{", "}", ",", "I64"]
     var read = 0
     for seed in 0..<PlacementFuzzTests.count {
       var random = SeededGenerator(seed: UInt64(seed))
-      let place = try scratch.write(Mutation.damage(file, words, &random), "d.safetensors")
+      var damaged = file
+      if seed % 8 == 0 {
+        // A letter of the trace's name, or any other byte of the header.
+        damaged[8 + random.next(below: dataStart - 8)] = UInt8(ascii: "x")
+      } else {
+        damaged = Mutation.damage(file, words, &random)
+      }
+      let place = try scratch.write(damaged, "d.safetensors")
       do throws(FormatError) {
         let found = try CountsFile.read(place)
         read += 1

@@ -244,6 +244,9 @@ private final class LimitedWalk<
 
   /// Metropolis' rule as in `Annealing`, on swaps that keep the limit; a quarter of the proposals
   /// bring an expert home, so that moves come free for others.
+  ///
+  /// Close to the limit most ways from one good plan to another lead through worse ones, and where
+  /// the cooling ends is not where the walk was best: it goes back there.
   func anneal(
     _ random: inout SeededGenerator, steps: Int, hot: Double, cold: Double
   ) {
@@ -252,12 +255,17 @@ private final class LimitedWalk<
     let factor = Elementary.exp(
       Elementary.log(min(cold / hot, 1)) / Double(blocks - 1))
     var temperature = hot
+    var best = (value: table.value, labels: table.placement)
     for _ in 0..<blocks {
-      if control.shouldStop { return }
+      if control.shouldStop { break }
       control.spend(Annealing.block)
-      for _ in 0..<Annealing.block { propose(&random, scale: Float(temperature)) }
+      for _ in 0..<Annealing.block {
+        propose(&random, scale: Float(temperature))
+        if table.value > best.value { best = (table.value, table.placement) }
+      }
       temperature *= factor
     }
+    if best.value > table.value { load(best.labels) }
   }
 
   private func propose(_ random: inout SeededGenerator, scale: Float) {
