@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from .certificate import read_caps
+from .certificate import read_caps, read_placement
 from .reading import TooLarge, array, integer, integers, members, need, small, table, text
 from .report import verdict
 
@@ -166,21 +166,10 @@ def part(sets, layer, level, gpus, nodes, per_node, caps):
 def check_destinations(certificate, sets):
     """Checks every claim. Answers the report as text; raises Refused or TooLarge."""
     members(certificate, "certificate", KEYS, ("load_cap", "caps", "tool"))
-    need(integer(certificate["version"], "version") == 1, "a certificate of another version")
-    if certificate.get("tool") is not None:
-        text(certificate["tool"], "tool")
-    layers, experts, nodes, per_node = (integer(certificate[key], key) for key in ("layers", "experts", "nodes", "gpus_per_node"))
-    need((sets.layers, sets.experts) == (layers, experts), f"sets for {sets.layers} × {sets.experts}, expected {layers} × {experts}")
-    need(1 <= nodes <= 10**6 and 1 <= per_node <= 10**6, "GPUs out of range")
-    gpus = nodes * per_node
-    need(experts >= gpus and experts % gpus == 0, "experts do not spread over the GPUs")
-    digest = sets.digest()
-    need(text(certificate["sets_sha256"], "sets_sha256") == digest, "the digest of the sets is another one")
-    rows = small(table(certificate["assignment"], "assignment", layers, experts), "assignment", 40)
-    for l, row in enumerate(rows):
-        need(all(0 <= g < gpus for g in row), f"layer {l}: a GPU that does not exist")
-        need(all(n == experts // gpus for n in np.bincount(row, minlength=gpus)), f"layer {l}: unequal groups")
-    cap, caps, relaxed = read_caps(certificate, sets, gpus, np.array(rows, np.int64))
+    nodes, per_node, digest, assigned = read_placement(certificate, sets, "sets", "sets_sha256")
+    layers, gpus = sets.layers, nodes * per_node
+    rows = assigned.tolist()
+    cap, caps, relaxed = read_caps(certificate, sets, gpus, assigned)
     need(cap is None or certificate.get("caps") is not None, "a load cap without the tokens that it allows in each layer")
     name, inter, intra = read_objective(certificate["objective"])
     if nodes == 1 or per_node == 1 or name == "flat":

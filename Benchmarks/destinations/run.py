@@ -17,37 +17,18 @@ import json
 import os
 import pathlib
 import platform
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent))
+from measured import run  # noqa: E402
+
 COLUMNS = [
     "instance", "topology", "objective", "cap", "limit", "gpus_per_token", "nodes_per_token", "load", "value", "bound", "gap",
     "proved", "seconds", "cpu", "memory_mb", "check", "numpy",
 ]  # fmt: skip
-
-
-def run(arguments, limit=None):
-    """A process to its end, or killed after `limit` seconds: exit code, standard output, errors, wall and processor seconds, MB."""
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        start = time.monotonic()
-        process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
-        timer = threading.Timer(limit, process.kill) if limit else None
-        if timer:
-            timer.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        if timer:
-            timer.cancel()
-        wall = time.monotonic() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        errors.seek(0)
-        text, message = output.read().decode(), errors.read().decode()
-    return process.returncode, text, message, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def instance(name, colocate, scratch):

@@ -19,39 +19,19 @@ import json
 import os
 import pathlib
 import platform
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent))
+from measured import run  # noqa: E402
+
 COLUMNS = [
     "instance", "topology", "cap", "limit", "crossings", "share", "bound", "gap", "status", "method",
     "seconds", "cpu", "memory_mb", "tree_nodes", "check", "numpy",
 ]  # fmt: skip
 BEFORE = ["status", "gap", "seconds"]
-
-
-def run(arguments, limit=None):
-    """A process to its end, or killed after `limit` seconds. Answers its exit code (-9: killed), standard output, standard error, wall and
-    processor seconds, and peak memory in MB."""
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        start = time.monotonic()
-        process = subprocess.Popen(arguments, stdout=output, stderr=errors)
-        timer = threading.Timer(limit, process.kill) if limit else None
-        if timer:
-            timer.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        if timer:
-            timer.cancel()
-        wall = time.monotonic() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        errors.seek(0)
-        text, message = output.read().decode(), errors.read().decode()
-    return process.returncode, text, message, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def solve(case, options, scratch):

@@ -101,7 +101,8 @@ struct CompareCommand: ParsableCommand {
         log?.show(progress)
         return interrupt.isRequested ? .stop : .proceed
       }
-      var row = ComparisonRow(method: names.count == 1 ? "colocate" : "colocate \(name.rawValue)")
+      var row = ComparisonRow(
+        method: names.count == 1 ? "colocate" : "colocate \(name.rawValue)", objective: .flat)
       row.placement = outcome.placement?.canonical()
       row.seconds = outcome.statistics.seconds
       row.outcome = outcome
@@ -158,7 +159,8 @@ struct CompareCommand: ParsableCommand {
           return interrupt.isRequested ? .stop : .proceed
         }
       }
-      var row = HomeRow(method: names.count == 1 ? "colocate" : "colocate \(name.rawValue)")
+      var row = HomeRow(
+        method: names.count == 1 ? "colocate" : "colocate \(name.rawValue)", objective: .gpus)
       row.placement = outcome.placement.canonical()
       row.seconds = outcome.seconds
       (row.outcome, row.objective) = (outcome, goal)
@@ -210,7 +212,7 @@ struct CompareCommand: ParsableCommand {
       cancelledWhen: { interrupt.isRequested })
     let start = DispatchTime.now().uptimeNanoseconds
     func seconds() -> Double { Double(DispatchTime.now().uptimeNanoseconds - start) * 1e-9 }
-    var row = ComparisonRow(method: baseline.description)
+    var row = ComparisonRow(method: baseline.description, objective: .flat)
     do throws(Baseline.NotApplicable) {
       row.placement = try baseline.plainPlacement(for: instance, control: control)
     } catch {
@@ -220,7 +222,7 @@ struct CompareCommand: ParsableCommand {
     guard let placement = row.placement, instance.loadCap != nil else { return [row] }
     row.breaksCap = try LoadViolation(of: placement, in: instance) != nil
     guard row.breaksCap == true else { return [row] }
-    var repaired = ComparisonRow(method: "  repaired to meet the cap")
+    var repaired = ComparisonRow(method: "  repaired to meet the cap", objective: .flat)
     repaired.repairs = row.method
     do throws(Baseline.NotApplicable) {
       repaired.placement = try baseline.repaired(placement, for: instance, control: control)

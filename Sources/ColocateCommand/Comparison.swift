@@ -1,14 +1,15 @@
 import Colocate
 import ColocateFormats
 
-/// One method of a comparison.
-struct ComparisonRow {
+/// One method of a comparison: its placement, or why there is none.
+struct MethodRow<Outcome, Goal> {
   let method: String
   var placement: Placement?
   var seconds = 0.0
   /// Of the solver's own rows.
-  var outcome: SolverOutcome?
-  var objective = Objective.flat
+  var outcome: Outcome?
+  /// What the solver was asked for; of other rows it says nothing.
+  var objective: Goal
   /// Why there is no placement.
   var reason: String?
   /// Whether the placement breaks the load cap; nil without a cap.
@@ -16,8 +17,13 @@ struct ComparisonRow {
   /// The method whose placement this is the repaired form of.
   var repairs: String?
 
-  init(method: String) { self.method = method }
+  init(method: String, objective: Goal) {
+    (self.method, self.objective) = (method, objective)
+  }
 }
+
+/// One method of a comparison about crossings.
+typealias ComparisonRow = MethodRow<SolverOutcome, Objective>
 
 /// What `compare` found: two tables of at most 80 columns, or JSON.
 struct Comparison {

@@ -211,13 +211,7 @@ struct DestinationSolve {
     /// The plan of a placement whose run did not come to its end.
     func plan(of placement: Placement, stopReason: StopReason) throws -> PlanFile {
       var plan = try PlanFile(placement: placement, on: input.counts, goal: goal, sets: sets)
-      plan.loadCap = loadCap
-      plan.status = .feasible
-      plan.stopReason = stopReason
-      plan.traces = input.traces
-      plan.moeLayers = input.moeLayers
-      plan.options = record
-      plan.tool = PlanDraft.tool
+      plan.describe(loadCap: loadCap, stopReason: stopReason, input: input, options: record)
       return plan
     }
 

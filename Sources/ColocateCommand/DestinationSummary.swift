@@ -20,13 +20,7 @@ enum DestinationSummary {
           "\(crossings.gpu) of \(crossings.total) (\(Show.percent(crossings.gpuShare))), not sent "
             + "in home mode"))
     }
-    let cap = plan.loadCap.map { "(cap \($0.ratio))" } ?? "(no cap)"
-    lines.append(
-      row("load", "\(Show.ratio(imbalance)) × the mean on any layer's fullest GPU \(cap)"))
-    if let cap = plan.loadCap, cap.relaxedToFeasible {
-      lines.append(row("", "(the cap is relaxed in layers that cannot meet it)"))
-    }
-    return lines
+    return lines + SolveSummary.load(imbalance, plan.loadCap)
   }
 
   /// Destinations, in a line or two.
@@ -80,7 +74,7 @@ enum DestinationSummary {
   }
 
   private static func row(_ name: String, _ text: String) -> String {
-    ProgressLog.left(name, 16) + text
+    SolveSummary.row(name, text)
   }
 }
 

@@ -3,20 +3,7 @@ import ColocateFormats
 import Dispatch
 
 /// One method of a comparison in home mode.
-struct HomeRow {
-  let method: String
-  var placement: Placement?
-  var seconds = 0.0
-  /// Of the solver's own rows.
-  var outcome: DestinationOutcome?
-  var objective = DestinationObjective.gpus
-  /// Why there is no placement.
-  var reason: String?
-  /// Whether the placement breaks the load cap; nil without a cap.
-  var breaksCap: Bool?
-  /// The method whose placement this is the repaired form of.
-  var repairs: String?
-}
+typealias HomeRow = MethodRow<DestinationOutcome, DestinationObjective>
 
 /// `colocate compare --mode home`: the methods that people use about destinations, and the solver.
 struct HomeComparison {
@@ -35,7 +22,7 @@ struct HomeComparison {
   ) throws {
     let start = DispatchTime.now().uptimeNanoseconds
     func seconds() -> Double { Double(DispatchTime.now().uptimeNanoseconds - start) * 1e-9 }
-    var row = HomeRow(method: rival.description)
+    var row = HomeRow(method: rival.description, objective: .gpus)
     row.placement = try rival.placement(
       sets, topology: topology, threads: threads, isStopped: { interrupt.isRequested })
     row.seconds = seconds()
@@ -46,7 +33,7 @@ struct HomeComparison {
     if let cap { row.breaksCap = try LoadViolation(of: placement, in: sets, cap: cap) != nil }
     rows.append(row)
     guard let cap, row.breaksCap == true else { return }
-    var repaired = HomeRow(method: "  repaired by swaps")
+    var repaired = HomeRow(method: "  repaired by swaps", objective: .gpus)
     repaired.repairs = row.method
     repaired.placement = try sets.repaired(placement, loadCap: cap)
     if repaired.placement == nil {

@@ -53,19 +53,14 @@ public struct DestinationCertificateFile: Sendable {
 
   /// SHA-256 of the sets; see above.
   package static func digest(of sets: TokenSets) -> String {
-    var hash = SHA256()
-    func add(_ numbers: [Int]) {
-      let words = numbers.map { Int64($0).littleEndian }
-      words.withUnsafeBytes { hash.update($0) }
-    }
-    add([sets.layers, sets.experts])
-    for layer in sets.layerSets {
-      add([layer.count])
-      add(zip(layer.starts, layer.starts.dropFirst()).map { $1 - $0 })
-      add(layer.members.map { Int($0) })
-      add(layer.multiplicities)
-    }
-    return hash.finish()
+    Digest.sha256(
+      [[sets.layers, sets.experts]]
+        + sets.layerSets.flatMap { layer in
+          [
+            [layer.count], zip(layer.starts, layer.starts.dropFirst()).map { $1 - $0 },
+            layer.members.map { Int($0) }, layer.multiplicities,
+          ]
+        })
   }
 
   /// Checks everything against `sets`.
@@ -92,17 +87,11 @@ public struct DestinationCertificateFile: Sendable {
 
   /// The document.
   public func json(tool: String? = nil) -> JSONText {
-    let placement = certificate.placement
-    var members = SharedFields.header(Self.formatName, version: Self.formatVersion)
-    members += [("layers", .integer(placement.layers)), ("experts", .integer(placement.experts))]
-    members += SharedFields.machines(placement.topology)
-    members += [
-      ("objective", SharedFields.json(DestinationGoal.home(certificate.objective))),
-      ("load_cap", SharedFields.json(certificate.loadCap)),
-      ("caps", certificate.caps.map { JSONText($0) } ?? nil),
-      ("sets_sha256", .string(digest)),
-      ("assignment", SharedFields.assignment(placement)),
-      (
+    SharedFields.certificate(
+      Self.formatName, version: Self.formatVersion, of: certificate.placement,
+      objective: SharedFields.json(DestinationGoal.home(certificate.objective)),
+      loadCap: certificate.loadCap, caps: certificate.caps, digest: ("sets_sha256", digest),
+      claims: (
         "claims",
         .array(
           certificate.claims.map { claim in
@@ -112,10 +101,7 @@ public struct DestinationCertificateFile: Sendable {
               ("prices", JSONText(claim.prices)),
             ])
           })
-      ),
-    ]
-    if let tool { members.append(("tool", .string(tool))) }
-    return .object(members)
+      ), tool: tool)
   }
 
   /// Writes the certificate, whole or not at all.

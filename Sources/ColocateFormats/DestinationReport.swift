@@ -94,31 +94,20 @@ public struct DestinationReport: Hashable, Sendable {
       ("model", "\(layers) layers × \(experts) experts"),
       ("sets", "of \(tokens) tokens, once in each layer"),
       ("sha-256", setsDigest),
-      (
-        "machines",
-        "\(topology.gpus) GPU\(topology.gpus == 1 ? "" : "s") on \(topology.nodes) "
-          + "node\(topology.nodes == 1 ? "" : "s")"
-      ),
-      ("load cap", capText),
+      ("machines", ReportText.machines(topology)),
+      ("load cap", ReportText.cap(loadCap, caps, relaxedLayers: relaxedLayers)),
       ("objective", "home mode: " + objectiveText),
     ]
     for level in levels {
       lines.append((level.name, "destinations \(level.value), layers proved \(level.provedLayers)"))
-      lines.append(("", CertificateReport.verdict(level.value, level.bound)))
+      lines.append(("", ReportText.verdict(level.value, level.bound)))
     }
     if let bound {
-      lines.append(("value", "\(value), " + CertificateReport.verdict(value, bound)))
+      lines.append(("value", "\(value), " + ReportText.verdict(value, bound)))
     } else {
       lines.append(("value", "\(value) destinations; each step is proved by itself"))
     }
-    return lines.map { name, text in
-      name + String(repeating: " ", count: max(1, 11 - name.count)) + text + "\n"
-    }.joined()
-  }
-
-  private var capText: String {
-    guard let loadCap, let caps else { return "none" }
-    return CertificateReport.capText(loadCap, caps, relaxedLayers: relaxedLayers)
+    return ReportText.text(lines)
   }
 
   private var objectiveText: String {
@@ -132,24 +121,24 @@ public struct DestinationReport: Hashable, Sendable {
 
   /// For programs.
   public func json() -> JSONText {
-    .object([
-      ("layers", .integer(layers)), ("experts", .integer(experts)),
-      ("gpus", .integer(topology.gpus)), ("nodes", .integer(topology.nodes)),
-      ("load_cap", SharedFields.json(loadCap)), ("caps", caps.map { JSONText($0) } ?? nil),
-      ("objective", SharedFields.json(DestinationGoal.home(objective))),
-      ("tokens", .integer(tokens)), ("sets_sha256", .string(setsDigest)),
-      ("value", .integer(value)), ("bound", bound.map { .integer($0) } ?? nil),
-      ("optimal", .bool(isOptimal)),
-      (
-        "levels",
-        .array(
-          levels.map {
-            .object([
-              ("name", .string($0.name)), ("value", .integer($0.value)),
-              ("bound", .integer($0.bound)), ("proved_layers", .integer($0.provedLayers)),
-            ])
-          })
-      ),
-    ])
+    let sizes = ReportText.sizes(
+      layers: layers, experts: experts, topology: topology, loadCap: loadCap, caps: caps)
+    return .object(
+      sizes + [
+        ("objective", SharedFields.json(DestinationGoal.home(objective))),
+        ("tokens", .integer(tokens)), ("sets_sha256", .string(setsDigest)),
+        ("value", .integer(value)), ("bound", bound.map { .integer($0) } ?? nil),
+        ("optimal", .bool(isOptimal)),
+        (
+          "levels",
+          .array(
+            levels.map {
+              .object([
+                ("name", .string($0.name)), ("value", .integer($0.value)),
+                ("bound", .integer($0.bound)), ("proved_layers", .integer($0.provedLayers)),
+              ])
+            })
+        ),
+      ])
   }
 }

@@ -31,11 +31,7 @@ extension Engine {
       countCopies(layer.rank)
       packCopies(layer.rank)
     }
-    try measure(.collectives) { () throws(EngineError) in
-      communicator.exchangeCounts(of: work.dispatch, layer: l, counting: &traffic)
-      try checkCounts(l)
-      communicator.exchange(work.dispatch, layer: l, counting: &traffic)
-    }
+    try exchangeDispatched(l)
     try measure(.packing) { () throws(EngineError) in
       try unpackCopies(l)
       if moves {
@@ -44,6 +40,15 @@ extension Engine {
       } else {
         prepareReturn()
       }
+    }
+  }
+
+  /// Sends the copies that are packed, after how many come to each rank.
+  func exchangeDispatched(_ l: Int) throws(EngineError) {
+    try measure(.collectives) { () throws(EngineError) in
+      communicator.exchangeCounts(of: work.dispatch, layer: l, counting: &traffic)
+      try checkCounts(l)
+      communicator.exchange(work.dispatch, layer: l, counting: &traffic)
     }
   }
 

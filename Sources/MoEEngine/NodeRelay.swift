@@ -80,11 +80,7 @@ extension Engine {
       try checkRelayedExperts(relay, rankOf, l)
       spread(relay, rankOf)
     }
-    try measure(.collectives) { () throws(EngineError) in
-      communicator.exchangeCounts(of: work.dispatch, layer: l, counting: &traffic)
-      try checkCounts(l)
-      communicator.exchange(work.dispatch, layer: l, counting: &traffic)
-    }
+    try exchangeDispatched(l)
     try measure(.packing) { () throws(EngineError) in
       try unpackCopies(l)
       prepareReturn()

@@ -8,19 +8,9 @@ import Testing
     _ random: inout SeededGenerator, layers: Int, experts: Int, coactivation: Bool
   ) throws -> TransitionCounts {
     let weights = (0..<((layers - 1) * experts * experts)).map { _ in random.next(below: 30) }
-    var together = [Int]()
-    if coactivation {
-      together = [Int](repeating: 0, count: layers * experts * experts)
-      for l in 0..<layers {
-        for i in 0..<experts {
-          for j in 0..<i {
-            let value = random.next(below: 10)
-            together[(l * experts + i) * experts + j] = value
-            together[(l * experts + j) * experts + i] = value
-          }
-        }
-      }
-    }
+    let together =
+      coactivation
+      ? random.symmetricTables(layers, experts: experts) { $0.next(below: 10) } : []
     return try TransitionCounts(
       layers: layers, experts: experts, weights: weights, coactivation: together)
   }
