@@ -72,7 +72,7 @@ let package = Package(
       name: "ColocateTests", dependencies: ["Colocate", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "ColocateFormatsTests", dependencies: ["ColocateFormats", "Colocate", "TestSupport"],
-      swiftSettings: strict),
+      exclude: ["Stacks/Fixtures"], swiftSettings: strict),
     .testTarget(
       name: "ColocateCommandTests",
       // The program too: its tests run it.

@@ -14,7 +14,7 @@ import argparse
 import signal
 import sys
 
-from certificate_checker import Refused, TooLarge, check, read_counts, read_json
+from certificate_checker import Refused, TooLarge, check, check_destinations, read_counts, read_json, read_sets
 
 
 def stop(number, frame):
@@ -35,6 +35,9 @@ def main():
     signal.setitimer(signal.ITIMER_REAL, max(options.time_limit, 0.001))
     try:
         certificate = read_json(options.certificate)
+        if isinstance(certificate, dict) and certificate.get("format") == "colocate-destination-certificate":
+            print(check_destinations(certificate, read_sets(options.counts, options.experts)), end="")
+            return 0
         counts, how = read_counts(options.counts, options.kind, options.top_k, options.experts, options.coactivation)
         print(check(certificate, counts).text(how), end="")
     except (TooLarge, MemoryError) as error:

@@ -6,6 +6,8 @@ overflow; numpy's 64-bit integers are used only where a stated bound keeps every
 
 from .certificate import check
 from .counts import Counts, read_counts
+from .destinations import check_destinations
 from .reading import Refused, TooLarge, parse, read_json
+from .sets import read_sets
 
-__all__ = ["Counts", "Refused", "TooLarge", "check", "parse", "read_counts", "read_json"]
+__all__ = ["Counts", "Refused", "TooLarge", "check", "check_destinations", "parse", "read_counts", "read_json", "read_sets"]

@@ -102,6 +102,28 @@ def level(name, counts, assigned, nodes, per_node, caps):
     return Problem(w, v, loads, per_node, caps), labels
 
 
+def read_placement(certificate, of, what, key):
+    """What every certificate begins with: the machines and the placement, held against `of`, whose
+    digest stands under `key`. Answers nodes, GPUs of a node, the digest and the GPU of each expert,
+    [L, E]."""
+    need(integer(certificate["version"], "version") == 1, "a certificate of another version")
+    if certificate.get("tool") is not None:
+        text(certificate["tool"], "tool")
+    layers, experts, nodes, per_node = (integer(certificate[key], key) for key in ("layers", "experts", "nodes", "gpus_per_node"))
+    need((of.layers, of.experts) == (layers, experts), f"{what} for {of.layers} × {of.experts}, expected {layers} × {experts}")
+    need(1 <= nodes <= 10**6 and 1 <= per_node <= 10**6, "GPUs out of range")
+    gpus = nodes * per_node
+    need(experts >= gpus and experts % gpus == 0, "experts do not spread over the GPUs")
+    digest = of.digest()
+    need(text(certificate[key], key) == digest, f"the digest of the {what} is another one")
+    rows = small(table(certificate["assignment"], "assignment", layers, experts), "assignment", 40)
+    assigned = np.array(rows, np.int64)
+    for l, row in enumerate(assigned):
+        need(((0 <= row) & (row < gpus)).all(), f"layer {l}: a GPU that does not exist")
+        need((np.bincount(row, minlength=gpus) == experts // gpus).all(), f"layer {l}: unequal groups")
+    return nodes, per_node, digest, assigned
+
+
 def check(certificate, counts):
     """Checks every claim.
 
@@ -110,21 +132,8 @@ def check(certificate, counts):
     """
     members(certificate, "certificate", KEYS, ("load_cap", "caps", "tool"))
     need(certificate["format"] == "colocate-certificate", "not a certificate")
-    need(integer(certificate["version"], "version") == 1, "a certificate of another version")
-    if certificate.get("tool") is not None:
-        text(certificate["tool"], "tool")
-    layers, experts, nodes, per_node = (integer(certificate[key], key) for key in ("layers", "experts", "nodes", "gpus_per_node"))
-    need((counts.layers, counts.experts) == (layers, experts), f"counts for {counts.layers} × {counts.experts}, expected {layers} × {experts}")
-    need(1 <= nodes <= 10**6 and 1 <= per_node <= 10**6, "GPUs out of range")
+    nodes, per_node, digest, assigned = read_placement(certificate, counts, "counts", "counts_sha256")
     gpus = nodes * per_node
-    need(experts >= gpus and experts % gpus == 0, "experts do not spread over the GPUs")
-    digest = counts.digest()
-    need(text(certificate["counts_sha256"], "counts_sha256") == digest, "the digest of the counts is another one")
-    rows = small(table(certificate["assignment"], "assignment", layers, experts), "assignment", 40)
-    assigned = np.array(rows, np.int64)
-    for l, row in enumerate(assigned):
-        need(((0 <= row) & (row < gpus)).all(), f"layer {l}: a GPU that does not exist")
-        need((np.bincount(row, minlength=gpus) == experts // gpus).all(), f"layer {l}: unequal groups")
     cap, caps, relaxed = read_caps(certificate, counts, gpus, assigned)
     report = Report(counts, digest, nodes, per_node, read_objective(certificate["objective"]), cap, caps, relaxed)
     need(array(certificate["stages"], "stages"), "no stage")

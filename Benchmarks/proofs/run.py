@@ -5,6 +5,7 @@
     python3 Benchmarks/proofs/run.py --out Benchmarks/results/proofs                    # every case of cases.csv
     python3 Benchmarks/proofs/run.py --only gpt-oss --out /tmp/proofs                   # those whose instance contains a word
     python3 Benchmarks/proofs/run.py --checker venv/bin/python --out ...                # and the numpy checker on every certificate
+    python3 Benchmarks/proofs/run.py --before old.csv --out ...                         # and an earlier table's figures beside
 
 Each case is a process of its own: the wall and processor time are the operating system's, the memory is its peak. `--threads` holds for all.
 With certificates every answer that has one is put before `colocate check` and, where a Python with numpy is named, before
@@ -18,38 +19,19 @@ import json
 import os
 import pathlib
 import platform
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent))
+from measured import run  # noqa: E402
+
 COLUMNS = [
     "instance", "topology", "cap", "limit", "crossings", "share", "bound", "gap", "status", "method",
-    "seconds", "cpu", "memory_mb", "nodes", "check", "numpy",
+    "seconds", "cpu", "memory_mb", "tree_nodes", "check", "numpy",
 ]  # fmt: skip
-
-
-def run(arguments, limit=None):
-    """A process to its end, or killed after `limit` seconds. Answers its exit code (-9: killed), standard output, standard error, wall and
-    processor seconds, and peak memory in MB."""
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        start = time.monotonic()
-        process = subprocess.Popen(arguments, stdout=output, stderr=errors)
-        timer = threading.Timer(limit, process.kill) if limit else None
-        if timer:
-            timer.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        if timer:
-            timer.cancel()
-        wall = time.monotonic() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        errors.seek(0)
-        text, message = output.read().decode(), errors.read().decode()
-    return process.returncode, text, message, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+BEFORE = ["status", "gap", "seconds"]
 
 
 def solve(case, options, scratch):
@@ -96,13 +78,27 @@ def solve(case, options, scratch):
             "share": f"{100 * stage['value'] / outcome['crossings']['total']:.4f} %",
             "gap": "-" if stage["gap"] is None else f"{100 * stage['gap']:.4f} %", "status": stage["status"],
             "method": stage["bound_method"], "seconds": f"{stage['seconds']:.1f}", "cpu": f"{cpu:.1f}",
-            "memory_mb": f"{memory:.0f}", "nodes": stage["nodes"],
+            "memory_mb": f"{memory:.0f}", "tree_nodes": stage.get("tree_nodes", stage.get("nodes")),
         }  # fmt: skip
 
 
+def beside(rows, path):
+    """Gives each row the status, gap and seconds of the same case in an earlier table."""
+    key = lambda row: (row["instance"], row["topology"], row["cap"], row["limit"])  # noqa: E731
+    with open(path) as file:
+        earlier = {key(row): row for row in csv.DictReader(file)}
+    for row in rows:
+        for column in BEFORE:
+            row[f"before: {column}"] = earlier.get(key(row), {}).get(column, "")
+
+
 def write(rows, options):
+    columns = COLUMNS
+    if options.before:
+        beside(rows, options.before)
+        columns = COLUMNS + [f"before: {column}" for column in BEFORE]
     with open(f"{options.out}.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     with open("/proc/cpuinfo") as file:
@@ -112,9 +108,9 @@ def write(rows, options):
         file.write(f"# Proofs, {datetime.date.today()}\n\n")
         file.write(f"{version}, {options.threads} threads, {processor} ({os.cpu_count()} cores). gap = (crossings − bound) / crossings.\n")
         file.write("`r` after a cap: relaxed where a layer cannot meet it. Processor time and memory are of the whole run.\n\n")
-        file.write("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|\n")
+        file.write("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|\n")
         for row in rows:
-            file.write("| " + " | ".join(str(row.get(column, "")) for column in COLUMNS) + " |\n")
+            file.write("| " + " | ".join(str(row.get(column, "")) for column in columns) + " |\n")
 
 
 def main():
@@ -125,6 +121,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--no-certificates", dest="certificates", action="store_false")
     parser.add_argument("--check-limit", type=float, default=120, help="seconds for each check of a certificate")
+    parser.add_argument("--before", help="an earlier table (CSV) whose figures stand beside")
     parser.add_argument("--checker", help="a Python with numpy")
     parser.add_argument("--out", required=True, help="path of the tables, without extension")
     options = parser.parse_args()

@@ -113,23 +113,30 @@ extension Certificate {
     return bound
   }
 
+  private func checkCaps(_ counts: TransitionCounts) throws(CertificateError) {
+    try Self.checkCaps(placement, loadCap: loadCap, caps: caps, loads: counts.loads)
+  }
+
   /// That `caps` are what the load cap says, and that the placement meets them. With a relaxed cap
   /// a layer may have more than the ratio allows, and the claims are about placements within the
   /// caps as the certificate states them.
-  private func checkCaps(_ counts: TransitionCounts) throws(CertificateError) {
+  /// - Parameter loads: tokens of each expert, `[L, E]`.
+  static func checkCaps(
+    _ placement: Placement, loadCap: LoadCap?, caps: [Int]?, loads: [Int]
+  ) throws(CertificateError) {
     guard let cap = loadCap else {
       guard caps == nil else { throw CertificateError("caps without a load cap") }
       return
     }
-    guard let caps, caps.count == counts.layers else {
+    let (layers, experts) = (placement.layers, placement.experts)
+    guard let caps, caps.count == layers else {
       throw CertificateError("a load cap without the tokens that it allows in each layer")
     }
     let gpus = placement.topology.gpus
-    let experts = counts.experts
-    for l in 0..<counts.layers {
+    for l in 0..<layers {
       var load = [Int](repeating: 0, count: gpus)
       for e in 0..<experts {
-        load[placement.assignment[l * experts + e]] += counts.loads[l * experts + e]
+        load[placement.assignment[l * experts + e]] += loads[l * experts + e]
       }
       let (most, tokens) = (load.max() ?? 0, load.reduce(0, +))
       let allowed = Self.tokens(cap, of: tokens, gpus: gpus)

@@ -69,29 +69,31 @@ enum CertificateSpectrum {
     var columns = [Double](repeating: 0, count: n * n)
     for i in 0..<n { for j in 0..<n { columns[j * n + i] = vectors[i * n + j] } }
     a.withUnsafeBufferPointer { a in
-      vectors.withUnsafeBufferPointer { v in
-        columns.withUnsafeBufferPointer { columns in
-          withUnsafeTemporaryAllocation(of: Double.self, capacity: n) { row in
-            for i in 0..<n {
-              // Row i of Vᵀ A - D Vᵀ.
-              for j in 0..<n { row[j] = -d[i] * v[i * n + j] }
-              for k in 0..<n {
-                let (factor, base) = (v[i * n + k], k * n)
-                for j in 0..<n { row[j] += factor * a[base + j] }
-              }
-              for j in 0..<n { residual += row[j] * row[j] }
-              // Row i of Vᵀ V - I.
-              for j in 0..<n { row[j] = i == j ? -1 : 0 }
-              for k in 0..<n {
-                let (factor, base) = (v[i * n + k], k * n)
-                for j in 0..<n { row[j] += factor * columns[base + j] }
-              }
-              for j in 0..<n { defect += row[j] * row[j] }
-            }
-          }
+      columns.withUnsafeBufferPointer { columns in
+        for i in 0..<n {
+          let v = vectors[(i * n)..<((i + 1) * n)]
+          // Row i of Vᵀ A - D Vᵀ, and of Vᵀ V - I.
+          residual += squaredNorm(of: v, times: a, less: d[i], at: nil, order: n)
+          defect += squaredNorm(of: v, times: columns, less: 1, at: i, order: n)
         }
       }
     }
     return (residual.squareRoot(), defect.squareRoot())
+  }
+
+  /// ‖v·B - s·v‖², or ‖v·B - s·e_at‖² where `at` names a place.
+  private static func squaredNorm(
+    of v: ArraySlice<Double>, times b: UnsafeBufferPointer<Double>, less s: Double, at: Int?,
+    order n: Int
+  ) -> Double {
+    var row = [Double](repeating: 0, count: n)
+    if let at { row[at] = -s } else { for (j, x) in v.enumerated() { row[j] = -s * x } }
+    row.withUnsafeMutableBufferPointer { row in
+      for (k, factor) in v.enumerated() {
+        let base = k * n
+        for j in 0..<n { row[j] += factor * b[base + j] }
+      }
+    }
+    return row.reduce(0) { $0 + $1 * $1 }
   }
 }

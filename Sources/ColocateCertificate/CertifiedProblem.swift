@@ -90,7 +90,7 @@ package struct CertifiedProblem: Sendable {
         (0..<experts).filter { placement.assignment[l * experts + $0] / gpus == node }
       }
       return try inside(members, counts: counts, placement: placement, node: node, caps: caps)
-    case .joint, .gpusForJoint:
+    case .joint, .gpusForJoint, .groups, .block:
       throw CertificateError("stage '\(stage)' is no single-level problem")
     }
   }

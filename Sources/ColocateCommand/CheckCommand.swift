@@ -49,7 +49,11 @@ struct CheckCommand: ParsableCommand {
   }
 
   func run() throws {
-    let file = try CertificateFile.read(certificate)
+    let file: CertificateFile
+    switch try AnyCertificateFile.read(certificate) {
+    case .crossings(let found): file = found
+    case .destinations(let found): return try check(found)
+    }
     let input = try reading.read(inputs)
     for line in reading.warnings(for: input) { Terminal.note(line) }
     let report = try file.check(
@@ -60,5 +64,20 @@ struct CheckCommand: ParsableCommand {
       ? "as given"
       : reading.topK == .first ? "a token's first experts" : "all pairs of a token's experts"
     Terminal.result(json ? report.json(counting: counting).text : report.text(counting: counting))
+  }
+
+  private func check(_ file: DestinationCertificateFile) throws {
+    let input = try reading.read(inputs, sets: .sets)
+    guard let sets = input.sets else {
+      throw CommandFailure(
+        FormatError(
+          input.paths.joined(separator: " + "),
+          "the certificate is about a token's experts of one layer: expected a trace "
+            + "[tokens, layers, k]"
+        ).description)
+    }
+    let report = try file.check(
+      sets: sets, path: certificate, threads: threads, seconds: timeLimit)
+    Terminal.result(json ? report.json().text : report.text())
   }
 }

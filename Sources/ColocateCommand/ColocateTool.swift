@@ -26,7 +26,9 @@ struct ColocateTool: ParsableCommand {
       FILES
         Traces are .npy arrays of expert ids, [tokens, layers] or [tokens, layers, k], of any \
         integer type. Counts are [layers - 1, experts, experts]: how \
-      many tokens used expert i in a layer and j in the next.
+      many tokens used expert i in a layer and j in the next. What SGLang, vLLM and TensorRT-LLM \
+      record is read as it is, and so are .npz files, folders of recordings, and - for standard \
+      input. colocate convert turns a plan into the file that a serving stack loads.
 
       EXIT CODES
           0  proved optimal, or the gap asked for is met, or all work is done
@@ -39,7 +41,9 @@ struct ColocateTool: ParsableCommand {
     version: "colocate \(ToolVersion.current)",
     subcommands: [
       InspectCommand.self, SolveCommand.self, EvaluateCommand.self, CompareCommand.self,
-      GenerateCommand.self, ExportCommand.self, CheckCommand.self,
+      CountCommand.self, MergeCommand.self,
+      GenerateCommand.self, ExportCommand.self, ConvertCommand.self, RenumberCommand.self,
+      CheckCommand.self,
     ])
 
   /// Runs the command line. Every failure is one line on standard error.

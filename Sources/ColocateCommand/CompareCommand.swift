@@ -22,8 +22,14 @@ struct CompareCommand: ParsableCommand {
       "EPLB packing" is the balanced packing step of DeepSeek's EPLB without its replicas: loads \
       alone, blind to transitions.
 
+      With --mode home the columns are the mean number of a token's GPUs (and nodes) in a layer, \
+      crossings, load, time, the bound on the first (on nodes where these are minimised) and its \
+      gap (of staged: layers of which each step is proved); the known methods are those that \
+      people use about destinations.
+
       EXAMPLES
         colocate compare train.npy --gpus 4 --holdout test.npy
+        colocate compare train.npy --gpus 8 --mode home --holdout test.npy
         colocate compare train.npy --gpus 16 --nodes 2 --max-load 1.5 --time-limit 60
       """)
 
@@ -43,9 +49,11 @@ struct CompareCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "What the solver minimises; may be given several times. Without it flat on one node, flat, "
-        + "staged and joint on several.",
-      valueName: "flat|staged|joint"))
+        + "staged and joint on several; in home mode nodes too.",
+      valueName: "flat|staged|joint|nodes"))
   var objective: [ObjectiveName] = []
+
+  @OptionGroup var counted: ModeOptions
 
   @OptionGroup var joint: JointOptions
   @OptionGroup var load: LoadOptions
@@ -53,8 +61,16 @@ struct CompareCommand: ParsableCommand {
   @OptionGroup var reading: ReadingOptions
   @OptionGroup var printing: OutputOptions
 
+  func validate() throws {
+    for name in objective { try counted.check(name, nodes: machines.nodes) }
+    guard !objective.contains(.rows), counted.crossingWeight == nil else {
+      throw ValidationError("--objective rows and --crossing-weight are options of solve")
+    }
+  }
+
   func run() throws {
     let (input, unseen) = try read()
+    if counted.mode == .home { return try compareAtHome(input, unseen) }
     for line in reading.warnings(for: input) + solver.warnings { printing.note(line) }
     let topology = try machines.topology()
     let cap = try load.loadCap()
@@ -85,7 +101,8 @@ struct CompareCommand: ParsableCommand {
         log?.show(progress)
         return interrupt.isRequested ? .stop : .proceed
       }
-      var row = ComparisonRow(method: names.count == 1 ? "colocate" : "colocate \(name.rawValue)")
+      var row = ComparisonRow(
+        method: names.count == 1 ? "colocate" : "colocate \(name.rawValue)", objective: .flat)
       row.placement = outcome.placement?.canonical()
       row.seconds = outcome.statistics.seconds
       row.outcome = outcome
@@ -98,8 +115,8 @@ struct CompareCommand: ParsableCommand {
     }
     interrupt.searchIsOver()
     let comparison = Comparison(
-      rows: rows, counts: input.counts, unseen: unseen?.counts, topology: topology,
-      maxLoad: load.maxLoad)
+      rows: rows, counts: input.counts, unseen: unseen?.counts, sets: input.sets,
+      unseenSets: unseen?.sets, topology: topology, maxLoad: load.maxLoad)
     if printing.json {
       let files = (input.paths, unseen?.paths ?? [])
       Terminal.result(try comparison.json(traces: files.0, holdout: files.1).text)
@@ -109,11 +126,60 @@ struct CompareCommand: ParsableCommand {
     if interrupt.isRequested { throw interrupt.status }
   }
 
+  /// Home mode: the methods about destinations, and the solver.
+  private func compareAtHome(_ input: TraceInput, _ unseen: TraceInput?) throws {
+    let sets = try DestinationSolve.tokenSets(of: input)
+    for line in solver.warnings + SampleNote.lines(sets, paths: input.paths) {
+      printing.note(line)
+    }
+    let (topology, cap) = (try machines.topology(), try load.loadCap())
+    let names =
+      !objective.isEmpty
+      ? objective : topology.nodes > 1 ? [.flat, .nodes, .staged, .joint] : [.flat]
+    let options = DestinationSolve.options(solver.options(defaultTime: 10))
+    let interrupt = Interrupt()
+    var comparison = HomeComparison(
+      input: input, sets: sets, unseen: unseen, topology: topology, maxLoad: load.maxLoad)
+    let tokens = sets.layerSets.reduce(0) { $0 + $1.tokens }
+    for rival in DestinationRival.allCases where !interrupt.isRequested {
+      try input.naming(for: topology.gpus) { () throws(ModelError) in
+        _ = try topology.expertsPerGPU(experts: sets.experts)
+      }
+      try comparison.add(rival, cap: cap, threads: options.threads, interrupt: interrupt)
+    }
+    for name in names where !interrupt.isRequested {
+      // One call at a time, from any thread.
+      nonisolated(unsafe) let log = printing.destinationLog(tokens: tokens)
+      let goal = joint.destinations(name)
+      let outcome = try input.naming(for: topology.gpus) { () throws(ModelError) in
+        try DestinationSolver(options).solve(
+          sets, topology: topology, objective: goal, loadCap: cap, counts: input.counts
+        ) { progress in
+          log?.show(progress)
+          return interrupt.isRequested ? .stop : .proceed
+        }
+      }
+      var row = HomeRow(
+        method: names.count == 1 ? "colocate" : "colocate \(name.rawValue)", objective: .gpus)
+      row.placement = outcome.placement.canonical()
+      row.seconds = outcome.seconds
+      (row.outcome, row.objective) = (outcome, goal)
+      comparison.rows.append(row)
+    }
+    interrupt.searchIsOver()
+    Terminal.result(try printing.json ? comparison.json.text : comparison.text)
+    if interrupt.isRequested { throw interrupt.status }
+  }
+
   /// The trace and the hold-out, as models of the same size.
   private func read() throws -> (TraceInput, TraceInput?) {
     var reading = reading
-    var input = try reading.read(inputs, printing)
-    var unseen = try holdout.isEmpty ? nil : reading.read(holdout, printing)
+    func seen() throws -> TraceInput { try reading.read(inputs, printing, sets: .sets) }
+    func notSeen() throws -> TraceInput {
+      try reading.read(holdout, printing, sets: .sets, isNamed: false)
+    }
+    var input = try seen()
+    var unseen = try holdout.isEmpty ? nil : notSeen()
     if let other = unseen, other.counts.experts != input.counts.experts {
       // A trace of the same model need not use its last experts.
       let most = max(other.counts.experts, input.counts.experts)
@@ -125,8 +191,8 @@ struct CompareCommand: ParsableCommand {
           "\(other.counts.experts) experts, expected \(input.counts.experts) as in the trace")
       }
       reading.experts = most
-      input = try reading.read(inputs, printing)
-      unseen = try reading.read(holdout, printing)
+      input = try seen()
+      unseen = try notSeen()
     }
     if let unseen, unseen.counts.layers != input.counts.layers {
       throw FormatError(
@@ -146,7 +212,7 @@ struct CompareCommand: ParsableCommand {
       cancelledWhen: { interrupt.isRequested })
     let start = DispatchTime.now().uptimeNanoseconds
     func seconds() -> Double { Double(DispatchTime.now().uptimeNanoseconds - start) * 1e-9 }
-    var row = ComparisonRow(method: baseline.description)
+    var row = ComparisonRow(method: baseline.description, objective: .flat)
     do throws(Baseline.NotApplicable) {
       row.placement = try baseline.plainPlacement(for: instance, control: control)
     } catch {
@@ -156,7 +222,7 @@ struct CompareCommand: ParsableCommand {
     guard let placement = row.placement, instance.loadCap != nil else { return [row] }
     row.breaksCap = try LoadViolation(of: placement, in: instance) != nil
     guard row.breaksCap == true else { return [row] }
-    var repaired = ComparisonRow(method: "  repaired to meet the cap")
+    var repaired = ComparisonRow(method: "  repaired to meet the cap", objective: .flat)
     repaired.repairs = row.method
     do throws(Baseline.NotApplicable) {
       repaired.placement = try baseline.repaired(placement, for: instance, control: control)

@@ -1,14 +1,15 @@
 import Colocate
 import ColocateFormats
 
-/// One method of a comparison.
-struct ComparisonRow {
+/// One method of a comparison: its placement, or why there is none.
+struct MethodRow<Outcome, Goal> {
   let method: String
   var placement: Placement?
   var seconds = 0.0
   /// Of the solver's own rows.
-  var outcome: SolverOutcome?
-  var objective = Objective.flat
+  var outcome: Outcome?
+  /// What the solver was asked for; of other rows it says nothing.
+  var objective: Goal
   /// Why there is no placement.
   var reason: String?
   /// Whether the placement breaks the load cap; nil without a cap.
@@ -16,8 +17,13 @@ struct ComparisonRow {
   /// The method whose placement this is the repaired form of.
   var repairs: String?
 
-  init(method: String) { self.method = method }
+  init(method: String, objective: Goal) {
+    (self.method, self.objective) = (method, objective)
+  }
 }
+
+/// One method of a comparison about crossings.
+typealias ComparisonRow = MethodRow<SolverOutcome, Objective>
 
 /// What `compare` found: two tables of at most 80 columns, or JSON.
 struct Comparison {
@@ -25,6 +31,9 @@ struct Comparison {
   let counts: TransitionCounts
   /// The hold-out.
   let unseen: TransitionCounts?
+  /// What tokens use together, there and here; nil where the files do not say.
+  let sets: TokenSets?
+  let unseenSets: TokenSets?
   let topology: Topology
   let maxLoad: Double?
 
@@ -38,6 +47,11 @@ struct Comparison {
       if let unseen {
         text += "\non the hold-out, \(unseen.total) transitions that no method saw:\n\n"
         text += try table(on: unseen, isSeen: false)
+      }
+      if let sets {
+        text += "\nGPUs\(topology.nodes > 1 ? " and nodes" : "") of a token, a layer's mean"
+        text += " (what --mode home minimises):\n\n"
+        text += try destinations(sets)
       }
       let notes = rows.flatMap(notes)
       return text + (notes.isEmpty ? "" : "\n") + notes.joined()
@@ -59,6 +73,28 @@ struct Comparison {
       cells.append(Show.ratio(try counts.loadImbalance(of: placement)))
       if isSeen { cells += [Show.seconds(row.seconds)] + proof(of: row, total: found.total) }
       table.add(cells)
+    }
+    return table.text
+  }
+
+  /// What an engine that sends tokens home would send under the same placements.
+  private func destinations(_ sets: TokenSets) throws -> String {
+    let levels = topology.nodes > 1 ? ["GPUs", "nodes"] : ["GPUs"]
+    let all = [sets] + [unseenSets].compactMap { $0 }
+    var table = TextTable(
+      ["method"] + levels + (all.count > 1 ? levels.map { "hold-out \($0)" } : []))
+    for row in rows {
+      guard let placement = row.placement else {
+        table.add([row.method] + all.flatMap { _ in levels.map { _ in "-" } })
+        continue
+      }
+      table.add(
+        [row.method]
+          + (try all.flatMap { sets in
+            let found = try sets.destinations(of: placement)
+            return [Show.ratio(found.gpusPerToken)]
+              + (topology.nodes > 1 ? [Show.ratio(found.nodesPerToken)] : [])
+          }))
     }
     return table.text
   }
@@ -134,6 +170,13 @@ struct Comparison {
       members.append(("crossings", PlanFile.json(try counts.crossings(of: placement))))
       members.append(("max_load", .number(try counts.loadImbalance(of: placement))))
       members.append(("breaks_cap", row.breaksCap.map { .bool($0) } ?? nil))
+      if let sets {
+        members.append(("destinations", PlanFile.json(try sets.destinations(of: placement))))
+      }
+      if let unseenSets {
+        members.append(
+          ("holdout_destinations", PlanFile.json(try unseenSets.destinations(of: placement))))
+      }
       if let unseen {
         members.append(("holdout_crossings", PlanFile.json(try unseen.crossings(of: placement))))
         members.append(("holdout_max_load", .number(try unseen.loadImbalance(of: placement))))

@@ -10,14 +10,20 @@ struct EvaluateCommand: ParsableCommand {
     usage: "colocate evaluate <plan> <trace-or-counts> ... [<options>]",
     discussion: """
       Counts as the plan's record says (--top-k, --coactivation, nodes), unless these options say \
-      otherwise; one line says what then differs.
+      otherwise; one line says what then differs. A recording that has loads alone (SGLang's stat \
+      and per_pass, TensorRT-LLM's statistics) gives the balance alone.
+
+      BALANCE
+        vLLM's balancedness is Σ mean / Σ max of all layers, SGLang's the mean over layers of \
+      mean / max: 1 is even. TensorRT-LLM's imbalance is (max - mean) / mean, vLLM-Ascend's peak \
+      max / mean, of the layer on average and of the worst.
 
       EXAMPLES
         colocate evaluate plan.json test.npy
         colocate evaluate exflow.csv test.npy --gpus 8 --nodes 2 --json
       """)
 
-  @Argument(help: "A plan: .json (own format) or .csv (ExFlow).")
+  @Argument(help: "A plan in any format that convert knows; ExFlow's table ends in .csv.")
   var plan: String
 
   @Argument(
@@ -27,13 +33,14 @@ struct EvaluateCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "GPUs of a .csv plan; without it the largest number in it + 1. A .json plan has its own.",
+      "GPUs of a plan whose file does not say (stacks' files); of a .csv plan without it the "
+        + "largest number in it + 1.",
       valueName: "P"))
   var gpus: Int?
 
   @Option(
     help: ArgumentHelp(
-      "Nodes that the plan's GPUs are spread over. Without it as a .json plan says, 1 for .csv.",
+      "Nodes that the plan's GPUs are spread over. Without it as the plan says, or 1.",
       valueName: "N"))
   var nodes: Int?
 
@@ -43,13 +50,17 @@ struct EvaluateCommand: ParsableCommand {
   var json = false
 
   func run() throws {
+    if let loads = try loadsAlone() { return try showBalance(of: loads) }
     let recorded = try PlanInput.recorded(self.plan)
     // What the command line does not say is as the plan has it.
     var reading = reading
     if reading.topK == nil { reading.topK = recorded?.counting }
     if reading.coactivation == nil { reading.coactivation = recorded?.coactivation }
-    let input = try reading.read(inputs)
-    let plan = try PlanInput.read(self.plan, for: input.counts, gpus: gpus, nodes: nodes ?? 1)
+    let isOrdered = reading.topK == .first || recorded?.goal == .rows
+    let input = try reading.read(inputs, sets: isOrdered ? .followers : .sets)
+    let plan = try PlanInput.read(
+      self.plan, for: input.counts,
+      .init(gpus: gpus, nodes: nodes ?? 1, moeLayers: input.moeLayers))
     let placement = try placement(of: plan)
     for line in self.reading.warnings(for: input) + differences(plan, reading, input) {
       Terminal.note(line)
@@ -83,13 +94,11 @@ struct EvaluateCommand: ParsableCommand {
       lines.append("colocate: note: " + FormatError(self.plan, text).description)
     }
     let made = plan.placement.topology.nodes
-    if let nodes, nodes != made, !self.plan.lowercased().hasSuffix(".csv") {
+    if let nodes, nodes != made {
       add("made for \(made) nodes, counted on \(nodes) (--nodes)")
     }
-    if let counting = plan.counting, counting != reading.counting,
-      input.files.contains(where: { $0.kind == .trace && $0.choices > 1 })
-    {
-      add("made with --top-k \(counting.rawValue), counted with \(reading.counting.rawValue)")
+    if let counting = plan.counting, let counted = input.topK, counting != counted {
+      add("made with --top-k \(counting.rawValue), counted with \(counted.rawValue)")
     }
     let isCounted = !input.counts.coactivation.isEmpty
     if let coactivation = plan.coactivation, coactivation != isCounted {
@@ -111,7 +120,9 @@ private struct Figures {
   let crossings: Crossings
   let loads: [Int]
   let imbalance: Double
+  let balance: Balance
   let destinations: Destinations?
+  let rows: CoherentRows?
 
   init(
     plan: PlanFile, placement: Placement, input: TraceInput, counting: TopKCounting
@@ -128,13 +139,14 @@ private struct Figures {
       }
     }
     loads = try input.counts.gpuLoads(of: placement)
+    balance = Balance(gpuLoads: loads, gpus: placement.topology.gpus)
     imbalance = try input.counts.loadImbalance(of: placement)
-    destinations = try counting == .pairs ? Destinations(of: placement, in: input.files) : nil
+    destinations = try input.sets?.destinations(of: placement)
+    rows = try input.sets?.coherentRows(of: placement)
   }
 
   func json(plan path: String) -> JSONText {
     let topology = placement.topology
-    let hasChoices = input.files.contains { $0.kind == .trace && $0.choices > 1 }
     var members: [(key: String, value: JSONText)] = [
       ("plan", .string(path)),
       ("traces", .array(input.paths.map { .string($0) })),
@@ -144,7 +156,7 @@ private struct Figures {
           ("nodes", .integer(topology.nodes)), ("gpus_per_node", .integer(topology.gpusPerNode)),
         ])
       ),
-      ("top_k", hasChoices ? .string(counting.rawValue) : nil),
+      ("top_k", input.topK.map { .string($0.rawValue) } ?? nil),
       ("coactivation", .bool(!input.counts.coactivation.isEmpty)),
       ("crossings", PlanFile.json(crossings)),
       (
@@ -154,16 +166,27 @@ private struct Figures {
           ("per_layer", JSONText(loads, width: topology.gpus)),
         ])
       ),
+      ("balance", balance.json),
     ]
     if let objective = plan.objective {
       members.append(("objective", PlanFile.json(objective)))
       members.append(("value", .integer(objective.value(of: crossings))))
     }
     if let destinations {
-      members.append(("gpus_per_token_and_layer", .number(destinations.gpus)))
-      members.append(("nodes_per_token_and_layer", .number(destinations.nodes)))
+      members.append(("gpus_per_token_and_layer", .number(destinations.gpusPerToken)))
+      members.append(("nodes_per_token_and_layer", .number(destinations.nodesPerToken)))
+      members.append(("destinations", PlanFile.json(destinations)))
+      if let goal = plan.goal {
+        members.append(("objective", PlanFile.json(goal)))
+        members.append(("value", JSONText(value(of: goal, destinations))))
+      }
     }
+    if let rows { members.append(("rows", PlanFile.json(rows))) }
     return .object(members)
+  }
+
+  private func value(of goal: DestinationGoal, _ destinations: Destinations) -> Int? {
+    goal.value(destinations: destinations, crossings: crossings, rows: rows)
   }
 
   var text: String {
@@ -184,34 +207,19 @@ private struct Figures {
     if let cap = plan.loadCap, imbalance > cap.ratio {
       text += line("", "(the plan's load cap is \(cap.ratio))")
     }
+    text += balance.text
     if let destinations {
+      for line in DestinationSummary.text(of: destinations, topology: placement.topology) {
+        text += line + "\n"
+      }
+    }
+    if let rows {
+      let (dispatched, combined) = (
+        rows.dispatchedPerLayer.reduce(0, +), rows.combinedPerLayer.reduce(0, +)
+      )
       text += line(
-        "destinations",
-        "\(Show.ratio(destinations.gpus)) GPUs for each token and layer"
-          + (nodes > 1 ? ", \(Show.ratio(destinations.nodes)) nodes" : ""))
+        "coherent rows", "\(dispatched) dispatched + \(combined) combined = \(rows.total)")
     }
     return text
-  }
-}
-
-/// Distinct GPUs and nodes that a token's k experts of one layer sit on, averaged over tokens and
-/// layers: what a placement changes in engines that send every token home after each layer.
-struct Destinations {
-  let gpus: Double
-  let nodes: Double
-
-  /// nil where a file holds counts, which do not say what a token uses together, or one expert a
-  /// token.
-  init?(of placement: Placement, in files: [TraceFile]) throws {
-    guard files.allSatisfy({ $0.kind == .trace && $0.choices > 1 }) else { return nil }
-    var (gpus, nodes, visits) = (0, 0, 0)
-    for file in files {
-      let sums = try file.destinations(of: placement)
-      gpus += sums.gpus
-      nodes += sums.nodes
-      visits += sums.visits
-    }
-    self.gpus = Double(gpus) / Double(max(visits, 1))
-    self.nodes = Double(nodes) / Double(max(visits, 1))
   }
 }

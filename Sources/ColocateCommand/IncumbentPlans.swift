@@ -14,8 +14,11 @@ final class IncumbentPlans {
   /// - Parameter text: the finished plan of a placement, and why it is written.
   init(text: @escaping (Placement, StopReason) throws -> String) { self.text = text }
 
-  func show(_ progress: SolverProgress) {
-    if let placement = progress.placement { waiting = placement }
+  func show(_ progress: SolverProgress) { show(progress.placement) }
+
+  /// - Parameter found: the new incumbent; nil for a line without one.
+  func show(_ found: Placement?) {
+    if let found { waiting = found }
     let start = DispatchTime.now().uptimeNanoseconds
     guard let placement = waiting, start >= next else { return }
     waiting = nil

@@ -34,6 +34,12 @@ struct ReadingOptions: ParsableArguments {
       valueName: "LIST"))
   var moeLayers: LayerList?
 
+  @Option(
+    help: ArgumentHelp(
+      "All layers of the model, where a recording's ids do not tell (SGLang's responses).",
+      valueName: "H"))
+  var hiddenLayers: Int?
+
   @Flag(
     inversion: .prefixedNo,
     help: ArgumentHelp(
@@ -41,25 +47,54 @@ struct ReadingOptions: ParsableArguments {
         + "GPU (top-k traces)."))
   var coactivation: Bool?
 
+  @Option(
+    help: ArgumentHelp(
+      "Which sequence each token belongs to: an array [tokens] for each trace, in their order "
+        + "(.npy). A .safetensors trace may hold its own as 'sequences'.",
+      valueName: "FILE"))
+  var sequences: [String] = []
+
   /// How several experts per token are counted: all pairs, where nothing else is said.
   var counting: TopKCounting { topK ?? .pairs }
 
-  /// Reads the files and adds their counts up. What is odd about a file goes to standard error.
-  /// - Parameter printing: nil for subcommands that have no such options.
-  func read(_ paths: [String], _ printing: OutputOptions? = nil) throws -> TraceInput {
+  /// The options as the reader takes them.
+  var understanding: TraceFile.Reading {
     var reading = TraceFile.Reading()
     reading.kind = kind
     reading.counting = counting
     reading.experts = experts
     reading.coactivation = coactivation ?? false
     reading.moeLayers = moeLayers?.layers
+    reading.recording.hiddenLayers = hiddenLayers
+    return reading
+  }
+
+  /// Reads the files and adds their counts up. What is odd about a file goes to standard error.
+  /// - Parameters:
+  ///   - printing: nil for subcommands that have no such options.
+  ///   - sets: whether the experts that tokens use together are read too, where the files say.
+  ///   - isNamed: whether `sequences` are those of these files.
+  func read(
+    _ paths: [String], _ printing: OutputOptions? = nil, sets: TokenSetWish = .none,
+    isNamed: Bool = true
+  ) throws -> TraceInput {
+    if isNamed, !sequences.isEmpty, sequences.count != paths.count {
+      throw CommandFailure(
+        "--sequences given \(sequences.count) times, expected once for each of the "
+          + "\(paths.count) traces")
+    }
+    var reading = understanding
     let log = ReadingLog(printing)
-    func file(_ path: String) throws -> TraceFile {
-      try TraceFile(path, reading) { done, total in log.show(path, done, of: total) }
+    let names = isNamed ? sequences : []
+    func file(_ index: Int) throws -> TraceFile {
+      let path = paths[index]
+      var reading = reading
+      reading.sequences = index < names.count ? names[index] : nil
+      return try TraceFile(path, reading) { done, total in log.show(path, done, of: total) }
     }
     var files = [TraceFile]()
-    for path in paths {
-      let read = try file(path)
+    for index in paths.indices {
+      let read = try file(index)
       files.append(read)
       if printing?.quiet != true { Self.say(read) }
     }
@@ -68,7 +103,7 @@ struct ReadingOptions: ParsableArguments {
     for index in files.indices
     where files[index].counts.experts < most && files[index].expertsInferred {
       reading.experts = most
-      files[index] = try file(files[index].path)
+      files[index] = try file(index)
     }
     let layers = Set(files.compactMap(\.moeLayers))
     guard layers.count <= 1 else {
@@ -76,18 +111,36 @@ struct ReadingOptions: ParsableArguments {
         "\(paths.joined(separator: " + ")): different layers have experts, expected the same in "
           + "all traces (--moe-layers names them)")
     }
+    guard Set(files.compactMap(\.topK)).count <= 1 else {
+      throw CommandFailure(
+        "\(paths.joined(separator: " + ")): some are counted with --top-k pairs, some with first, "
+          + "expected one of them")
+    }
     let counts = try CommandFailure.naming(paths) { () throws(ModelError) in
       try TransitionCounts.sum(files.map(\.counts))
     }
-    return TraceInput(files: files, counts: counts)
+    let found =
+      // With one expert a token there is nothing together.
+      try sets == .none || files.contains { $0.choices == 1 }
+      ? nil : TraceFile.tokenSets(of: files, keepsFollowers: sets == .followers)
+    return TraceInput(files: files, counts: counts, sets: found)
   }
 
-  private static func say(_ file: TraceFile) {
+  static func say(_ file: TraceFile) {
     for remark in file.remarks {
       let text = FormatError(file.path, remark.text).description
       Terminal.note("colocate: \(remark.isWarning ? "warning" : "note"): \(text)")
     }
   }
+}
+
+/// What is wanted of the experts that tokens use together.
+enum TokenSetWish {
+  case none
+  /// The sets.
+  case sets
+  /// And the strongest expert of the layer before, for traces whose first column it is.
+  case followers
 }
 
 /// "0,2,5-7": numbers of layers.
@@ -135,7 +188,11 @@ final class ReadingLog {
 struct TraceInput {
   let files: [TraceFile]
   let counts: TransitionCounts
+  /// Which experts tokens use together; nil where that was not asked for or the files do not say.
+  let sets: TokenSets?
   var paths: [String] { files.map(\.path) }
+  /// How several experts a token were counted; nil where there is one, or nobody knows.
+  var topK: TopKCounting? { files.lazy.compactMap(\.topK).first }
   /// For the plan.
   var traces: [PlanFile.Trace] { files.map { .init(file: $0.path, sha256: $0.sha256) } }
   /// The traces' layers that were counted, where these are not all.
@@ -207,7 +264,15 @@ struct LoadOptions: ParsableArguments {
 
 /// What to minimise.
 enum ObjectiveName: String, ExpressibleByArgument, CaseIterable {
-  case flat, staged, joint
+  case flat, staged, joint, nodes, rows
+}
+
+/// What an engine sends, which is what is counted.
+enum ModeName: String, ExpressibleByArgument, CaseIterable {
+  /// Every token to the GPUs of its experts and back, layer by layer: destinations.
+  case home
+  /// A token from expert to expert: crossings.
+  case coherent
 }
 
 /// The weights of the joint objective.
@@ -224,47 +289,22 @@ struct JointOptions: ParsableArguments {
       "Cost of a token that changes GPUs inside a node, likewise.", valueName: "W"))
   var intraNode: Int = 1
 
+  /// - Parameter name: one that counts crossings.
   func objective(_ name: ObjectiveName) -> Objective {
     switch name {
-    case .flat: return .flat
+    case .flat, .nodes, .rows: return .flat
     case .staged: return .staged
     case .joint: return .joint(interNode: interNode, intraNode: intraNode)
     }
   }
-}
 
-/// A plan to be read: own JSON, or ExFlow CSV.
-enum PlanInput {
-  /// What a plan says of how its traces were counted; nil for CSV, which says nothing.
-  static func recorded(_ path: String) throws -> PlanFile? {
-    path.lowercased().hasSuffix(".csv") ? nil : try PlanFile.read(path)
-  }
-
-  /// - Parameters:
-  ///   - counts: of the model that the plan must be for.
-  ///   - gpus: for CSV, which does not name its machines; nil takes the largest GPU number + 1.
-  static func read(
-    _ path: String, for counts: TransitionCounts, gpus: Int?, nodes: Int
-  ) throws -> PlanFile {
-    let plan =
-      path.lowercased().hasSuffix(".csv")
-      ? PlanFile(
-        placement: try ExFlowCSV.read(
-          path, layers: counts.layers, experts: counts.experts, gpus: gpus, nodes: nodes))
-      : try PlanFile.read(path)
-    let placement = plan.placement
-    guard placement.layers == counts.layers, placement.experts == counts.experts else {
-      throw FormatError(
-        path,
-        "a plan for \(placement.layers) layers × \(placement.experts) experts, expected "
-          + "\(counts.layers) × \(counts.experts) as in the trace"
-          + (placement.layers == counts.layers && placement.experts > counts.experts
-            ? " (or its last experts are never used: --experts \(placement.experts))" : "")
-          + (plan.moeLayers.map { layers in
-            " (the plan's layers are \(Remark.list(layers)) of its trace: --moe-layers)"
-          } ?? "")
-      )
+  /// What home mode minimises under that name.
+  func destinations(_ name: ObjectiveName) -> DestinationObjective {
+    switch name {
+    case .flat, .rows: return .gpus
+    case .nodes: return .nodes
+    case .staged: return .staged
+    case .joint: return .joint(interNode: interNode, intraNode: intraNode)
     }
-    return plan
   }
 }

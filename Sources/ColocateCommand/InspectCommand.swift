@@ -18,6 +18,8 @@ struct InspectCommand: ParsableCommand {
       placement can only save what is above the null.
       prediction   how often the likeliest next expert is right, given this layer's expert, and \
       given the popularity alone.
+      spread       of a top-k trace: on how many GPUs a token's experts of one layer are, if \
+      experts are placed in the order of their numbers; what --mode home minimises.
       least cap    the smallest --max-load that every layer can meet, rounded up; where the search \
       for it was not finished, \
       what it lies between.
@@ -38,13 +40,15 @@ struct InspectCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    let input = try reading.read(inputs)
+    let input = try reading.read(inputs, sets: .sets)
     for line in reading.warnings(for: input) { Terminal.note(line) }
     let counts = input.counts
     let affinity = Affinity(counts)
     let caps = leastCaps(counts)
+    let spreads = try input.sets.map(SpreadInspection.init)
     if json {
-      Terminal.result(document(input, affinity, caps).text)
+      let document = document(input, affinity, caps, spreads)
+      Terminal.result(document.text)
       return
     }
     var text = ""
@@ -79,6 +83,10 @@ struct InspectCommand: ParsableCommand {
     text +=
       "prediction   \(Show.percent(mean(affinity.hits))) of next experts, "
       + "\(Show.percent(mean(affinity.popularHits))) from popularity alone\n"
+    if let spreads {
+      text += spreads.text
+      for line in SampleNote.lines(spreads.sets, paths: input.paths) { Terminal.note(line) }
+    }
     text += "least cap   "
     for (gpus, least) in caps {
       let upper = least.upper.decimal(digits: 2, up: true)
@@ -89,47 +97,51 @@ struct InspectCommand: ParsableCommand {
   }
 
   private func document(
-    _ input: TraceInput, _ affinity: Affinity, _ caps: [(gpus: Int, least: LeastCap)]
+    _ input: TraceInput, _ affinity: Affinity, _ caps: [(gpus: Int, least: LeastCap)],
+    _ spreads: SpreadInspection?
   ) -> JSONText {
     let counts = input.counts
-    return .object([
-      (
-        "files",
-        .array(
-          input.files.map { file in
-            .object([
-              ("file", .string(file.path)), ("kind", .string(file.kind.rawValue)),
-              ("shape", JSONText(file.shape)), ("type", .string(file.elementType)),
-              ("tokens", file.tokens.map { .integer($0) } ?? nil),
-              ("experts_inferred", .bool(file.expertsInferred)),
-              ("moe_layers", file.moeLayers.map { JSONText($0) } ?? nil),
-              ("remarks", .array(file.remarks.map { .string($0.text) })),
-              ("sha256", .string(file.sha256)),
-            ])
-          })
-      ),
-      ("layers", .integer(counts.layers)), ("experts", .integer(counts.experts)),
-      ("transitions", .integer(counts.total)),
-      (
-        "busiest_over_mean",
-        .array((0..<counts.layers).map { .number(peak(counts, layer: $0)) })
-      ),
-      ("idle_experts", .integer(counts.loads.count { $0 == 0 })),
-      ("affinity", .array(affinity.shares.map { .number($0) })),
-      ("affinity_null", .array(affinity.nullShares.map { .number($0) })),
-      ("prediction", .array(affinity.hits.map { .number($0) })),
-      ("prediction_from_popularity", .array(affinity.popularHits.map { .number($0) })),
-      (
-        "least_cap",
-        .array(
-          caps.map {
-            .object([
-              ("gpus", .integer($0.gpus)), ("ratio", .number(Self.cap($0.least.upper))),
-              ("exact", .bool($0.least.isExact)), ("at_least", .number($0.least.lower.value)),
-            ])
-          })
-      ),
-    ])
+    let spread: [(key: String, value: JSONText)] =
+      spreads.map { [("token_sets", $0.json)] } ?? []
+    return .object(
+      [
+        (
+          "files",
+          .array(
+            input.files.map { file in
+              .object([
+                ("file", .string(file.path)), ("kind", .string(file.kind.rawValue)),
+                ("shape", JSONText(file.shape)), ("type", .string(file.elementType)),
+                ("tokens", file.tokens.map { .integer($0) } ?? nil),
+                ("experts_inferred", .bool(file.expertsInferred)),
+                ("moe_layers", file.moeLayers.map { JSONText($0) } ?? nil),
+                ("remarks", .array(file.remarks.map { .string($0.text) })),
+                ("sha256", .string(file.sha256)),
+              ])
+            })
+        ),
+        ("layers", .integer(counts.layers)), ("experts", .integer(counts.experts)),
+        ("transitions", .integer(counts.total)),
+        (
+          "busiest_over_mean",
+          .array((0..<counts.layers).map { .number(peak(counts, layer: $0)) })
+        ),
+        ("idle_experts", .integer(counts.loads.count { $0 == 0 })),
+        ("affinity", .array(affinity.shares.map { .number($0) })),
+        ("affinity_null", .array(affinity.nullShares.map { .number($0) })),
+        ("prediction", .array(affinity.hits.map { .number($0) })),
+        ("prediction_from_popularity", .array(affinity.popularHits.map { .number($0) })),
+        (
+          "least_cap",
+          .array(
+            caps.map {
+              .object([
+                ("gpus", .integer($0.gpus)), ("ratio", .number(Self.cap($0.least.upper))),
+                ("exact", .bool($0.least.isExact)), ("at_least", .number($0.least.lower.value)),
+              ])
+            })
+        ),
+      ] + spread)
   }
 
   private func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(values.count) }

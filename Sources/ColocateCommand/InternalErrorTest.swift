@@ -14,6 +14,11 @@ enum InternalErrorTest {
 
   /// Raises the signal once an incumbent is known.
   static func fire(after progress: SolverProgress) {
-    if let number = fault.flatMap({ Int32($0) }), progress.placement != nil { raise(number) }
+    if progress.placement != nil { fire() }
+  }
+
+  /// Raises the signal.
+  static func fire() {
+    if let number = fault.flatMap({ Int32($0) }) { raise(number) }
   }
 }

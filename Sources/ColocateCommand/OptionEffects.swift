@@ -28,9 +28,8 @@ extension ReadingOptions {
 
   /// How the transitions of these files were counted, for a plan's record.
   func record(of input: TraceInput) -> [(key: String, value: JSONText)] {
-    let hasChoices = input.files.contains { $0.kind == .trace && $0.choices > 1 }
-    return [
-      ("top_k", hasChoices ? .string(counting.rawValue) : nil),
+    [
+      ("top_k", input.topK.map { .string($0.rawValue) } ?? nil),
       ("coactivation", .bool(!input.counts.coactivation.isEmpty)),
     ]
   }

@@ -13,13 +13,10 @@ struct PlanDraft {
   func plan(of placement: Placement, stopReason: StopReason) throws -> PlanFile {
     var plan = try PlanFile(
       placement: placement, on: instance.counts, objective: instance.objective)
-    plan.loadCap = instance.loadCap
-    plan.status = .feasible
-    plan.stopReason = stopReason
-    plan.traces = input.traces
-    plan.moeLayers = input.moeLayers
-    plan.options = record
-    plan.tool = Self.tool
+    plan.destinations = try input.sets?.destinations(of: placement)
+    plan.rows = try input.sets?.coherentRows(of: placement)
+    plan.describe(
+      loadCap: instance.loadCap, stopReason: stopReason, input: input, options: record)
     return plan
   }
 
@@ -31,5 +28,21 @@ struct PlanDraft {
     plan.stages = outcome.stages
     plan.joint = outcome.joint
     return plan
+  }
+}
+
+extension PlanFile {
+  /// Says what the run was, of a placement that nothing is proved about yet.
+  mutating func describe(
+    loadCap: LoadCap?, stopReason: StopReason, input: TraceInput,
+    options: [(key: String, value: JSONText)]
+  ) {
+    self.loadCap = loadCap
+    status = .feasible
+    self.stopReason = stopReason
+    traces = input.traces
+    moeLayers = input.moeLayers
+    self.options = options
+    tool = PlanDraft.tool
   }
 }

@@ -23,6 +23,7 @@ enum Show {
     }
     return lines.joined(separator: "\n") + "\n"
   }
+  static func fixed(_ value: Double, _ digits: Int) -> String { ProgressLog.fixed(value, digits) }
   static func ratio(_ value: Double) -> String { ProgressLog.fixed(value, 3) }
   static func seconds(_ value: Double) -> String {
     value < 0.095 ? ProgressLog.fixed(value, 3) + " s" : ProgressLog.fixed(value, 1) + " s"

@@ -21,8 +21,11 @@ struct SolveCommand: ParsableCommand {
         colocate solve trace.npy --gpus 4 --time-limit 30 -o plan.json
         colocate solve trace.npy --gpus 16 --nodes 2 --objective staged \\
           --max-load 1.3 -o plan.csv
+        colocate solve top4.safetensors --gpus 8 --mode home --max-load 1.3 -o plan.json
         colocate solve prose.npy docs.npy code.npy --gpus 8 --gap 0.01 \\
           --warm-start plan.json > better.json
+        colocate solve today.npy --gpus 8 --current plan.json --max-moves 64 \\
+          --model DIR -o next.json
       """)
 
   @Argument(
@@ -35,16 +38,32 @@ struct SolveCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "flat (the default): tokens that change GPUs. staged: first those that change nodes, then "
-        + "GPUs inside each node (ExFlow). joint: both at once, weighted.",
-      valueName: "flat|staged|joint"))
+        + "GPUs inside each node (ExFlow). joint: both at once, weighted. In home mode the same of "
+        + "a token's GPUs and nodes, and nodes: its nodes alone. rows: what coherent mode sends "
+        + "with several experts a token, strongest first.",
+      valueName: "flat|staged|joint|nodes|rows"))
   var objective: ObjectiveName?
+
+  @OptionGroup var counted: ModeOptions
 
   @OptionGroup var joint: JointOptions
   @OptionGroup var load: LoadOptions
   @OptionGroup var solver: SolverArguments
 
-  @Option(help: ArgumentHelp("A plan to start from (.json or .csv).", valueName: "PLAN"))
+  @Option(
+    help: ArgumentHelp(
+      "A plan to start from, in any format that convert knows.", valueName: "PLAN"))
   var warmStart: String?
+
+  @OptionGroup var migration: MigrationOptions
+
+  @Option(
+    help: ArgumentHelp(
+      "The router chooses among G groups of neighbouring experts first (n_group of DeepSeek's "
+        + "config.json): keep each group on one GPU, or on GPUs of its own, as a checkpoint that "
+        + "is to be renumbered needs it.",
+      valueName: "G"))
+  var preserveGroups: Int?
 
   @OptionGroup var reading: ReadingOptions
 
@@ -68,13 +87,39 @@ struct SolveCommand: ParsableCommand {
     if let output, !["json", "csv"].contains(URL(fileURLWithPath: output).pathExtension) {
       throw ValidationError("--output \(output): expected a name that ends in .json or .csv")
     }
+    try migration.validate()
+    if preserveGroups != nil, migration.maxMoves != nil {
+      throw ValidationError("--preserve-groups with --max-moves: expected one of them")
+    }
+    try counted.check(objective, nodes: machines.nodes)
+    if counted.isAboutSets(objective) {
+      for (name, isGiven) in [
+        ("--current", migration.current != nil), ("--preserve-groups", preserveGroups != nil),
+      ] where isGiven {
+        throw ValidationError("\(name): expected with objectives about crossings")
+      }
+    }
     guard certificate != nil else { return }
+    guard preserveGroups == nil else {
+      throw ValidationError(
+        "--certificate with --preserve-groups: no certificate can hold a bound of such placements")
+    }
+    guard migration.maxMoves == nil else {
+      throw ValidationError(
+        "--certificate with --max-moves: no certificate can hold a bound within a limit of moves")
+    }
+    if objective == .rows || counted.crossingWeight ?? 0 > 0 {
+      throw ValidationError(
+        "--certificate with --objective rows or --crossing-weight: no certificate can hold that")
+    }
     guard !solver.noProof else {
       throw ValidationError("--certificate with --no-proof: expected one of them")
     }
     // Its bound joins two levels' bounds, for which there is no certificate. On one node, or with
     // one GPU a node, the two levels are one.
-    if objective == .joint, machines.nodes > 1, machines.gpus > machines.nodes {
+    if counted.mode != .home, objective == .joint, machines.nodes > 1,
+      machines.gpus > machines.nodes
+    {
       throw ValidationError(
         "--certificate with --objective joint on several nodes: "
           + "no certificate can hold its bound, expected flat or staged")
@@ -84,27 +129,59 @@ struct SolveCommand: ParsableCommand {
   func run() throws {
     let (output, collision) = try checkOutputs()
     if let collision { printing.note("colocate: warning: \(collision)") }
-    let input = try reading.read(inputs, printing)
+    if counted.isAboutSets(objective) {
+      return try DestinationSolve(self).run(output: output, collision: collision)
+    }
+    let input = try reading.read(
+      inputs, printing, sets: reading.topK == .first ? .followers : .sets)
     let topology = try machines.topology()
-    let start = try warmStart.map { try WarmStart($0, counts: input.counts, topology: topology) }
+    let current = try migration.start(input, topology)
+    let start = try warmStart.map { try WarmStart($0, input: input, topology: topology) } ?? current
     let instance = try instance(of: input, topology, known: start?.placement)
     for line in notes(on: input) { printing.note(line) }
     let options = try options(for: instance, start)
+    let groups = try preserveGroups.map { groups in
+      try input.naming(for: topology.gpus) { () throws(ModelError) in
+        try PreservedGroups(instance, groups: groups)
+      }
+    }
+    if let groups { try check(groups, start) }
     let draft = PlanDraft(
       instance: instance, input: input, record: record(of: options, for: input))
 
     PlanRescue.prepare(for: output)
     let interrupt = Interrupt()
     Signals.rescuePlanOnInternalError()
-    let outcome = try search(instance, options, draft: draft, interrupt: interrupt)
+    let step = try current.map { current in
+      try MigrationStep(migration, instance, current, options.jointWeights)
+    }
+    let (time, limitedTime) = migration.times(options.timeLimit)
+    var first = options
+    first.timeLimit = time
+    var outcome = try search(draft, interrupt) { onProgress throws(ModelError) in
+      if let groups { return try groups.solve(first, onProgress: onProgress) }
+      return try Solver(first).solve(instance, onProgress: onProgress)
+    }
+    if let step {
+      outcome = try step.answer(
+        outcome, seed: options.seed, timeLimit: limitedTime, interrupt: interrupt)
+    }
     interrupt.searchIsOver()
-    guard let placement = outcome.placement?.canonical() else {
+    guard let placement = step == nil ? outcome.placement?.canonical() : outcome.placement else {
       throw failure(outcome, input, interrupt)
     }
 
-    let plan = try draft.plan(of: placement, outcome: outcome)
+    var plan = try draft.plan(of: placement, outcome: outcome)
+    plan.migration = try step?.record(of: plan, moeLayers: input.moeLayers)
     try deliver(plan)
     for line in SolveSummary.lines(plan, outcome) { printing.note(line) }
+    if let record = plan.migration {
+      for line in MigrationStep.lines(record, of: placement) { printing.note(line) }
+    }
+    if plan.destinations != nil {
+      printing.note(
+        "colocate: note: engines that send tokens home: --mode home minimises GPUs per token")
+    }
     if let fault = outcome.internalFault {
       throw CommandFailure("internal: \(fault); the plan is valid, and written", .internalError)
     }
@@ -122,7 +199,8 @@ struct SolveCommand: ParsableCommand {
     let checked = try OutputPath.check(
       [("--output", output), ("--certificate", certificate)],
       inputs: inputs.map { ("the input", $0) }
-        + [warmStart].compactMap { $0 }.map { ("the warm start", $0) })
+        + [warmStart].compactMap { $0 }.map { ("the warm start", $0) }
+        + [migration.current].compactMap { $0 }.map { ("the current plan", $0) })
     guard let output else { return (nil, nil) }
     guard let certificate, checked[0].isSame(as: checked[1]) else { return (checked[0], nil) }
     let collision = FormatError(
@@ -140,6 +218,19 @@ struct SolveCommand: ParsableCommand {
       try Instance(
         counts: input.counts, topology: topology, objective: joint.objective(objectiveName),
         loadCap: cap, known: known)
+    }
+  }
+
+  /// What groups forbid.
+  private func check(_ groups: PreservedGroups, _ start: WarmStart?) throws {
+    if migration.current != nil, groups.spreadsGroups {
+      throw CommandFailure(
+        "--current with --preserve-groups \(groups.groups) on more GPUs than that: other names of "
+          + "the GPUs would tear the groups, expected at most \(groups.groups) GPUs")
+    }
+    if let start, !groups.keeps(start.placement) {
+      printing.note(
+        "colocate: note: the plan to start from tears router groups: the search starts without it")
     }
   }
 
@@ -169,14 +260,17 @@ struct SolveCommand: ParsableCommand {
       ("threads", .integer(options.threads)),
       ("seed", seed.map { .integer($0) } ?? .string("\(options.seed)")),
       ("proof", .bool(options.proves)),
-      ("warm_start", warmStart.map { .string($0) } ?? nil),
+      ("preserve_groups", JSONText(preserveGroups)),
+      ("warm_start", (warmStart ?? migration.current).map { .string($0) } ?? nil),
     ] + reading.record(of: input)
   }
 
   // MARK: - The search and its answer
 
+  /// What `solver` answers, its incumbents ready to be rescued.
   private func search(
-    _ instance: Instance, _ options: SolverOptions, draft: PlanDraft, interrupt: Interrupt
+    _ draft: PlanDraft, _ interrupt: Interrupt,
+    _ solver: ((SolverProgress) -> ProgressAction) throws(ModelError) -> SolverOutcome
   ) throws -> SolverOutcome {
     let log = printing.progressLog()
     let incumbents = IncumbentPlans { placement, reason in
@@ -184,8 +278,9 @@ struct SolveCommand: ParsableCommand {
       return isTable ? ExFlowCSV.text(plan.placement) : plan.json.text
     }
     do {
-      return try Solver(options).solve(instance) { progress in
-        incumbents.show(progress)
+      return try solver { progress in
+        // A plan that may move too many experts is none to be rescued.
+        if migration.maxMoves == nil { incumbents.show(progress) }
         InternalErrorTest.fire(after: progress)
         log?.show(progress)
         return interrupt.isRequested && !InternalErrorTest.isDeaf ? .stop : .proceed
@@ -212,10 +307,10 @@ struct SolveCommand: ParsableCommand {
       outcome.stopReason == .cancelled ? interrupt.status : .limit)
   }
 
-  private var isTable: Bool { output?.hasSuffix(".csv") ?? false }
+  var isTable: Bool { output?.hasSuffix(".csv") ?? false }
 
   /// Writes the plan to where it was asked for; where that fails, to standard output.
-  private func deliver(_ plan: PlanFile) throws {
+  func deliver(_ plan: PlanFile) throws {
     if let output {
       do {
         if isTable {

@@ -32,10 +32,20 @@ enum SolveSummary {
         lines += outcome.stages.dropFirst().map { row("  \($0.stage) alone", text(of: $0)) }
       }
     }
-    let cap = plan.loadCap.map { "(cap \($0.ratio))" } ?? "(no cap)"
-    lines.append(
-      row("load", "\(Show.ratio(imbalance)) × the mean on any layer's fullest GPU \(cap)"))
-    if let cap = plan.loadCap, cap.relaxedToFeasible {
+    if let destinations = plan.destinations {
+      lines += DestinationSummary.text(of: destinations, topology: plan.placement.topology)
+    }
+    if let rows = plan.rows { lines.append(row("rows", "\(rows.total) dispatched and combined")) }
+    return lines + load(imbalance, plan.loadCap)
+  }
+
+  /// The load beside its cap.
+  static func load(_ imbalance: Double, _ loadCap: LoadCap?) -> [String] {
+    let cap = loadCap.map { "(cap \($0.ratio))" } ?? "(no cap)"
+    var lines = [
+      row("load", "\(Show.ratio(imbalance)) × the mean on any layer's fullest GPU \(cap)")
+    ]
+    if loadCap?.relaxedToFeasible == true {
       lines.append(row("", "(the cap is relaxed in layers that cannot meet it)"))
     }
     return lines
@@ -54,7 +64,7 @@ enum SolveSummary {
     return "\(what) after \(Show.seconds(outcome.statistics.seconds))"
   }
 
-  private static func row(_ name: String, _ text: String) -> String {
+  static func row(_ name: String, _ text: String) -> String {
     ProgressLog.left(name, 16) + text
   }
 

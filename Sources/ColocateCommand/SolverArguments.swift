@@ -128,6 +128,11 @@ struct OutputOptions: ParsableArguments {
     return ProgressLog(showsTime: log != .timeless)
   }
 
+  /// - Parameter tokens: of the trace, once in each layer.
+  func destinationLog(tokens: Int) -> DestinationLog? {
+    progressLog().map { _ in DestinationLog(showsTime: log != .timeless, tokens: tokens) }
+  }
+
   func note(_ line: String) {
     if !quiet { Terminal.note(line) }
   }

@@ -9,9 +9,11 @@ struct WarmStart {
 
   /// Reads a plan.
   /// - Throws: `FormatError` naming the plan, where it is for another model or machine.
-  init(_ path: String, counts: TransitionCounts, topology: Topology) throws {
+  init(_ path: String, input: TraceInput, topology: Topology) throws {
     self.path = path
-    let plan = try PlanInput.read(path, for: counts, gpus: topology.gpus, nodes: topology.nodes)
+    let plan = try PlanInput.read(
+      path, for: input.counts,
+      .init(gpus: topology.gpus, nodes: topology.nodes, moeLayers: input.moeLayers))
     guard plan.placement.topology.gpus == topology.gpus else {
       throw FormatError(
         path, "a plan for \(plan.placement.topology.gpus) GPUs, expected \(topology.gpus)")
@@ -63,6 +65,24 @@ struct LoadViolation: CustomStringConvertible {
     guard let worst else { return nil }
     (layer, gpu) = (worst.place / gpus, worst.place % gpus)
     (load, cap) = (loads[worst.place], caps[worst.place / gpus])
+    (ratio, capRatio) = (worst.ratio, loadCap.ratio)
+  }
+
+  /// nil where the placement meets the cap on `sets`.
+  init?(of placement: Placement, in sets: TokenSets, cap loadCap: LoadCap) throws {
+    let gpus = placement.topology.gpus
+    let loads = try sets.gpuLoads(of: placement)
+    var worst: (ratio: Double, place: Int, cap: Int)?
+    for place in loads.indices {
+      let tokens = sets.layerSets[place / gpus].loads.reduce(0, +)
+      let cap = loadCap.tokens(of: tokens, groups: gpus)
+      guard loads[place] > cap else { continue }
+      let ratio = Double(loads[place]) * Double(gpus) / Double(tokens)
+      if ratio > worst?.ratio ?? 0 { worst = (ratio, place, cap) }
+    }
+    guard let worst else { return nil }
+    (layer, gpu) = (worst.place / gpus, worst.place % gpus)
+    (load, cap) = (loads[worst.place], worst.cap)
     (ratio, capRatio) = (worst.ratio, loadCap.ratio)
   }
 

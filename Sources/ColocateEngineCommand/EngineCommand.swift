@@ -47,6 +47,12 @@ struct RunOptions: ParsableArguments {
   var plan: String?
   @Option(help: "Ranks that count as one node; without it MPI says which ranks share memory.")
   var ranksPerNode: Int?
+  @Option(
+    help: """
+      Home mode on several nodes. direct: a token goes to each rank of its experts. node: once to \
+      each other node, where it is spread and its sums are added; of verify, home × the plan.
+      """)
+  var exchange: ExchangeRoute = .direct
 
   func validate() throws {
     if let window, window < 1 { throw ValidationError("--window \(window): expected at least 1") }
@@ -67,7 +73,8 @@ struct RunOptions: ParsableArguments {
       guard communicator.isFirst else { return }
       try EngineError.naming { () throws(FormatError) in try checkOutput(output) }
     }
-    let model = try Model(folder: self.model, communicator: communicator)
+    var model = try Model(folder: self.model, communicator: communicator)
+    model.route = exchange
     let (read, placed) = try communicator.together { () throws(EngineError) in
       (try readTokens(for: model), try readPlan(for: model))
     }
@@ -109,6 +116,7 @@ struct ModeOption: ParsableArguments {
 }
 
 extension Mode: ExpressibleByArgument {}
+extension ExchangeRoute: ExpressibleByArgument {}
 
 struct TraceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -12,6 +12,7 @@ extension Verification {
     ]
     lines += rows
     lines.append("")
+    lines += destinations
     lines += boundaries
     lines += Self.wrapped(
       """
@@ -48,27 +49,51 @@ extension Verification {
       ("rows to other nodes", { "\($0.crossings.toOtherNodes)" }),
       ("  predicted", { "\($0.crossings.toOtherNodesPredicted)" }),
       ("  equal", { $0.crossings.isAsPredicted ? "yes" : "NO" }),
-      ("collectives per decode step", { Self.number($0.collectivesPerDecodeStep.payload) }),
-      ("  exchanges of counts besides", { Self.number($0.collectivesPerDecodeStep.counts) }),
-      ("bytes per token, dispatch", { bytes($0.bytes.dispatch) }),
+      ("GPUs of a token and layer", { Self.perToken($0, tokens: tokens * layers) }),
+      ("collectives a decode step", { Self.number($0.collectivesPerDecodeStep.payload) }),
+      ("  counts besides", { Self.number($0.collectivesPerDecodeStep.counts) }),
+      ("bytes a token, dispatch", { bytes($0.bytes.dispatch) }),
       ("  combine", { bytes($0.bytes.combine) }),
       ("  context", { bytes($0.bytes.context) }),
       ("  headers", { bytes($0.bytes.headers) }),
       ("  counts", { bytes($0.bytes.counts) }),
-      ("decoded tokens per second", { Self.number($0.decodeTokensPerSecond) }),
+      ("decoded tokens a second", { Self.number($0.decodeTokensPerSecond) }),
       ("positions compared", { Self.compared($0, $0.positionsCompared, $0.positions) }),
-      ("  largest difference of a logit", { Self.figure($0, $0.largestLogitDifference) }),
+      ("  largest difference", { Self.figure($0, $0.largestLogitDifference) }),
       ("choices compared", { Self.compared($0, $0.choicesCompared, $0.choices) }),
-      ("  others, left to itself", { Self.known($0, $0.choicesThatDiffer.map { "\($0)" }) }),
+      ("  others, left alone", { Self.known($0, $0.choicesThatDiffer.map { "\($0)" }) }),
       ("  largest lead there", { Self.lead($0) }),
       ("next tokens that differ", { Self.known($0, $0.nextTokensThatDiffer.map { "\($0)" }) }),
       ("agrees", { $0.agrees ? "yes" : "NO" }),
     ]
-    let width = runs.map(\.placement.count).reduce(12, max)
+    let width = runs.map(\.placement.count).reduce(10, max) + 1
     return figures.map { name, value in
-      name.padding(toLength: 32, withPad: " ", startingAt: 0)
+      name.padding(toLength: 25, withPad: " ", startingAt: 0)
         + runs.map { Self.right(value($0), width) }.joined()
     }
+  }
+
+  /// Home mode, layer by layer: what the solver minimises.
+  private var destinations: [String] {
+    let homes = runs.filter { !$0.destinations.isEmpty }
+    guard !homes.isEmpty else { return [] }
+    var lines = Self.wrapped(
+      "home, GPUs that tokens went to, their own included, layer by layer, measured (≠ predicted, "
+        + "where it differs):", indent: "  ")
+    for run in homes {
+      let layers = zip(run.destinations, run.destinationsPredicted).map {
+        $0 == $1 ? "\($0)" : "\($0)≠\($1)"
+      }
+      lines += Self.wrapped("  \(run.placement): \(layers.joined(separator: " "))", indent: "    ")
+    }
+    return lines
+  }
+
+  /// Home mode's objective for each token and layer; the other mode has none.
+  private static func perToken(_ run: Run, tokens: Int) -> String {
+    run.destinations.isEmpty
+      ? "–"
+      : String(format: "%.3f", Double(run.destinations.reduce(0, +)) / Double(max(1, tokens)))
   }
 
   private var boundaries: [String] {

@@ -7,8 +7,9 @@ struct VerifyCommand: ParsableCommand {
     commandName: "verify",
     abstract: "Measure what a plan saves, and check it against what the solver predicts.",
     discussion: """
-      Runs the same tokens four times: home × contiguous (the baseline), coherent × contiguous, \
-      coherent × greedy, coherent × the plan. The other runs take the baseline's tokens and \
+      Runs the same tokens five times: home × contiguous (the baseline), home × the plan, \
+      coherent × contiguous, coherent × greedy, coherent × the plan. The other runs take the \
+      baseline's tokens and \
       routes, so that every logit must be the baseline's but for rounding; the routes that they \
       would have chosen themselves are compared apart. Every message is compared at both ends, \
       and what was sent with what the routes and the plan predict.

@@ -5,16 +5,11 @@ extension CertificateFile {
   /// The document.
   public func json(tool: String? = nil) -> JSONText {
     let placement = certificate.placement
-    var members = SharedFields.header(Self.formatName, version: Self.formatVersion)
-    members += [("layers", .integer(placement.layers)), ("experts", .integer(placement.experts))]
-    members += SharedFields.machines(placement.topology)
-    members += [
-      ("objective", SharedFields.json(certificate.objective)),
-      ("load_cap", SharedFields.json(certificate.loadCap)),
-      ("caps", certificate.caps.map { JSONText($0) } ?? nil),
-      ("counts_sha256", .string(digest)),
-      ("assignment", SharedFields.assignment(placement)),
-      (
+    return SharedFields.certificate(
+      Self.formatName, version: Self.formatVersion, of: placement,
+      objective: SharedFields.json(certificate.objective), loadCap: certificate.loadCap,
+      caps: certificate.caps, digest: ("counts_sha256", digest),
+      claims: (
         "stages",
         .array(
           certificate.claims.map { stage in
@@ -25,10 +20,7 @@ extension CertificateFile {
               ("evidence", Self.json(stage.evidence, layers: placement.layers)),
             ])
           })
-      ),
-    ]
-    if let tool { members.append(("tool", .string(tool))) }
-    return .object(members)
+      ), tool: tool)
   }
 
   /// Writes the certificate, whole or not at all.

@@ -103,34 +103,20 @@ public struct CertificateReport: Hashable, Sendable {
         counting + (hasCoactivation ? ", with co-activation" : ", without co-activation")
       ),
       ("sha-256", countsDigest),
-      (
-        "machines",
-        "\(topology.gpus) GPU\(topology.gpus == 1 ? "" : "s") on \(topology.nodes) "
-          + "node\(topology.nodes == 1 ? "" : "s")"
-      ),
-      ("load cap", capText),
+      ("machines", ReportText.machines(topology)),
+      ("load cap", ReportText.cap(loadCap, caps, relaxedLayers: relaxedLayers)),
       ("objective", objectiveText),
     ]
     for stage in stages {
       lines.append((stage.name, "crossings \(stage.crossings) of \(stage.total)"))
-      lines.append(("", Self.verdict(stage.crossings, stage.bound) + " (\(stage.evidence))"))
+      lines.append(("", ReportText.verdict(stage.crossings, stage.bound) + " (\(stage.evidence))"))
     }
     if let bound {
-      lines.append(("value", "\(value), " + Self.verdict(value, bound)))
+      lines.append(("value", "\(value), " + ReportText.verdict(value, bound)))
     } else {
       lines.append(("value", "\(value) crossings; each stage is proved by itself"))
     }
-    return lines.map { name, text in
-      name + String(repeating: " ", count: max(1, 11 - name.count)) + text + "\n"
-    }.joined()
-  }
-
-  private var capText: String {
-    guard let loadCap, let caps else { return "none" }
-    let (least, most) = (caps.min() ?? 0, caps.max() ?? 0)
-    return "\(loadCap.numerator)/\(loadCap.denominator) of a GPU's even share, "
-      + (least == most ? "\(least)" : "\(least) to \(most)") + " tokens"
-      + (relaxedLayers > 0 ? ", relaxed in \(relaxedLayers) of \(layers) layers" : "")
+    return ReportText.text(lines)
   }
 
   private var objectiveText: String {
@@ -142,37 +128,27 @@ public struct CertificateReport: Hashable, Sendable {
     }
   }
 
-  /// "proved optimal", or the bound and the gap in ten-thousandths of a percent, rounded up.
-  private static func verdict(_ value: Int, _ bound: Int) -> String {
-    if value == bound { return "proved optimal" }
-    let (share, rest) = (Int128(value - bound) * 1_000_000).quotientAndRemainder(
-      dividingBy: Int128(value))
-    let parts = Int(share) + (rest > 0 ? 1 : 0)
-    let fraction = String(parts % 10_000 + 10_000).dropFirst()
-    return "bound \(bound), gap \(parts / 10_000).\(fraction) %"
-  }
-
   /// For programs.
   public func json(counting: String) -> JSONText {
-    .object([
-      ("layers", .integer(layers)), ("experts", .integer(experts)),
-      ("gpus", .integer(topology.gpus)), ("nodes", .integer(topology.nodes)),
-      ("load_cap", SharedFields.json(loadCap)), ("caps", caps.map { JSONText($0) } ?? nil),
-      ("objective", SharedFields.json(objective)), ("counting", .string(counting)),
-      ("coactivation", .bool(hasCoactivation)), ("counts_sha256", .string(countsDigest)),
-      ("value", .integer(value)), ("bound", bound.map { .integer($0) } ?? nil),
-      ("optimal", .bool(stages.allSatisfy(\.isOptimal))),
-      (
-        "stages",
-        .array(
-          stages.map {
-            .object([
-              ("stage", .string($0.name)), ("evidence", .string($0.evidence)),
-              ("crossings", .integer($0.crossings)), ("bound", .integer($0.bound)),
-              ("total", .integer($0.total)), ("optimal", .bool($0.isOptimal)),
-            ])
-          })
-      ),
-    ])
+    let sizes = ReportText.sizes(
+      layers: layers, experts: experts, topology: topology, loadCap: loadCap, caps: caps)
+    return .object(
+      sizes + [
+        ("objective", SharedFields.json(objective)), ("counting", .string(counting)),
+        ("coactivation", .bool(hasCoactivation)), ("counts_sha256", .string(countsDigest)),
+        ("value", .integer(value)), ("bound", bound.map { .integer($0) } ?? nil),
+        ("optimal", .bool(stages.allSatisfy(\.isOptimal))),
+        (
+          "stages",
+          .array(
+            stages.map {
+              .object([
+                ("stage", .string($0.name)), ("evidence", .string($0.evidence)),
+                ("crossings", .integer($0.crossings)), ("bound", .integer($0.bound)),
+                ("total", .integer($0.total)), ("optimal", .bool($0.isOptimal)),
+              ])
+            })
+        ),
+      ])
   }
 }

@@ -73,6 +73,19 @@ public struct IntegerArray: Sendable {
     try read(count, from: range.lowerBound * width, to: to)
   }
 
+  /// Where in the file the entries of some rows are, if they stand there as they are in memory.
+  func plainBytes(ofRows range: Range<Int>) -> Range<Int>? {
+    guard element.isNative, !isFortranOrder else { return nil }
+    let row = width * element.size
+    return (offset + range.lowerBound * row)..<(offset + range.upperBound * row)
+  }
+
+  /// Bytes of all entries.
+  var bytes: Int { rows * width * element.size }
+
+  /// Whether the entries are in that file.
+  func isIn(_ file: PositionedFile) -> Bool { source === file }
+
   /// Copies entries as they stand in the file, in this machine's byte order.
   private func read<Integer: FixedWidthInteger & BitwiseCopyable>(
     _ count: Int, from first: Int, to: UnsafeMutablePointer<Integer>

@@ -33,7 +33,11 @@ extension PlanFile {
     _ document: JSONNode, into plan: inout PlanFile
   ) throws(JSONProblem) {
     if let objective = try document.optional("objective") {
-      plan.objective = try SharedFields.objective(objective)
+      if try objective.optional("mode") != nil {
+        plan.goal = try SharedFields.goal(objective)
+      } else {
+        plan.objective = try SharedFields.objective(objective)
+      }
     }
     plan.loadCap = try SharedFields.loadCap(document)
     plan.status = try document.optional("status")?.oneOf(SolverStatus.allCases)

@@ -6,14 +6,19 @@ import Colocate
 ///       "layers": 24, "experts": 32,
 ///       "topology": { "nodes": 2, "gpus_per_node": 4 },
 ///       "objective": { "name": "joint", "inter_node": 4, "intra_node": 1 },
+///                    (of destinations: DestinationGoal.swift)
 ///       "load_cap": { "numerator": 12, "denominator": 10, "relaxed_to_feasible": false } or null,
 ///       "status": "feasible", "stop_reason": "time",
 ///       "value": …, "bound": … or null, "gap": … or null,
 ///       "crossings": { "total": …, "gpu": …, "node": …,
 ///                      "gpu_per_boundary": […], "node_per_boundary": […] },
+///       "destinations": { "tokens": …, "gpus": …, "nodes": …, "gpus_per_token": …,
+///                         "nodes_per_token": …, "gpus_per_layer": […], "nodes_per_layer": […] },
+///       "layer_bounds": [ { "value": …, "bound": …, "status": …, "seconds": … } ],
 ///       "load": { "max_over_mean": …, "per_layer": [ tokens of each GPU, a row for each layer ] },
 ///       "stages": [ { "name": …, "status": …, "stop_reason": …, "value": …, "bound": …, … } ],
 ///       "joint": { "inter_node": 8, "intra_node": 1, "value": …, "bound": …, "gap": … },
+///       "migration": { "current": …, "copies": …, "bytes": …, … } where a plan was in use,
 ///       "traces": [ { "file": …, "sha256": … } ],
 ///       "moe_layers": [ layers of the traces that were counted, where not all are ],
 ///       "options": { … },
@@ -43,8 +48,10 @@ public struct PlanFile: Sendable {
 
   /// Where the experts live.
   public var placement: Placement
-  /// What was minimised; nil where the file does not say.
+  /// What was minimised; nil where the file does not say, or says `goal`.
   public var objective: Objective?
+  /// What was minimised where that was not crossings.
+  public var goal: DestinationGoal?
   public var loadCap: LoadCap?
   public var status: SolverStatus?
   public var stopReason: StopReason?
@@ -52,12 +59,20 @@ public struct PlanFile: Sendable {
   public var value: Int?
   public var bound: Int?
   public var crossings: Crossings?
+  /// GPUs and nodes of each token's experts, layer by layer; nil where that is not known.
+  public var destinations: Destinations?
+  /// Rows that coherent mode sends; nil where that is not known.
+  public var rows: CoherentRows?
+  /// What is known of each layer of a plan for `goal`, `[L]`, or empty.
+  public var layerOutcomes: [DestinationLayerOutcome] = []
   /// Tokens of each GPU in each layer, `[L, P]`, and the largest over the mean.
   public var gpuLoads: [Int] = []
   public var loadImbalance: Double?
   public var stages: [StageOutcome] = []
   /// What a staged plan is worth by the joint objective.
   public var joint: JointComparison?
+  /// The way from the plan that was in use; nil where none was named.
+  public var migration: MigrationRecord?
   public var traces: [Trace] = []
   /// The traces' layers that the plan's layers are, shape `[L]`; nil where they are all of them.
   public var moeLayers: [Int]?
@@ -86,6 +101,24 @@ public struct PlanFile: Sendable {
     loadImbalance = try counts.loadImbalance(of: placement)
   }
 
+  /// A plan for `goal` with the figures of `placement` on a trace.
+  /// - Throws: `ModelError.placement` where the placement is for a model of other sizes.
+  public init(
+    placement: Placement, on counts: TransitionCounts, goal: DestinationGoal, sets: TokenSets
+  ) throws(ModelError) {
+    self.placement = placement
+    self.goal = goal
+    let (crossings, found) = (
+      try counts.crossings(of: placement), try sets.destinations(of: placement)
+    )
+    self.crossings = crossings
+    destinations = found
+    rows = try sets.coherentRows(of: placement)
+    value = goal.value(destinations: found, crossings: crossings, rows: rows)
+    gpuLoads = try sets.gpuLoads(of: placement)
+    loadImbalance = try counts.loadImbalance(of: placement)
+  }
+
   /// `(value - bound) / value`; nil where there is no bound.
   public var gap: Double? {
     guard let value, let bound else { return nil }
@@ -100,6 +133,7 @@ public struct PlanFile: Sendable {
       ("topology", .object(SharedFields.machines(placement.topology))),
     ]
     if let objective { members.append(("objective", Self.json(objective))) }
+    if let goal { members.append(("objective", Self.json(goal))) }
     members.append(("load_cap", SharedFields.json(loadCap)))
     if let status { members.append(("status", .string(status.rawValue))) }
     if let stopReason { members.append(("stop_reason", .string(stopReason.rawValue))) }
@@ -107,6 +141,11 @@ public struct PlanFile: Sendable {
       members += [("value", .integer(value)), ("bound", JSONText(bound)), ("gap", JSONText(gap))]
     }
     if let crossings { members.append(("crossings", Self.json(crossings))) }
+    if let destinations { members.append(("destinations", Self.json(destinations))) }
+    if let rows { members.append(("rows", Self.json(rows))) }
+    if !layerOutcomes.isEmpty {
+      members.append(("layer_bounds", .array(layerOutcomes.map(Self.json))))
+    }
     if let loadImbalance {
       members.append(
         (
@@ -119,6 +158,7 @@ public struct PlanFile: Sendable {
     }
     if !stages.isEmpty { members.append(("stages", .array(stages.map(Self.json)))) }
     if let joint { members.append(("joint", Self.json(joint))) }
+    if let migration { members.append(("migration", migration.json)) }
     if !traces.isEmpty {
       members.append(
         (
@@ -136,6 +176,38 @@ public struct PlanFile: Sendable {
 
   /// An objective as the plan has it.
   public static func json(_ objective: Objective) -> JSONText { SharedFields.json(objective) }
+
+  /// An objective of destinations as the plan has it.
+  public static func json(_ goal: DestinationGoal) -> JSONText { SharedFields.json(goal) }
+
+  /// Destinations as the plan has them.
+  public static func json(_ destinations: Destinations) -> JSONText {
+    .object([
+      ("tokens", .integer(destinations.tokens)), ("gpus", .integer(destinations.gpu)),
+      ("nodes", .integer(destinations.node)),
+      ("gpus_per_token", .number(destinations.gpusPerToken)),
+      ("nodes_per_token", .number(destinations.nodesPerToken)),
+      ("gpus_per_layer", JSONText(destinations.gpuPerLayer)),
+      ("nodes_per_layer", JSONText(destinations.nodePerLayer)),
+    ])
+  }
+
+  /// Rows of coherent mode as the plan has them.
+  public static func json(_ rows: CoherentRows) -> JSONText {
+    .object([
+      ("total", .integer(rows.total)), ("dispatched_per_layer", JSONText(rows.dispatchedPerLayer)),
+      ("combined_per_layer", JSONText(rows.combinedPerLayer)),
+    ])
+  }
+
+  /// What is known of a layer, as the plan has it.
+  public static func json(_ layer: DestinationLayerOutcome) -> JSONText {
+    .object([
+      ("value", .integer(layer.value)), ("bound", JSONText(layer.bound)),
+      ("status", .string(layer.status.rawValue)),
+      ("seconds", .number((layer.seconds * 1000).rounded() / 1000)),
+    ])
+  }
 
   /// Crossings as the plan has them.
   public static func json(_ crossings: Crossings) -> JSONText {

@@ -41,6 +41,20 @@ package final class PositionedFile: Sendable {
     size = Int(status.st_size)
   }
 
+  /// Takes over an open regular file, which is closed with this value.
+  /// - Parameter path: the name for messages.
+  /// - Throws: `FormatError` where it is no regular file.
+  package init(adopting descriptor: Int32, named path: String) throws(FormatError) {
+    self.path = path
+    self.descriptor = descriptor
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else {
+      throw FormatError(path, Descriptor.reason(errno))
+    }
+    size = Int(status.st_size)
+    try Self.checkKind(status, path)
+  }
+
   deinit { close(descriptor) }
 
   private static func checkKind(_ status: stat, _ path: String) throws(FormatError) {

@@ -7,6 +7,9 @@ struct Safetensors {
   /// Tensors in the file.
   var names: Set<String> { Set(header.tensors.keys) }
 
+  /// Free texts of the header.
+  var metadata: [String: String] { header.metadata }
+
   /// The integer types of the format.
   private static let integers: [String: IntegerElement] = [
     "I8": .init(size: 1, isSigned: true), "U8": .init(size: 1, isSigned: false),

@@ -17,6 +17,8 @@ package struct SafetensorsHeader: Sendable {
 
   /// All tensors by their names.
   package let tensors: [String: Tensor]
+  /// The texts of the free entry `__metadata__`; what is no text there is left out.
+  package let metadata: [String: String]
 
   /// Bytes of an element of each type that the format has.
   package static let elementBytes = [
@@ -61,8 +63,9 @@ package struct SafetensorsHeader: Sendable {
       throw FormatError(file, "header: does not start with '{', expected a safetensors file")
     }
     do throws(JSONProblem) {
-      tensors = try Self.tensors(
-        try JSONReader.read(bytes), dataStart: start, fileSize: size)
+      let document = try JSONReader.read(bytes)
+      tensors = try Self.tensors(document, dataStart: start, fileSize: size)
+      metadata = Self.metadata(document)
     } catch {
       throw FormatError(file, "header: \(error.message)")
     }
@@ -72,6 +75,17 @@ package struct SafetensorsHeader: Sendable {
   /// The length of the header's text, which the first 8 bytes of a file hold, low byte first.
   static func length(_ head: [UInt8]) -> UInt64 {
     head[..<8].reversed().reduce(0) { ($0 << 8) | UInt64($1) }
+  }
+
+  private static func metadata(_ header: JSONNode) -> [String: String] {
+    guard case .object(let members) = header.value,
+      case .object(let entries)? = members.first(where: { $0.key == "__metadata__" })?.value
+    else { return [:] }
+    var texts = [String: String]()
+    for (key, value) in entries {
+      if case .string(let text) = value { texts[key] = text }
+    }
+    return texts
   }
 
   private static func tensors(

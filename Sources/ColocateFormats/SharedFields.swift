@@ -35,6 +35,24 @@ enum SharedFields {
     }
   }
 
+  /// A certificate's document: what it is about in front, its claims at the end.
+  static func certificate(
+    _ format: String, version: Int, of placement: Placement, objective: JSONText,
+    loadCap: LoadCap?, caps: [Int]?, digest: (key: String, value: String),
+    claims: (key: String, value: JSONText), tool: String?
+  ) -> JSONText {
+    var members = header(format, version: version)
+    members += [("layers", .integer(placement.layers)), ("experts", .integer(placement.experts))]
+    members += machines(placement.topology)
+    members += [
+      ("objective", objective), ("load_cap", json(loadCap)),
+      ("caps", caps.map { JSONText($0) } ?? nil), (digest.key, .string(digest.value)),
+      ("assignment", assignment(placement)), claims,
+    ]
+    if let tool { members.append(("tool", .string(tool))) }
+    return .object(members)
+  }
+
   // MARK: Machines and placement
 
   static func machines(_ topology: Topology) -> Members {

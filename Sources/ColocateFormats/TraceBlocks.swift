@@ -22,6 +22,8 @@ struct TraceBlocks {
   var dropsRepeats = false
   /// The layers that are kept, ascending; nil keeps all.
   var kept: [Int]?
+  /// The first so many blocks alone; nil for all.
+  var limit: Int?
 
   init(_ array: IntegerArray, experts: Int?) {
     self.array = array
@@ -42,23 +44,26 @@ struct TraceBlocks {
   /// Passes the trace on in blocks of about a million ids.
   /// - Parameters:
   ///   - advance: gets the bytes of the file that a block took.
+  ///   - digest: takes the file's bytes along, where they stand there as they are in memory.
   ///   - hint: words for the end of an error about ids.
   ///   - body: gets the block, its first token, and how many of its ids are -1 without a sign.
   /// - Throws: `FormatError` for an id that no expert has, with its place; for what `body` throws;
   ///   and where the file cannot be read or has become shorter.
   func stream(
-    _ advance: (Int) -> Void = { _ in }, hint: () -> String = { "" },
+    _ advance: (Int) -> Void = { _ in }, digest: SequentialDigest? = nil,
+    hint: () -> String = { "" },
     _ body: (UnsafeBufferPointer<Int32>, Int, Int) throws(ModelError) -> Void
   ) throws(FormatError) {
     let perToken = layers * choices
-    let blocks = array.blocks()
+    let all = array.blocks()
+    let blocks = all.prefix(limit ?? all.count)
     let block = UnsafeMutablePointer<Int32>.allocate(
       capacity: (blocks.first?.count ?? 0) * perToken)
     defer { block.deallocate() }
     for rows in blocks {
-      let wide = try array.element.perform(Loading(blocks: self, rows: rows, block: block))
-      normalise(block, tokens: rows.count)
-      let ids = UnsafeBufferPointer(start: block, count: rows.count * layersKept * choices)
+      let wide = try array.element.perform(
+        Loading(blocks: self, rows: rows, block: block, digest: digest))
+      let ids = normalised(block, tokens: rows.count)
       try FormatError.naming(array.file, hint: hint()) { () throws(ModelError) in
         try body(ids, rows.lowerBound, wide)
       }
@@ -72,6 +77,7 @@ struct TraceBlocks {
     let blocks: TraceBlocks
     let rows: Range<Int>
     let block: UnsafeMutablePointer<Int32>
+    let digest: SequentialDigest?
 
     func callAsFunction<Integer: FixedWidthInteger & BitwiseCopyable>(
       _: Integer.Type
@@ -81,6 +87,10 @@ struct TraceBlocks {
       let raw = UnsafeMutablePointer<Integer>.allocate(capacity: count)
       defer { raw.deallocate() }
       try blocks.array.copyRows(rows, to: raw)
+      if let digest, let place = blocks.array.plainBytes(ofRows: rows) {
+        try digest.take(
+          UnsafeRawBufferPointer(start: raw, count: place.count), at: place.lowerBound)
+      }
       var wide = 0
       for index in 0..<count {
         let id = raw[index]
@@ -109,7 +119,21 @@ struct TraceBlocks {
     return FormatError(array.file, error.description)
   }
 
+  /// Whether another reading of the trace replaces and leaves out the same.
+  func reads(as other: TraceBlocks) -> Bool {
+    (padding, firstShared, dropsRepeats) == (other.padding, other.firstShared, other.dropsRepeats)
+      && kept == other.kept
+  }
+
   /// Applies what the survey found, in place: every row goes to where it is or to an earlier place.
+  /// - Returns: the tokens as they are to be counted, `[tokens, layersKept, k]`.
+  func normalised(
+    _ block: UnsafeMutablePointer<Int32>, tokens: Int
+  ) -> UnsafeBufferPointer<Int32> {
+    normalise(block, tokens: tokens)
+    return UnsafeBufferPointer(start: block, count: tokens * layersKept * choices)
+  }
+
   private func normalise(_ block: UnsafeMutablePointer<Int32>, tokens: Int) {
     guard padding != nil || firstShared != nil || dropsRepeats || kept != nil else { return }
     let kept = kept ?? Array(0..<layers)

@@ -8,16 +8,23 @@ struct TraceContent {
   /// experts, `[L, E, E]`.
   private let loads: IntegerArray?
   private let coactivation: IntegerArray?
+  /// Beside a trace in a safetensors file: the sequence of each token, `[T]`.
+  let sequences: IntegerArray?
   let remarks: [Remark]
+  /// Of counts that `colocate count` made.
+  let record: CountsRecord?
 
-  private init(
+  init(
     _ kind: TraceFile.Kind, _ array: IntegerArray, loads: IntegerArray? = nil,
-    coactivation: IntegerArray? = nil, remarks: [Remark] = []
+    coactivation: IntegerArray? = nil, sequences: IntegerArray? = nil, remarks: [Remark] = [],
+    record: CountsRecord? = nil
   ) {
+    self.record = record
     self.kind = kind
     self.array = array
     self.loads = loads
     self.coactivation = coactivation
+    self.sequences = sequences
     self.remarks = remarks
   }
 
@@ -41,7 +48,8 @@ struct TraceContent {
     return try of(try IntegerArray(npy: file), reading)
   }
 
-  private static func of(
+  /// Looks what an array is.
+  static func of(
     _ array: IntegerArray, _ reading: TraceFile.Reading
   ) throws(FormatError) -> TraceContent {
     let shape = array.shape
@@ -84,19 +92,29 @@ struct TraceContent {
     if let wanted, wanted != kind {
       throw FormatError(path, "holds '\(kind.rawValue)', read as \(wanted.rawValue)")
     }
-    func beside(_ name: String) throws(FormatError) -> IntegerArray? {
-      kind == .counts && names.contains(name) ? try tensors.array(name) : nil
+    func beside(_ name: String, _ wanted: TraceFile.Kind) throws(FormatError) -> IntegerArray? {
+      kind == wanted && names.contains(name) ? try tensors.array(name) : nil
     }
+    let array = try tensors.array(kind.rawValue)
+    let record =
+      kind == .counts
+      ? try CountsRecord(tensors.metadata, layers: array.shape[0] + 1, file: path) : nil
     return TraceContent(
-      kind, try tensors.array(kind.rawValue), loads: try beside("loads"),
-      coactivation: try beside("coactivation"))
+      kind, array, loads: try beside("loads", .counts),
+      coactivation: try beside("coactivation", .counts),
+      sequences: try beside("sequences", .trace), record: record)
   }
 
   /// The counts of a file of counts.
-  /// - Parameter experts: `E` as given, or nil.
+  ///
+  /// Of a file with a record, co-activation is only left out once the digest has been compared.
+  /// - Parameter reading: `E`, which may be more than the file's where that was inferred, and
+  ///   whether co-activation is wanted of a file with a record; others have it to be used.
   /// - Throws: `FormatError` for shapes that do not fit, numbers that no tokens can have made, and
   ///   counts that are all 0.
-  func counts(experts given: Int?) throws(FormatError) -> (TransitionCounts, [Remark]) {
+  func counts(
+    _ reading: TraceFile.Reading
+  ) throws(FormatError) -> (TransitionCounts, [Remark]) {
     let shape = array.shape
     guard shape.count == 3, shape[1] == shape[2] else {
       throw FormatError(
@@ -109,7 +127,9 @@ struct TraceContent {
       throw FormatError(
         array.file, "\(experts) experts, expected at most \(TransitionAccumulator.mostExperts)")
     }
-    if let given, given != experts {
+    if let given = reading.experts, given != experts,
+      given < experts || record?.expertsInferred != true
+    {
       throw FormatError(array.file, "counts of \(experts) experts, expected \(given)")
     }
     try check(loads, "loads", [layers, experts])
@@ -125,7 +145,17 @@ struct TraceContent {
       }
       try LoadsCheck.checkCoactivation(counts)
       let odd = FlowCheck.emptyBoundaries(counts) + FlowCheck.exchangedAxes(counts)
-      return (counts, odd + (tokens == nil ? [] : try LoadsCheck(counts).check()))
+      let remarks = odd + (tokens == nil ? [] : try LoadsCheck(counts).check())
+      guard let record else { return (counts, remarks) }
+      guard record.digest == CertificateFile.digest(of: counts) else {
+        throw ModelError.counts("the counts are not those of their record: a damaged file")
+      }
+      let kept =
+        reading.coactivation || counts.coactivation.isEmpty
+        ? counts
+        : try TransitionCounts(
+          layers: layers, experts: experts, weights: weights, loads: counts.loads)
+      return (try kept.widened(to: reading.experts ?? experts), remarks)
     }
   }
 

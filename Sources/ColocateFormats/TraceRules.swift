@@ -25,19 +25,18 @@ struct TraceRules {
       ? " (255 may be -1 stored in a byte without a sign: save the trace as a signed type)" : ""
   }
 
-  /// Surveys the trace, once, or twice where 255 turns out to be padding.
+  /// What a survey tells; where 255 turns out to be padding the trace is surveyed once more.
   /// - Parameters:
+  ///   - survey: of the array, finished.
   ///   - moeLayers: the layers to keep as given, or nil where the ids decide.
   ///   - isTrusted: whether the user says that this is a trace.
   /// - Throws: `FormatError` where ids or layers cannot be what a router chose, or can be that and
   ///     padding as well; and where the file cannot be read.
   init(
-    _ array: IntegerArray, experts: Int?, moeLayers: [Int]?, isTrusted: Bool,
-    advance: (Int) -> Void
+    _ blocks: TraceBlocks, _ survey: TraceSurvey, moeLayers: [Int]?, isTrusted: Bool
   ) throws(FormatError) {
-    blocks = TraceBlocks(array, experts: experts)
-    survey = TraceSurvey(layers: blocks.layers, choices: blocks.choices)
-    try look(advance)
+    self.blocks = blocks
+    self.survey = survey
     try findPadding(isTrusted: isTrusted)
     try keepLayers(moeLayers)
     try refuseRepeats()
@@ -47,12 +46,26 @@ struct TraceRules {
     warnOfConstantLayers(moeLayers)
   }
 
-  private mutating func look(_ advance: (Int) -> Void) throws(FormatError) {
+  /// What the first blocks tell, as far as that is enough; nil where it is not.
+  static func guess(
+    _ blocks: TraceBlocks, moeLayers: [Int]?, isTrusted: Bool
+  ) -> TraceRules? {
+    var sample = blocks
+    sample.limit = 4
+    guard let survey = try? Self.survey(of: sample),
+      var rules = try? TraceRules(sample, survey, moeLayers: moeLayers, isTrusted: isTrusted)
+    else { return nil }
+    rules.blocks.limit = nil
+    return rules
+  }
+
+  private static func survey(of blocks: TraceBlocks) throws(FormatError) -> TraceSurvey {
     var survey = TraceSurvey(layers: blocks.layers, choices: blocks.choices)
-    try blocks.stream(advance) { ids, first, wide throws(ModelError) in
+    try blocks.stream { ids, first, wide throws(ModelError) in
       survey.add(ids, firstToken: first, wide: wide)
     }
-    self.survey = survey
+    survey.finish()
+    return survey
   }
 
   private func refusal(_ message: String) -> FormatError { FormatError(blocks.array.file, message) }
@@ -73,7 +86,7 @@ struct TraceRules {
           "\(Remark.count(survey.histogram[255], "id")) of 255, \(why): taken as padding, "
             + "-1 stored in a byte without a sign"))
       blocks.padding = 255
-      try look { _ in }
+      survey = try Self.survey(of: blocks)
     } else if survey.largest == 255, survey.tokensOf255AreNoChance {
       let found =
         "\(Remark.count(survey.tokensOf255, "token")) with id 255 in every layer: -1 stored in a "

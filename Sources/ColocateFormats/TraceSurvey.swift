@@ -39,7 +39,14 @@ struct TraceSurvey {
   private(set) var least: [Int32]
   private(set) var most: [Int32]
 
+  /// Of a top-1 trace how often each layer has each id, `[L, 4096]`: all that rows of one id can
+  /// tell, added up once at the end (`finish`).
+  private var singles: [Int] = []
+
   init(layers: Int, choices: Int) {
+    if choices == 1 {
+      singles = [Int](repeating: 0, count: layers * TransitionAccumulator.mostExperts)
+    }
     least = [Int32](repeating: .max, count: layers)
     most = [Int32](repeating: -1, count: layers)
     self.layers = layers
@@ -77,15 +84,15 @@ struct TraceSurvey {
   /// Looks at whole tokens, `[tokens, L, k]`.
   mutating func add(_ ids: UnsafeBufferPointer<Int32>, firstToken: Int, wide: Int) {
     wideMinusOnes += wide
+    guard choices > 1 else { return addSingles(ids) }
     var repeatedLayers = [Int]()
     for token in 0..<(ids.count / (layers * choices)) {
-      let firstID = ids[token * layers * choices]
-      var (live, alike) = (0, 0)
+      var live = 0
       repeatedLayers.removeAll(keepingCapacity: true)
       for layer in 0..<layers {
         let first = (token * layers + layer) * choices
         let row = UnsafeBufferPointer(rebasing: ids[first..<(first + choices)])
-        var (low, high, isRepeat) = (Int32.max, Int32(-1), choices > 1)
+        var (low, high, isRepeat) = (Int32.max, Int32(-1), true)
         for id in row {
           high = max(high, id)
           isRepeat = isRepeat && id == row[0]
@@ -105,10 +112,6 @@ struct TraceSurvey {
         least[layer] = min(least[layer], low)
         most[layer] = max(most[layer], high)
         liveRows[layer] += 1
-        if choices == 1 {
-          if high == firstID { alike += 1 }
-          if high == 255 { of255[layer] += 1 }
-        }
         if inEveryRow?.isEmpty != true { narrow(row) }
         if constantID[layer] == -1 {
           constantID[layer] = row[0]
@@ -117,11 +120,55 @@ struct TraceSurvey {
         }
       }
       if live == 0 { blankTokens += 1 }
-      if alike == layers { if firstID == 255 { tokensOf255 += 1 } else { tokensOfOneOtherID += 1 } }
       for layer in repeatedLayers where live > 0 && firstRepeat[layer] < 0 {
         firstRepeat[layer] = firstToken + token
       }
     }
+  }
+
+  /// Whole tokens of a top-1 trace, `[tokens, L]`.
+  private mutating func addSingles(_ ids: UnsafeBufferPointer<Int32>) {
+    let (layers, most) = (layers, TransitionAccumulator.mostExperts)
+    var (blank, of255, ofOne) = (0, 0, 0)
+    singles.withUnsafeMutableBufferPointer { table in
+      for start in stride(from: 0, to: ids.count, by: layers) {
+        let first = ids[start]
+        var (isAlike, largest) = (true, Int32(-1))
+        for layer in 0..<layers {
+          let id = ids[start + layer]
+          isAlike = isAlike && id == first
+          largest = max(largest, id)
+          if id >= 0 { table[layer &* most &+ Int(id)] &+= 1 }
+        }
+        if largest < 0 {
+          blank += 1
+        } else if isAlike {
+          if first == 255 { of255 += 1 } else { ofOne += 1 }
+        }
+      }
+    }
+    blankTokens += blank
+    tokensOf255 += of255
+    tokensOfOneOtherID += ofOne
+  }
+
+  /// Adds up what the last block has completed. Called once, after all of them.
+  mutating func finish() {
+    guard choices == 1 else { return }
+    let most = TransitionAccumulator.mostExperts
+    for layer in 0..<layers {
+      let used = (0..<most).filter { singles[layer * most + $0] > 0 }
+      guard let low = used.first, let high = used.last else { continue }
+      for id in used {
+        histogram[id] += singles[layer * most + id]
+        liveRows[layer] += singles[layer * most + id]
+      }
+      (least[layer], self.most[layer]) = (Int32(low), Int32(high))
+      constantID[layer] = low == high ? Int32(low) : -2
+      of255[layer] = singles[layer * most + 255]
+    }
+    let ids = histogram.indices.filter { histogram[$0] > 0 }
+    if !ids.isEmpty { inEveryRow = ids.count == 1 ? [Int32(ids[0])] : [] }
   }
 
   /// Keeps what this row holds too.

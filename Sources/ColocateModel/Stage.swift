@@ -10,9 +10,13 @@ public enum Stage: Hashable, Sendable, CustomStringConvertible {
   case joint
   /// All GPUs again, for the bound of a staged answer's joint cost.
   case gpusForJoint
+  /// A router's groups as wholes, on blocks of GPUs; no certificate has it.
+  case groups
+  /// Groups are the GPUs of this block, experts those of its router groups; likewise.
+  case block(Int)
 
   /// The name in plans, certificates, logs and messages: "gpus", "nodes", "node 0", "joint",
-  /// "gpus (joint)".
+  /// "gpus (joint)", "groups", "block 0".
   public var description: String {
     switch self {
     case .gpus: "gpus"
@@ -20,6 +24,8 @@ public enum Stage: Hashable, Sendable, CustomStringConvertible {
     case .node(let node): "node \(node)"
     case .joint: "joint"
     case .gpusForJoint: "gpus (joint)"
+    case .groups: "groups"
+    case .block(let block): "block \(block)"
     }
   }
 

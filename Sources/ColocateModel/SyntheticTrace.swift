@@ -185,27 +185,20 @@ public struct SyntheticTrace: Hashable, Sendable {
 
     /// Chooses experts for the token with state `h` (`[d]`).
     mutating func route(_ h: UnsafePointer<Float>) {
-      let experts = experts
-      let choices = chosen.count
+      for e in 0..<experts { scores[e] = biases[e] }
       directions.withUnsafeBufferPointer { directions in
-        biases.withUnsafeBufferPointer { biases in
-          scores.withUnsafeMutableBufferPointer { scores in
-            chosen.withUnsafeMutableBufferPointer { chosen in
-              let score = scores.start
-              for e in 0..<experts { score[e] = biases[e] }
-              for x in 0..<dimensions {
-                let (row, scale) = (directions.start + x * experts, h[x])
-                for e in 0..<experts { score[e] += scale * row[e] }
-              }
-              for k in 0..<choices {
-                var best = 0
-                for e in 1..<max(experts, 1) where score[e] > score[best] { best = e }
-                chosen[k] = best
-                score[best] = -.infinity
-              }
-            }
+        scores.withUnsafeMutableBufferPointer { scores in
+          for x in 0..<dimensions {
+            let (row, scale) = (directions.start + x * scores.count, h[x])
+            for e in 0..<scores.count { scores[e] += scale * row[e] }
           }
         }
+      }
+      for k in chosen.indices {
+        var best = 0
+        for e in 1..<max(experts, 1) where scores[e] > scores[best] { best = e }
+        chosen[k] = best
+        scores[best] = -.infinity
       }
     }
 

@@ -252,50 +252,71 @@ public struct TransitionAccumulator: Sendable {
   /// Counts the `size` tokens of the block.
   @usableFromInline
   mutating func count(_ size: Int) {
-    let (capacity, layers, choices, stride) = (capacity, layers, choices, blockTokens)
-    let used = counting == .first ? 1 : choices
-    let (countsCoactivation, isPadded) = (countsCoactivation, blockIsPadded)
+    let block = block
     block.withUnsafeBufferPointer { block in
-      weights.withUnsafeMutableBufferPointer { weights in
-        for l in 0..<(layers - 1) {
-          let table = weights.start + l * capacity * capacity
-          for a in 0..<used {
-            let from = block.start + (l * choices + a) * stride
-            for b in 0..<used {
-              let to = block.start + ((l + 1) * choices + b) * stride
-              if !isPadded {
-                for t in 0..<size { table[Int(from[t]) &* capacity &+ Int(to[t])] &+= 1 }
-              } else {
-                for t in 0..<size where from[t] >= 0 && to[t] >= 0 {
-                  table[Int(from[t]) &* capacity &+ Int(to[t])] &+= 1
-                }
-              }
-            }
-          }
-        }
-      }
-      loads.withUnsafeMutableBufferPointer { loads in
-        for l in 0..<layers {
-          let table = loads.start + l * capacity
-          for a in 0..<used {
-            let ids = block.start + (l * choices + a) * stride
-            for t in 0..<size where ids[t] >= 0 { table[Int(ids[t])] &+= 1 }
-          }
-        }
-      }
+      for l in 0..<(layers - 1) { countTransitions(block.start, size, from: l) }
+      for l in 0..<layers { countLoads(block.start, size, layer: l) }
       guard countsCoactivation else { return }
-      together.withUnsafeMutableBufferPointer { together in
-        for l in 0..<layers {
-          let table = together.start + l * capacity * capacity
-          for a in 0..<choices {
-            let first = block.start + (l * choices + a) * stride
-            for b in 0..<a {
-              let second = block.start + (l * choices + b) * stride
-              for t in 0..<size where first[t] >= 0 && second[t] >= 0 {
-                let (i, j) = (Int(min(first[t], second[t])), Int(max(first[t], second[t])))
-                table[i &* capacity &+ j] &+= 1
-              }
+      for l in 0..<layers { countCoactivation(block.start, size, layer: l) }
+    }
+  }
+
+  /// The choices that count, of `choices`.
+  private var used: Int { counting == .first ? 1 : choices }
+
+  /// A choice's ids in one layer, `[size]`.
+  private func ids(
+    _ block: UnsafePointer<Int32>, layer: Int, choice: Int
+  ) -> UnsafePointer<Int32> {
+    block + (layer * choices + choice) * blockTokens
+  }
+
+  private mutating func countTransitions(
+    _ block: UnsafePointer<Int32>, _ size: Int, from l: Int
+  ) {
+    let (capacity, isPadded) = (capacity, blockIsPadded)
+    for a in 0..<used {
+      let from = ids(block, layer: l, choice: a)
+      for b in 0..<used {
+        let to = ids(block, layer: l + 1, choice: b)
+        weights.withUnsafeMutableBufferPointer { weights in
+          let table = weights.start + l * capacity * capacity
+          if !isPadded {
+            for t in 0..<size { table[Int(from[t]) &* capacity &+ Int(to[t])] &+= 1 }
+          } else {
+            for t in 0..<size where from[t] >= 0 && to[t] >= 0 {
+              table[Int(from[t]) &* capacity &+ Int(to[t])] &+= 1
             }
+          }
+        }
+      }
+    }
+  }
+
+  private mutating func countLoads(_ block: UnsafePointer<Int32>, _ size: Int, layer l: Int) {
+    let capacity = capacity
+    for a in 0..<used {
+      let ids = ids(block, layer: l, choice: a)
+      loads.withUnsafeMutableBufferPointer { loads in
+        let table = loads.start + l * capacity
+        for t in 0..<size where ids[t] >= 0 { table[Int(ids[t])] &+= 1 }
+      }
+    }
+  }
+
+  private mutating func countCoactivation(
+    _ block: UnsafePointer<Int32>, _ size: Int, layer l: Int
+  ) {
+    let capacity = capacity
+    for a in 0..<choices {
+      let first = ids(block, layer: l, choice: a)
+      for b in 0..<a {
+        let second = ids(block, layer: l, choice: b)
+        together.withUnsafeMutableBufferPointer { together in
+          let table = together.start + l * capacity * capacity
+          for t in 0..<size where first[t] >= 0 && second[t] >= 0 {
+            let (i, j) = (Int(min(first[t], second[t])), Int(max(first[t], second[t])))
+            table[i &* capacity &+ j] &+= 1
           }
         }
       }
@@ -339,44 +360,5 @@ public struct TransitionAccumulator: Sendable {
       layers: layers, experts: experts, weights: cut(weights, squares: layers - 1),
       loads: (0..<layers).flatMap { loads[($0 * capacity)..<($0 * capacity + experts)] },
       coactivation: symmetric)
-  }
-}
-
-extension TransitionCounts {
-  /// The counts of several traces of one model, added up.
-  /// - Throws: `ModelError.counts` where the sizes differ, or only some have co-activation.
-  public static func sum(_ parts: [TransitionCounts]) throws(ModelError) -> TransitionCounts {
-    guard let first = parts.first else { throw .counts("no traces: at least 1 is needed") }
-    guard parts.count > 1 else { return first }
-    var (weights, loads, together) = (first.weights, first.loads, first.coactivation)
-    for part in parts.dropFirst() {
-      guard part.layers == first.layers, part.experts == first.experts else {
-        throw .counts(
-          "\(part.layers) layers × \(part.experts) experts, expected \(first.layers) × "
-            + "\(first.experts) as in the first trace"
-        )
-      }
-      guard part.coactivation.isEmpty == first.coactivation.isEmpty else {
-        throw .counts("co-activation in some traces and not in others")
-      }
-      try add(part.weights, to: &weights, "counts")
-      try add(part.loads, to: &loads, "loads")
-      try add(part.coactivation, to: &together, "co-activations")
-    }
-    return try TransitionCounts(
-      layers: first.layers, experts: first.experts, weights: weights, loads: loads,
-      coactivation: together)
-  }
-
-  private static func add(
-    _ part: [Int], to sums: inout [Int], _ what: String
-  ) throws(ModelError) {
-    for index in sums.indices {
-      let (sum, overflow) = sums[index].addingReportingOverflow(part[index])
-      guard !overflow else {
-        throw .counts("the \(what) of all traces add up to more than 2^55: divide them")
-      }
-      sums[index] = sum
-    }
   }
 }

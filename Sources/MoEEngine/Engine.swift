@@ -53,6 +53,8 @@ public final class Engine {
   var routeObserver: (any RouteObserver)?
   /// Told of every point of a step; nil where nobody wants to know.
   var observer: (any StepObserver)?
+  /// Home mode by way of relays; nil where every rank is sent to directly.
+  let relay: NodeRelay?
 
   /// The step under way, and its local rows.
   var step = Step(sequences: 0..<0, positions: 0..<0)
@@ -84,7 +86,7 @@ public final class Engine {
   /// - Throws: `EngineError` on this rank alone: call inside `Communicator.together`.
   init(
     config: ModelConfig, checkpoint: Checkpoint, placement: Placement, mode: Mode,
-    communicator: Communicator, capacity: Capacity, times: Bool
+    communicator: Communicator, capacity: Capacity, times: Bool, route: ExchangeRoute
   ) throws(EngineError) {
     try MatrixProduct.prepare()
     guard capacity.positions <= config.maxPositions else {
@@ -101,6 +103,14 @@ public final class Engine {
     work = try Workspace(
       config: config, capacity: capacity, mode: mode, ranks: communicator.size,
       expertsHere: weights.expertsHere)
+    // On one node, or with one rank a node, there is nothing to relay.
+    let topology = communicator.topology
+    relay =
+      route == .node && mode == .home && topology.nodes > 1 && topology.gpusPerNode > 1
+      ? try NodeRelay(
+        rows: work.capacity.rows, choices: config.expertsPerToken, nodes: topology.nodes,
+        ranks: communicator.size, rowWords: work.dispatch.rowWords, width: config.hidden,
+        memory: memory) : nil
     traffic = Traffic(layers: config.layers)
     timings = Timings(isOn: times)
     nextToken = try memory.integers(capacity.sequences)

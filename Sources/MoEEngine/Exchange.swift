@@ -11,6 +11,8 @@
 /// Per token, with R_l the ranks of its experts and a_l where it is:
 ///     home: 2·d·|R_l \ {home}|        coherent: d·(|R_l \ {a_l}| + |R_l \ {a_{l+1}}|)
 ///
+/// In home mode rows may go once to each other node instead: see NodeRelay.swift.
+///
 /// What arrives is used as an index only after it was found to be one: a damaged message ends the
 /// run with its place, and never writes beside a buffer.
 extension Engine {
@@ -24,15 +26,12 @@ extension Engine {
       }
       return
     }
+    if let relay { return try dispatchByNode(l, relay) }
     measure(.packing) {
       countCopies(layer.rank)
       packCopies(layer.rank)
     }
-    try measure(.collectives) { () throws(EngineError) in
-      communicator.exchangeCounts(of: work.dispatch, layer: l, counting: &traffic)
-      try checkCounts(l)
-      communicator.exchange(work.dispatch, layer: l, counting: &traffic)
-    }
+    try exchangeDispatched(l)
     try measure(.packing) { () throws(EngineError) in
       try unpackCopies(l)
       if moves {
@@ -44,12 +43,22 @@ extension Engine {
     }
   }
 
+  /// Sends the copies that are packed, after how many come to each rank.
+  func exchangeDispatched(_ l: Int) throws(EngineError) {
+    try measure(.collectives) { () throws(EngineError) in
+      communicator.exchangeCounts(of: work.dispatch, layer: l, counting: &traffic)
+      try checkCounts(l)
+      communicator.exchange(work.dispatch, layer: l, counting: &traffic)
+    }
+  }
+
   /// Whether partial sums are sent at all: in coherent mode a token's one expert is where it goes
   /// on.
   package var hasCombine: Bool { !moves || config.expertsPerToken > 1 }
 
   func combine(_ l: Int) {
     guard communicator.size > 1 else { return }
+    if let relay { return combineByNode(l, relay) }
     let (d, sums) = (config.hidden, work.sums)
     if hasCombine {
       measure(.collectives) { communicator.exchange(sums, layer: l, counting: &traffic) }
@@ -88,7 +97,7 @@ extension Engine {
   }
 
   @inline(__always)
-  private func addLocalWork(_ row: Int) {
+  func addLocalWork(_ row: Int) {
     let (d, k) = (config.hidden, config.expertsPerToken)
     work.workInput[workRows] = work.normed + row * d
     work.workResidual[workRows] = work.x + row * d
@@ -140,7 +149,7 @@ extension Engine {
   }
 
   /// What the other ranks announce must fit into the buffers.
-  private func checkCounts(_ l: Int) throws(EngineError) {
+  func checkCounts(_ l: Int) throws(EngineError) {
     let message = work.dispatch
     for rank in 0..<communicator.size {
       let rows = message.receiveRows[rank]
@@ -161,7 +170,7 @@ extension Engine {
   }
 
   /// Received rows become work rows.
-  private func unpackCopies(_ l: Int) throws(EngineError) {
+  func unpackCopies(_ l: Int) throws(EngineError) {
     let (layer, message) = (weights.layers[l], work.dispatch)
     let (d, k) = (config.hidden, config.expertsPerToken)
     var i = 0
@@ -214,7 +223,7 @@ extension Engine {
   }
 
   /// Home mode: received rows add up in the buffer that goes back the way they came.
-  private func prepareReturn() {
+  func prepareReturn() {
     let (d, sums, message) = (config.hidden, work.sums, work.dispatch)
     for rank in 0..<communicator.size {
       sums.sendRows[rank] = message.receiveRows[rank]

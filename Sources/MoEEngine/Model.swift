@@ -8,6 +8,8 @@ public struct Model {
   public let communicator: Communicator
   /// Experts in order: the first `E / R` of each layer on rank 0, and so on.
   public let contiguous: Placement
+  /// How rows travel in home mode.
+  public var route = ExchangeRoute.direct
 
   /// - Parameter folder: a Hugging Face checkpoint folder.
   /// - Throws: the same `EngineError` on every rank.
@@ -55,9 +57,11 @@ public struct Model {
   /// - Parameters:
   ///   - placement: of this model's experts on the communicator's topology; the same on every rank.
   ///   - times: whether the phases of its steps are timed.
+  ///   - route: how rows travel in home mode; nil takes the model's.
   /// - Throws: the same `EngineError` on every rank.
   public func engine(
-    placement: Placement, mode: Mode, capacity: Capacity, times: Bool = false
+    placement: Placement, mode: Mode, capacity: Capacity, times: Bool = false,
+    route: ExchangeRoute? = nil
   ) throws(EngineError) -> Engine {
     guard placement.topology == communicator.topology, placement.layers == config.layers,
       placement.experts == config.experts
@@ -78,7 +82,7 @@ public struct Model {
     return try communicator.together { () throws(EngineError) in
       try Engine(
         config: config, checkpoint: checkpoint, placement: placement, mode: mode,
-        communicator: communicator, capacity: capacity, times: times)
+        communicator: communicator, capacity: capacity, times: times, route: route ?? self.route)
     }
   }
 

@@ -92,6 +92,8 @@ final class ObservedRun {
     let routes = replay?.comparison.overAllRanks(communicator)
     nextTokens.collect(communicator)
     guard communicator.isFirst else { return }
+    run.stayed = census.stayed
+    run.stayedOnNode = engine.relay == nil ? [] : census.stayedOnNode
     logits.enter(&run)
     nextTokens.enter(&run, baseline, engine.config.vocabulary)
     run.choices = baseline.sequences * (baseline.length - 1) * engine.config.layers

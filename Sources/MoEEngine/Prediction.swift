@@ -10,6 +10,10 @@ import Colocate
 ///     coherent:  a_0 = home, a_{l+1} = rank of e_l (strongest)
 ///                dispatch |R_l \ {a_l}|, combine |R_l \ {a_{l+1}}|, context P − 1
 ///
+/// Home mode once per node sends out to a relay and back, and spreads from there: NodeRelay.swift.
+/// What home mode's objective counts are the distinct ranks, |R_l|, whether the home is among them
+/// or not: rows dispatched to others and rows that stay, `destinations` of the routes' token sets.
+///
 /// The move a_l → a_{l+1} of the layers l ≥ 1 is what the solver counts: `W_{l-1}[e_{l-1}, e_l]`
 /// with its experts on different ranks. Layer 0's has no boundary in the objective (a token starts
 /// on its sequence's home rank) and stands apart. With several experts per token the objective that
@@ -28,13 +32,19 @@ struct Prediction {
   private var start = [0, 0, 0]
   private var told = [0, 0, 0]
   private let distinctRanks: DistinctRanks
+  private let distinctNodes: DistinctRanks
+  private let route: ExchangeRoute
   private let memory = Memory()
 
-  init(mode: Mode, placement: Placement, expertsPerToken: Int) throws(EngineError) {
+  init(
+    mode: Mode, placement: Placement, expertsPerToken: Int, route: ExchangeRoute = .direct
+  ) throws(EngineError) {
+    self.route = route
     self.mode = mode
     self.placement = placement
     self.expertsPerToken = expertsPerToken
     distinctRanks = try DistinctRanks(ranks: placement.topology.gpus, memory: memory)
+    distinctNodes = try DistinctRanks(ranks: placement.topology.nodes, memory: memory)
     rows = [[[Int]]](
       repeating: [[Int]](repeating: [0, 0, 0], count: placement.layers),
       count: Collective.allCases.count)
@@ -57,14 +67,7 @@ struct Prediction {
     for l in 0..<placement.layers {
       let strongest = Int(route[l * k])
       let next = mode == .home ? home : placement[layer: l, expert: strongest]
-      distinctRanks.forEach(
-        of: route + l * k, count: k, rankOf: { placement[layer: l, expert: $0] }
-      ) { rank, _ in
-        rows[Collective.dispatch.rawValue][l][distance(at, rank)] += 1
-        if mode == .home || k > 1 {
-          rows[Collective.combine.rawValue][l][distance(rank, next)] += 1
-        }
-      }
+      addRows(route + l * k, layer: l, from: at, to: next)
       if mode == .coherent {
         for rank in 0..<ranks where rank != at {
           rows[Collective.context.rawValue][l][distance(at, rank)] += 1
@@ -80,6 +83,36 @@ struct Prediction {
     if mode == .coherent, choosesToken {
       for rank in 0..<ranks where rank != at { told[distance(at, rank)] += 1 }
     }
+  }
+
+  /// Rows of dispatch and combine of a token in one layer.
+  /// - Parameters:
+  ///   - at: where it is; `next`: where its sums go.
+  private mutating func addRows(
+    _ experts: UnsafePointer<Int32>, layer l: Int, from at: Int, to next: Int
+  ) {
+    let (k, topology) = (expertsPerToken, placement.topology)
+    let (place, placement) = (at % topology.gpusPerNode, placement)
+    var found = [(Collective, Int)]()
+    if route == .node {
+      distinctNodes.forEach(
+        of: experts, count: k, rankOf: { topology.node(of: placement[layer: l, expert: $0]) }
+      ) { node, _ in
+        guard node != topology.node(of: at) else { return }
+        // Out to the relay, and back.
+        let relay = node * topology.gpusPerNode + place
+        found += [(.dispatch, distance(at, relay)), (.combine, distance(relay, at))]
+      }
+    }
+    distinctRanks.forEach(
+      of: experts, count: k, rankOf: { placement[layer: l, expert: $0] }
+    ) { rank, _ in
+      let from = route == .node ? topology.node(of: rank) * topology.gpusPerNode + place : at
+      found.append((.dispatch, distance(from, rank)))
+      let to = route == .node ? from : next
+      if mode == .home || k > 1 { found.append((.combine, distance(rank, to))) }
+    }
+    for (collective, distance) in found { rows[collective.rawValue][l][distance] += 1 }
   }
 
   /// Tokens that leave their sequence's rank for layer 0's expert.

@@ -1,5 +1,8 @@
 /// Where the tokens of a run are: every token must stand at exactly one rank's router in every
 /// layer and at one rank's output head, and every one of its experts must be applied once.
+///
+/// It also counts the rows that found an expert on the rank where they stood: with the rows that
+/// left they are the token's destinations.
 final class TokenCensus: StepObserver {
   private let positions: Int
   private let layers: Int
@@ -8,6 +11,10 @@ final class TokenCensus: StepObserver {
   private let visits: UnsafeMutablePointer<Int32>
   /// `[L]`: pairs of a row and an expert that this rank applied.
   private var pairs: [Int]
+  /// `[L]`: rows of this rank with an expert on it, sent nowhere; over all ranks after `faults`.
+  private(set) var stayed: [Int]
+  /// `[L]`: rows of this rank with an expert on its node, likewise; of runs by way of relays.
+  private(set) var stayedOnNode: [Int]
   private let memory = Memory()
 
   init(sequences: Int, positions: Int, layers: Int) throws(EngineError) {
@@ -15,6 +22,8 @@ final class TokenCensus: StepObserver {
     tokens = sequences * positions
     visits = try memory.integers(tokens * (layers + 1))
     pairs = [Int](repeating: 0, count: layers)
+    stayed = pairs
+    stayedOnNode = pairs
   }
 
   func reached(_ point: StepPoint, layer: Int, of engine: Engine) {
@@ -22,7 +31,9 @@ final class TokenCensus: StepObserver {
     case .routed: visit(engine, layer)
     case .applied: pairs[layer] += Int(engine.work.pairStart[engine.weights.expertsHere])
     case .combined: if layer == layers - 1 { visit(engine, layers) }
-    case .dispatched: break
+    case .dispatched:
+      stayed[layer] += engine.workRows - engine.receivedRows
+      stayedOnNode[layer] += engine.relay?.onOwnNode ?? 0
     }
   }
 
@@ -40,6 +51,8 @@ final class TokenCensus: StepObserver {
   func faults(_ communicator: Communicator, expertsPerToken: Int) -> [String] {
     communicator.sumOnFirst(visits, count: tokens * (layers + 1))
     communicator.sum(&pairs)
+    communicator.sum(&stayed)
+    communicator.sum(&stayedOnNode)
     guard communicator.isFirst else { return [] }
     var lines: [String] = []
     for layer in 0...layers {

@@ -7,16 +7,20 @@ extension Verification.Run {
   /// - Parameters:
   ///   - traffic: of all ranks.
   ///   - objective: the solver's own crossings of these routes.
+  ///   - destinations: the solver's own destinations of them.
   ///   - steps: steps of the run, and context gathers that they need.
   mutating func compare(
-    _ traffic: Traffic, _ prediction: Prediction, _ objective: Crossings, _ engine: Engine,
-    steps: Int, contextGathers: Int
+    _ traffic: Traffic, _ prediction: Prediction, _ objective: Crossings,
+    _ destinations: Destinations, _ engine: Engine, steps: Int, contextGathers: Int
   ) {
     compareEnds(traffic)
     for collective in [Collective.dispatch, .combine] {
       compareRows(collective, traffic, prediction, engine)
     }
-    if mode == .coherent { compareMoves(traffic, prediction, objective) }
+    switch mode {
+    case .coherent: compareMoves(traffic, prediction, objective)
+    case .home: compareDestinations(destinations)
+    }
     compareContext(traffic, prediction, engine)
     compareCalls(
       traffic, engine, prediction.placement.topology, steps: steps, contextGathers: contextGathers)
@@ -84,6 +88,25 @@ extension Verification.Run {
     }
   }
 
+  /// What left its rank and what stayed on it are what home mode's objective counts.
+  private mutating func compareDestinations(_ objective: Destinations) {
+    destinationsPredicted = objective.gpuPerLayer
+    for l in dispatched.indices {
+      let isRelayed = !stayedOnNode.isEmpty
+      // Rows to relays are no destinations: relays pass them on, or they stay there.
+      let spread = dispatched[l].toOtherGPUs - (isRelayed ? dispatched[l].toOtherNodes : 0)
+      destinations.append(spread + stayed[l])
+      check("layer \(l), destinations", destinations[l], objective.gpuPerLayer[l])
+      if isRelayed {
+        nodeDestinations.append(dispatched[l].toOtherNodes + stayedOnNode[l])
+        nodeDestinationsPredicted.append(objective.nodePerLayer[l])
+        check("layer \(l), nodes", nodeDestinations[l], objective.nodePerLayer[l])
+      }
+      // The same rows come back.
+      check("layer \(l), combined", combined[l].toOtherGPUs, dispatched[l].toOtherGPUs)
+    }
+  }
+
   private mutating func compareMoves(
     _ traffic: Traffic, _ prediction: Prediction, _ objective: Crossings
   ) {
@@ -121,7 +144,9 @@ extension Verification.Run {
   private mutating func compareCalls(
     _ traffic: Traffic, _ engine: Engine, _ topology: Topology, steps: Int, contextGathers: Int
   ) {
-    let exchanges = topology.gpus > 1 ? steps * traffic.layers : 0
+    // By way of relays there are two of each.
+    let times = engine.relay == nil ? 1 : 2
+    let exchanges = topology.gpus > 1 ? times * steps * traffic.layers : 0
     check("dispatches", traffic.calls(.dispatch), exchanges)
     check("combines", traffic.calls(.combine), engine.hasCombine ? exchanges : 0)
     check("context gathers", traffic.calls(.context), contextGathers)

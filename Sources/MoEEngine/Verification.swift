@@ -1,6 +1,6 @@
-/// What `verify` found: the same tokens under home × contiguous, coherent × contiguous, coherent ×
-/// greedy and coherent × the plan, each run compared with the first, and what each sent with what
-/// its routes and its placement say. See `Model.verify`.
+/// What `verify` found: the same tokens under home × contiguous, home × the plan, coherent ×
+/// contiguous, coherent × greedy and coherent × the plan, each run compared with the first, and
+/// what each sent with what its routes and its placement say. See `Model.verify`.
 public struct Verification: Encodable, Sendable {
   public let ranks: Int
   public let nodes: Int
@@ -39,6 +39,18 @@ public struct Verification: Encodable, Sendable {
     /// Dispatch and combine, per layer: rows to other GPUs, and to other nodes among them.
     public var dispatched: [Rows] = []
     public var combined: [Rows] = []
+    /// Rows that found an expert on their own rank, per layer: measured where experts are applied.
+    public var stayed: [Int] = []
+    /// Home mode, per layer: the GPUs that tokens went to, their own included where an expert is
+    /// there (rows dispatched to the GPUs of experts and rows that stayed), and what the solver's
+    /// objective counts for these routes.
+    public var destinations: [Int] = []
+    public var destinationsPredicted: [Int] = []
+    /// The same of nodes, where rows go once to each: rows to other nodes, and tokens with an
+    /// expert on their own.
+    public var stayedOnNode: [Int] = []
+    public var nodeDestinations: [Int] = []
+    public var nodeDestinationsPredicted: [Int] = []
     public var bytes = Bytes()
     public var collectivesPerDecodeStep = Collectives()
     public var prefillTokensPerSecond = 0.0

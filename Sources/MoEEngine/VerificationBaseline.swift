@@ -55,10 +55,24 @@ final class VerificationBaseline {
     isComplete = true
   }
 
+  /// Which experts these routes use together: what the solver would be given for home mode.
+  func tokenSets() throws(ModelError) -> TokenSets {
+    var accumulator = try TokenSetAccumulator(
+      layers: config.layers, choices: config.expertsPerToken, experts: config.experts,
+      memoryLimit: .max)
+    let ids = UnsafeBufferPointer(
+      start: routes.chosen,
+      count: sequences * (length - 1) * config.layers * config.expertsPerToken)
+    try accumulator.add(ids)
+    return try accumulator.sets()
+  }
+
   /// What these routes send under a placement.
-  func prediction(_ mode: Mode, _ placement: Placement) throws(EngineError) -> Prediction {
+  func prediction(
+    _ mode: Mode, _ placement: Placement, route: ExchangeRoute = .direct
+  ) throws(EngineError) -> Prediction {
     var prediction = try Prediction(
-      mode: mode, placement: placement, expertsPerToken: config.expertsPerToken)
+      mode: mode, placement: placement, expertsPerToken: config.expertsPerToken, route: route)
     for sequence in 0..<sequences {
       for position in 0..<(length - 1) {
         prediction.add(

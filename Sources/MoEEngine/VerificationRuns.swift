@@ -43,6 +43,10 @@ extension Model {
     report.scoreScale = baseline.routes.scoreScale
     report.logitTolerance = baseline.logitTolerance
     report.probabilityTolerance = baseline.probabilityTolerance
+    if let plan {
+      report.runs.append(
+        try observe(.home, plan.name, plan.placement, baseline, route: route))
+    }
     report.runs.append(try observe(.coherent, "contiguous", contiguous, baseline))
     let greedy = try greedyPlan(baseline)
     report.runs.append(try observe(.coherent, "greedy", greedy, baseline))
@@ -72,14 +76,15 @@ extension Model {
 
   /// One run over all tokens; the first makes the baseline, the others are compared with it.
   private func observe(
-    _ mode: Mode, _ name: String, _ placement: Placement, _ baseline: VerificationBaseline
+    _ mode: Mode, _ name: String, _ placement: Placement, _ baseline: VerificationBaseline,
+    route: ExchangeRoute = .direct
   ) throws(EngineError) -> Verification.Run {
     let (sequences, prompt, length) = (baseline.sequences, baseline.prompt, baseline.length)
     let engine = try engine(
       placement: placement, mode: mode,
       capacity: Capacity(
         sequences: sequences, positions: length,
-        rows: min(512 * communicator.size, sequences * prompt)))
+        rows: min(512 * communicator.size, sequences * prompt)), route: route)
     let observed = try communicator.together { () throws(EngineError) in
       try ObservedRun(engine, baseline)
     }
@@ -120,12 +125,16 @@ extension Model {
     observed.finish(&run)
     let all = traffic.overAllRanks(communicator)
     guard communicator.isFirst else { return run }
-    let prediction = try baseline.prediction(mode, placement)
+    let prediction = try baseline.prediction(
+      mode, placement, route: engine.relay == nil ? .direct : .node)
     let objective = try EngineError.modelling { () throws(ModelError) in
       try prediction.counts().crossings(of: placement)
     }
+    let destinations = try EngineError.modelling { () throws(ModelError) in
+      try baseline.tokenSets().destinations(of: placement)
+    }
     run.compare(
-      all, prediction, objective, engine, steps: observed.steps,
+      all, prediction, objective, destinations, engine, steps: observed.steps,
       contextGathers: observed.contextGathers)
     return run
   }

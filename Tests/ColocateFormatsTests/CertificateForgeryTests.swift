@@ -79,7 +79,7 @@ import Testing
         coactivation: counts.coactivation, loads: counts.loads,
         caps: certificate.caps?.map { min($0, 1 << 55) * topology.gpusPerNode }
       ).bruteForce()?.kept
-    case .joint, .gpusForJoint: return nil
+    case .joint, .gpusForJoint, .groups, .block: return nil
     case .node(let node):
       let members = (0..<counts.layers).map { l in
         (0..<experts).filter {

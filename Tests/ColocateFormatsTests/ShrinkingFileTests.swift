@@ -50,11 +50,8 @@ import Testing
     let path = try trace(fortran: false)
     let (file, array) = (try TraceFile(path), try IntegerArray(npy: path))
     #expect(truncate(path, 100_000) == 0)
-    let placement = try Placement(
-      topology: Topology(gpus: 2), layers: layers, experts: 8,
-      assignment: (0..<16).map { $0 % 8 / 4 })
     do throws(FormatError) {
-      _ = try file.destinations(of: placement)
+      _ = try TraceFile.tokenSets(of: [file])
       Issue.record("read what is no longer there")
     } catch { #expect(error.message.contains("became shorter")) }
     do throws(FormatError) {

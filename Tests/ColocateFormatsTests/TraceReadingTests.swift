@@ -73,13 +73,10 @@ import Testing
     #expect(remark.text.contains("4 of 8 layers are dense (0, 2, 4, 6)"))
     #expect(plain.remarks.isEmpty)
     // The second look at the file leaves the same layers out.
-    let placement = try Placement(
-      topology: Topology(gpus: 3), layers: 4, experts: 9,
-      assignment: (0..<36).map { $0 % 9 / 3 })
     let (a, b) = (
-      try plain.destinations(of: placement), try dense.destinations(of: placement)
+      try TraceFile.tokenSets(of: [plain]), try TraceFile.tokenSets(of: [dense])
     )
-    #expect(a.gpus == b.gpus && a.visits == 600 && b.visits == 600)
+    #expect(a == b && a?.layerSets.map(\.tokens) == [150, 150, 150, 150])
   }
 
   @Test func denseLayersOfTopOneTraces() throws {
@@ -257,7 +254,7 @@ import Testing
       total = of
     }
     let last = try #require(seen.last)
-    #expect(seen.count >= 5 && seen == seen.sorted() && last <= total)
+    #expect(seen.count >= 2 && seen == seen.sorted() && last <= total)
     #expect(total - last < 1000, "the header alone is not counted")
   }
 }

@@ -283,7 +283,7 @@ import Testing
       }
       // Of a worse placement nothing below the optimum is proved.
       var random = SeededGenerator(seed: seed)
-      guard let labels = ColocationTests.randomLabels(problem, &random),
+      guard let labels = ColocationCutTests.randomLabels(problem, &random),
         problem.kept(labels) < kept
       else { continue }
       let worse = try Placement(
@@ -380,7 +380,7 @@ import Testing
       proved += 1
       // A worse placement is not the best one.
       var random = SeededGenerator(seed: seed)
-      guard let labels = ColocationTests.randomLabels(problem, &random),
+      guard let labels = ColocationCutTests.randomLabels(problem, &random),
         problem.kept(labels) < kept
       else { continue }
       let worse = try Placement(

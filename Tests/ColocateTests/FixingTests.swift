@@ -55,13 +55,13 @@ import Testing
       var dual = [Int]()
       for _ in 0..<(problem.layers - 1) {
         for block in ColocationLayout.Block.allCases {
-          dual += ColocationTests.randomBlock(problem, block, bits: bits, &random)
+          dual += RowPotentialsTests.randomBlock(problem, block, bits: bits, &random)
         }
       }
       return ColocationMultipliers(
         layers: problem.layers, experts: problem.experts, groups: problem.groups,
         fractionBits: bits, dual: dual,
-        cuts: (0..<5).map { _ in ColocationTests.randomCut(problem, &random) })
+        cuts: (0..<5).map { _ in ColocationCutTests.randomCut(problem, &random) })
     }
     let relaxation = ColocationRelaxation(problem: problem, control: SearchControl())
     relaxation.parameters.fixes = false
@@ -96,7 +96,7 @@ import Testing
         }
         let layout = ColocationLayout(layers: problem.layers, experts: problem.experts)
         for (labels, _) in better {
-          let x = ColocationTests.variables(problem, labels, layout)
+          let x = ColocationCutTests.variables(problem, labels, layout)
           for place in x.indices where fixings[place] != .free {
             #expect((x[place] == 1) == (fixings[place] == .together), "\(random) target \(target)")
           }

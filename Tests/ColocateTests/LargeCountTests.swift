@@ -220,19 +220,9 @@ import Testing
   private func counts(_ unit: Int, seed: UInt64, coactivation: Bool) throws -> TransitionCounts {
     var random = SeededGenerator(seed: seed)
     let (layers, experts) = (4, 12)
-    var together = [Int]()
-    if coactivation {
-      together = [Int](repeating: 0, count: layers * experts * experts)
-      for l in 0..<layers {
-        for i in 0..<experts {
-          for j in 0..<i {
-            let value = random.next(below: 40) * unit
-            together[(l * experts + i) * experts + j] = value
-            together[(l * experts + j) * experts + i] = value
-          }
-        }
-      }
-    }
+    let together =
+      coactivation
+      ? random.symmetricTables(layers, experts: experts) { $0.next(below: 40) * unit } : []
     return try TransitionCounts(
       layers: layers, experts: experts,
       weights: (0..<((layers - 1) * experts * experts)).map { _ in random.next(below: 90) * unit },

@@ -47,7 +47,7 @@ import Testing
         return block
       }
       let split = WindowSplit(problem: problem, fractionBits: bits, shares: shares)
-      guard let labels = ColocationTests.randomLabels(problem, &generator) else { continue }
+      guard let labels = ColocationCutTests.randomLabels(problem, &generator) else { continue }
       var values = [Int]()
       for w in 0..<(problem.layers - 1) {
         let window = split.windows[w]

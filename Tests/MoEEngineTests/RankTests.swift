@@ -66,10 +66,23 @@ struct RankTests {
     let run = try Program.run(ranks, arguments)
     try #require(run.code == 0, "\(run.output) \(run.errors)")
     let report = try VerificationReport(run.output)
-    #expect(report.runs.map(\.placement) == ["contiguous", "contiguous", "greedy", "plan"])
-    #expect(report.runs.map(\.mode) == ["home", "coherent", "coherent", "coherent"])
+    #expect(report.runs.map(\.placement) == ["contiguous", "plan", "contiguous", "greedy", "plan"])
+    #expect(report.runs.map(\.mode) == ["home", "home", "coherent", "coherent", "coherent"])
     let boundaries = report.layers - 1
-    for coherent in report.runs.dropFirst() {
+    for home in report.runs.prefix(2) {
+      // What left its rank and what stayed is what the solver counts.
+      #expect(home.destinations.count == report.layers && home.crossedGPUs.isEmpty)
+      #expect(home.destinations == home.destinationsPredicted)
+      let tokens = report.sequences * (report.prompt + 5)
+      #expect(
+        home.destinations.allSatisfy {
+          (tokens...(tokens * min(ranks, report.expertsPerToken))).contains($0)
+        })
+    }
+    if ranks > 1, report.expertsPerToken > 1 {
+      #expect(report.runs[0].destinations != report.runs[1].destinations)
+    }
+    for coherent in report.runs.dropFirst(2) {
       // Nothing is set apart: every position and every choice was compared.
       #expect(coherent.positionsCompared == report.sequences * (report.prompt + 5))
       #expect(coherent.choicesCompared == coherent.positionsCompared * report.layers)
@@ -100,6 +113,42 @@ struct RankTests {
     // out.
     #expect(run.output.contains("\"largest_logit_difference\" : null"))
     #expect(report.runs[0].largestLogitDifference == nil)
+  }
+
+  /// Once per node: the same tokens, and what goes between nodes is the node objective.
+  @Test(arguments: ["random-qwen3-moe", "tiny-olmoe-32x12"])
+  func oncePerNode(name: String) throws {
+    let scratch = try Scratch()
+    let plan = try scratch.randomPlan(name, ranks: 4, seed: 5)
+    let shared = [
+      "--model", Fixture.checkpoint(name), "--tokens", "\(Fixture.folder)/\(name)/ids.npy",
+      "--plan",
+      plan, "--ranks-per-node", "2", "--exchange", "node",
+    ]
+    let run = try Program.run(4, ["verify", "--new", "6", "--json"] + shared)
+    try #require(run.code == 0, "\(run.output) \(run.errors)")
+    let report = try VerificationReport(run.output)
+    #expect(report.runs[0].nodeDestinations.isEmpty)
+    let relayed = report.runs[1]
+    #expect(relayed.mode == "home" && relayed.nodeDestinations.count == report.layers)
+    #expect(relayed.nodeDestinations == relayed.nodeDestinationsPredicted)
+    #expect(relayed.destinations == relayed.destinationsPredicted)
+    for (nodes, gpus) in zip(relayed.nodeDestinations, relayed.destinations) {
+      #expect(nodes <= gpus)
+    }
+    // Two exchanges there and two back.
+    let collectives = relayed.collectivesPerDecodeStep
+    #expect(collectives.dispatch == Double(2 * report.layers))
+    #expect(collectives.combine == Double(2 * report.layers))
+    let outputs = try ["node", "direct"].map { route -> [Int] in
+      let output = scratch.path("\(route).npy")
+      let arguments = shared.dropLast() + [route]
+      let made = try Program.run(
+        4, ["generate", "--new", "12", "--mode", "home", "-o", output] + arguments)
+      try #require(made.code == 0, "\(made.errors)")
+      return try IntegerFile(output).values
+    }
+    #expect(outputs[0] == outputs[1] && !outputs[0].isEmpty)
   }
 
   @Test func traceIsTheReferences() throws {

@@ -15,6 +15,10 @@ struct VerificationReport: Decodable {
     let crossedGPUsPredicted: [Int]
     let crossedNodes: [Int]
     let crossedNodesPredicted: [Int]
+    let destinations: [Int]
+    let destinationsPredicted: [Int]
+    let nodeDestinations: [Int]
+    let nodeDestinationsPredicted: [Int]
     let collectivesPerDecodeStep: Collectives
     let positionsCompared: Int
     let largestLogitDifference: Float?
@@ -24,7 +28,10 @@ struct VerificationReport: Decodable {
     let disagreements: [String]
 
     enum CodingKeys: String, CodingKey {
-      case mode, placement, disagreements
+      case mode, placement, disagreements, destinations
+      case destinationsPredicted = "destinations_predicted"
+      case nodeDestinations = "node_destinations"
+      case nodeDestinationsPredicted = "node_destinations_predicted"
       case crossedGPUs = "crossed_gpus"
       case crossedGPUsPredicted = "crossed_gpus_predicted"
       case crossedNodes = "crossed_nodes"

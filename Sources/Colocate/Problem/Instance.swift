@@ -51,6 +51,14 @@ public struct Instance: Hashable, Sendable {
   /// between.
   package var reduced: Instance { Instance(reducing: self) }
 
+  /// A part of another instance, on some of its machines.
+  /// - Parameter caps: the whole's, `[L]`: a GPU's share is one of all GPUs.
+  init(part counts: TransitionCounts, topology: Topology, caps: [Int]?) throws(ModelError) {
+    _ = try topology.expertsPerGPU(experts: counts.experts)
+    (self.counts, self.topology, objective) = (counts, topology, .flat)
+    (loadCap, capPerLayer, packing) = (nil, caps, nil)
+  }
+
   private init(reducing instance: Instance) {
     let loadUnit = Magnitude.unit(instance.counts.loads)
     counts = TransitionCounts(reducing: instance.counts, loadUnit: loadUnit)

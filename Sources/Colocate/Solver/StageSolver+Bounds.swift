@@ -88,6 +88,8 @@ extension StageSolver {
     let isWorkOver = isBounded && control.workLeft < iteration
     let method: BoundMethod = relaxation.searchStart == nil ? .colocation : .colocationSearch
     bound.offer(relaxation.keptBound, method)
+    // Of equal bounds the method counts that finished the work.
+    bound.rename(.colocation, method)
     return BoundReport(
       method: method, keptBound: relaxation.keptBound,
       evidence: options.keepsCertificate && bound.value.method == method
