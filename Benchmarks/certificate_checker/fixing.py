@@ -17,6 +17,8 @@ def steps_bound(p, evidence, incumbent, pairs):
     """What no placement with the known pairs exceeds: the incumbent, or the least bound of the steps on better ones."""
     steps = array(evidence["steps"], "steps")
     need(1 <= len(steps) <= MOST_STEPS, "steps of fixing out of range")
+    start = evidence.get("search")
+    need(start is None or 0 <= integer(start, "search") < p.layers, f"a search from layer {start} of {p.layers}")
     # What placements keep are multiples of `step`: a better one keeps at least the next.
     target = (incumbent // p.step + 1) * p.step if incumbent >= 0 else 0
     least = p.total
@@ -27,9 +29,7 @@ def steps_bound(p, evidence, incumbent, pairs):
             return incumbent
         total = found.rest + most(found, pairs)
         least = min(least, total >> found.bits)
-    if evidence.get("search") is not None:
-        start = integer(evidence["search"], "search")
-        need(0 <= start < p.layers, f"a search from layer {start}")
+    if start is not None:
         losses.check(p, found, pairs, total - (target << found.bits), target, FINER, start)
         return incumbent
     return max(incumbent, least)

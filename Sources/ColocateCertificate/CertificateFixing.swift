@@ -55,6 +55,9 @@ package struct CertificateFixing: Sendable {
       throw CertificateError(
         "\(steps.count) steps of fixing, expected 1 to \(Self.mostSteps)")
     }
+    if let search, !(0..<problem.layers).contains(search) {
+      throw CertificateError("a search from layer \(search) of \(problem.layers)")
+    }
     // What placements keep are multiples of `step`: a better one keeps at least the next.
     let target = incumbent < 0 ? 0 : (incumbent / problem.step + 1) * problem.step
     var pairs = known ?? CertificateFixedPairs(problem)

@@ -129,9 +129,6 @@ struct CertificateLossSearch {
 
   /// - Throws: where a placement may reach the target, or the search is too large.
   func check(from start: Int) throws(CertificateError) {
-    guard (0..<problem.layers).contains(start) else {
-      throw CertificateError("a search from layer \(start)")
-    }
     guard delta >= 0 else { return }
     var first = States()
     var none = [Arc]()

@@ -34,6 +34,7 @@ import Testing
     for method in [BoundMethod.path, .dolls, .tree, .colocation] {
       #expect(seen.share(method.rawValue) >= 0.15, "\(method): \(seen.text)")
     }
+    #expect(seen.share(BoundMethod.colocationSearch.rawValue) >= 0.03, "\(seen.text)")
     #expect(seen.certificates > cases / 4 && seen.forgeries > cases / 2, "\(seen.text)")
   }
 

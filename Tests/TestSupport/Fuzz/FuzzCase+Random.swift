@@ -272,7 +272,7 @@ extension FuzzCase {
       options.methods.pathEvaluations = [0, 0, 1, 2, 4][random.next(below: 5)]
       options.methods.pathCutRounds = 0
       options.methods.pathDeletion = random.nextUnit() < 0.5
-    case 11..<32:
+    case 11..<30:
       options.methods.pathEvaluations = 0
       options.methods.pathCutRounds = random.next(below: 2)
       options.methods.pathDeletion = random.nextUnit() < 0.3
@@ -286,6 +286,14 @@ extension FuzzCase {
     default:
       options.methods.path = false
       options.methods.localSearch = true
+      if random.nextUnit() < 0.6 { options.methods.colocationStates = 0 }
+      guard random.nextUnit() < 0.15 else { return }
+      // Windows come where pairs are not fixed, and where the relaxation has left something open.
+      options.methods.colocationFixing = false
+      options.methods.colocationIterations = 40
+      options.methods.windows = true
+      options.methods.windowIterations = 30
+      options.treeNodeLimit = 60
     }
   }
 

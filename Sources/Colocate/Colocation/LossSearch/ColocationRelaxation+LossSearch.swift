@@ -4,9 +4,9 @@ import ColocateModel
 ///
 /// It is tried again once δ or the number of free variables has fallen by a fifth since the last
 /// time, and may make so many steps that all of them take about as long as a quarter of the
-/// iterations so far. So a search that overflows costs a fifth of the time at the most, and one
-/// that would come to its end is not put off for long. Time is not looked at: the steps allowed
-/// follow from the iterations.
+/// iterations so far, and a few milliseconds' worth in any case. So a search that overflows costs a
+/// fifth of the time at the most, and one that would come to its end is not put off for long. Time
+/// is not looked at: the steps allowed follow from the iterations.
 extension ColocationRelaxation {
   /// What had been tried.
   struct SearchHistory {
@@ -16,12 +16,16 @@ extension ColocationRelaxation {
     var attempts = 0
   }
 
+  /// Steps that are allowed whatever the iterations.
+  private static let stepsInAnyCase = 10_000.0
+
   /// Operations of an iteration and of a step, both roughly.
   private var stepsAllowed: Int {
     let order = Double(2 * experts)
     let iteration = Double(boundaries) * 2 * order * order * order
     let step = Double(32 * problem.groups * experts)
-    return Int(min(0.25 * Double(iterations) * iteration / step, 1e15)) - history.steps
+    let share = 0.25 * Double(iterations) * iteration / step
+    return Int(min(Self.stepsInAnyCase + share, 1e15)) - history.steps
   }
 
   /// Tries to list what is better than the incumbent.

@@ -6,9 +6,10 @@ import ColocateModel
 /// apart. It goes on from its parent's state, fixes pairs against the best known placement of the
 /// window (`ColocationFixings`) and may list what is left (`LossSearch`). Its bound is about all
 /// placements that meet its decisions; where it does not exceed the best known value the node is
-/// closed. Otherwise the pair to branch on is
-/// /     the one with the largest  min(m, 1 - m) · √(f_a·f_b),   f_a = Σ_b min(m_ab, 1 -
-//m_ab)·|A_ab|, /
+/// closed. Otherwise the pair to branch on is the one with the largest
+///
+///     min(m, 1 - m) · √(f_a·f_b),     f_a = Σ_b min(m_ab, 1 - m_ab)·|A_ab|,
+///
 /// in the relaxation's X: undecided itself, and between experts whose undecided pairs matter to the
 /// objective A. The window's bound is the largest of its leaves, and the best known value.
 final class WindowTree {
