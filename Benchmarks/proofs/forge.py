@@ -41,6 +41,9 @@ WAYS = {
     "co-location": [*OFF, "--set", "path=off", "--set", "co-location-iterations=120", "--set", "co-location-fixing=off"],
     "fixing": [*OFF, "--set", "path=off", "--set", "co-location-iterations=120", "--set", "co-location-states=0"],
     "search on losses": [*OFF, "--set", "path=off", "--set", "co-location-iterations=120"],
+    "windows": [
+        *OFF[:-2], "--set", "path=off", "--set", "co-location-fixing=off", "--set", "co-location-iterations=60",
+        "--set", "windows=on", "--set", "window-iterations=40", "--tree-nodes", "60", "--time-limit", "1"],
 }
 
 

@@ -1,16 +1,21 @@
 #!/usr/bin/env python3
-"""Certificates of random small instances before the numpy checker, which shares no code with the solver.
+"""Certificates of random small instances before both checkers; the numpy one shares no code with the solver.
 
     swift build -c release --product colocate
     venv/bin/python Benchmarks/proofs/random_instances.py --count 1000 --seed 1
+    venv/bin/python Benchmarks/proofs/random_instances.py --way fixing --count 1000
 
-Instances have ties, zero rows, several densities, load caps, one or two levels. Every answer must be proved and its certificate accepted; with a bound that is one
-crossing higher it must be refused. Stops at the first that is not as it should be, names its seed, and exits with 1; a cap that no placement meets is counted
-and left out.
+Instances have ties, zero rows, several densities, load caps, one or two levels. Every certificate must be
+accepted, and where it proves its placement, refused with a bound that is one crossing higher. As solved,
+every answer must be proved; with `--way` the switches of `forge.py` lead to one kind of evidence, and an
+instance that has another kind, or a cap that no placement meets, is counted and left out. Stops at the first
+that is not as it should be, names its seed, and exits with 1.
 """
 
 import argparse
 import collections
+import copy
+import json
 import pathlib
 import subprocess
 import sys
@@ -21,6 +26,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "Benchmarks"))
 import certificate_checker as checker  # noqa: E402
+from forge import WAYS  # noqa: E402
 
 
 def instance(random):
@@ -46,50 +52,77 @@ def instance(random):
     return w, arguments
 
 
-def accepts(certificate, path):
-    """Whether the checker takes a certificate; its answer in words otherwise."""
+def accepts(binary, certificate, path):
+    """Whether both checkers take a certificate; their answers in words otherwise. They must agree."""
     try:
         checker.check(certificate, checker.read_counts([path], "counts")[0])
-        return True, ""
+        words = ""
     except (checker.Refused, checker.TooLarge) as error:
-        return False, f"{type(error).__name__}: {error}"
+        words = f"{type(error).__name__}: {error}"
+    file = path.with_name("checked.json")
+    file.write_text(json.dumps(certificate))
+    other = subprocess.run([binary, "check", file, path, "--as", "counts"], capture_output=True, text=True)
+    if (other.returncode == 0) != (words == ""):
+        sys.exit(f"the checkers differ: {words or 'accepted'}; {(other.stderr or other.stdout).strip()}; {certificate}")
+    return words == "", words
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / ".build/release/colocate")
-    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--count", type=int, default=1000, help="instances; with --way, certificates of its kind")
     parser.add_argument("--seed", type=int, default=1, help="of the first instance; the next ones count on")
+    parser.add_argument("--way", choices=WAYS, default="as solved", help="which kind of evidence")
     options = parser.parse_args()
+    kinds = {"fixing": "fixing", "search on losses": "fixing", "windows": "windows", "co-location": "co-location",
+             "trees": "tree", "paths": "path", "path prices": "path"}  # fmt: skip
+    wanted = kinds.get(options.way)
     seen = collections.Counter()
+    seed, done = options.seed, 0
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
         counts, certificate, plan = scratch / "counts.npy", scratch / "certificate.json", scratch / "plan.json"
-        for seed in range(options.seed, options.seed + options.count):
+        while done < options.count:
             w, arguments = instance(np.random.default_rng(seed))
             np.save(counts, w)
+            what = f"seed {seed} {arguments}"
+            seed += 1
+            certificate.unlink(missing_ok=True)
             solved = subprocess.run(
-                [options.binary, "solve", counts, "--as", "counts", *arguments, "-q", "-o", plan, "--certificate", certificate],
+                [options.binary, "solve", counts, "--as", "counts", *arguments, *WAYS[options.way], "-q", "-o", plan, "--certificate", certificate],
                 capture_output=True, text=True)  # fmt: skip
-            if solved.returncode == 2 and "cap" in solved.stderr:
-                seen["cap that cannot be met"] += 1
+            if solved.returncode == 3 and "cap" in solved.stderr:
+                seen["caps that cannot be met"] += 1
+                done += wanted is None
                 continue
-            if solved.returncode != 0:
-                sys.exit(f"seed {seed} {arguments}: exit code {solved.returncode}, {solved.stderr.strip()}")
+            if wanted and solved.returncode == 4 and "no certificate" in solved.stderr:
+                seen["without a bound"] += 1
+                continue
+            if solved.returncode not in ((0, 4) if wanted else (0,)):
+                sys.exit(f"{what}: exit code {solved.returncode}, {solved.stderr.strip()}")
             proof = checker.read_json(certificate)
-            holds, words = accepts(proof, counts)
+            if wanted and all(stage["evidence"]["kind"] != wanted for stage in proof["stages"]):
+                seen["of another kind"] += 1
+                continue
+            done += 1
+            holds, words = accepts(options.binary, proof, counts)
             if not holds:
-                sys.exit(f"seed {seed} {arguments}: {words}")
-            for stage in proof["stages"]:
-                seen[stage["evidence"]["kind"]] += 1
+                sys.exit(f"{what}: {words}")
+            for number, stage in enumerate(proof["stages"]):
+                kind = stage["evidence"]["kind"]
+                seen[kind] += 1
                 if stage["kept"] != stage["kept_bound"]:
-                    sys.exit(f"seed {seed} {arguments}: {stage['name']} is not proved")
-            proof["stages"][0]["kept_bound"] -= 1
-            if accepts(proof, counts)[0]:
-                sys.exit(f"seed {seed} {arguments}: a bound one crossing higher is accepted")
+                    if wanted is None:
+                        sys.exit(f"{what}: {stage['name']} is not proved")
+                    continue
+                seen[f"{kind}, proved and refused one better"] += 1
+                better = copy.deepcopy(proof)
+                better["stages"][number]["kept_bound"] -= 1
+                if accepts(options.binary, better, counts)[0]:
+                    sys.exit(f"{what}: a bound one crossing higher is accepted")
             if sys.stderr.isatty():
-                print(f"\r{seed - options.seed + 1} of {options.count}", end="", file=sys.stderr)
-    print(f"{options.count} instances from seed {options.seed}: " + ", ".join(f"{n} {kind}" for kind, n in sorted(seen.items())))
+                print(f"\r{done} of {options.count}", end="", file=sys.stderr)
+    print(f"{seed - options.seed} instances from seed {options.seed}, {options.way}: " + ", ".join(f"{n} {kind}" for kind, n in sorted(seen.items())))
 
 
 if __name__ == "__main__":
