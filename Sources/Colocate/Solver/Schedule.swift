@@ -13,6 +13,8 @@ struct Schedule: Sendable {
     case localSearch
     /// The path relaxation with deletion, dolls and branching: for small groups, or few experts.
     case path
+    /// All states listed after all, where that takes longer than a proof by paths usually does.
+    case longExact
     /// The co-location relaxation: for large groups, or where the path bound is out of reach.
     case colocation
     /// The co-location relaxation's windows, each by a search tree of its own.
@@ -30,13 +32,17 @@ struct Schedule: Sendable {
   /// Seconds that a unit of work stands for.
   static let secondsPerUnit = 5e-8
 
-  /// Estimated seconds on one core up to which listing all states is preferred to searching: what
-  /// the options say, within the time and the work that are left.
+  /// Estimated seconds on one core up to which listing all states comes before everything else. The
+  /// path relaxation and its dolls need a second or two where groups are small.
+  static let quickExactSeconds = 3.0
+
+  /// Estimated seconds on one core up to which all states are listed at all: what the options say,
+  /// within half of the time and the work at the beginning.
   var exactSeconds: Double {
     let most = options.methods.chainSeconds
-    let seconds = control.remaining.isFinite ? min(most, max(1, control.remaining)) : most
+    let seconds = control.remaining.isFinite ? min(most, max(1, control.remaining / 2)) : most
     guard control.workLimit != .max else { return seconds }
-    return min(seconds, Double(control.workLeft) * Self.secondsPerUnit)
+    return min(seconds, Double(control.workLeft / 2) * Self.secondsPerUnit)
   }
 
   /// What local search may take before any bound.
@@ -63,8 +69,14 @@ struct Schedule: Sendable {
 
   /// What the path relaxation, its dolls and its tree may take: all there is where a proof can be
   /// hoped for (two experts a group, or up to 16 experts), otherwise three quarters, because the
-  /// co-location bound may be better.
-  var path: SearchControl {
+  /// co-location bound may be better. Half of time and work where all states can be listed
+  /// after it.
+  func path(beforeLongExact: Bool) -> SearchControl {
+    if beforeLongExact {
+      return SearchControl(
+        part: control.remaining / 2, work: control.workLeft == .max ? .max : control.workLeft / 2,
+        of: control)
+    }
     let share = problem.groupSize <= 2 || problem.experts <= 16 ? 1 : 0.75
     return SearchControl(part: control.remaining * share, of: control)
   }

@@ -27,7 +27,7 @@ extension StageSolver {
     search.faults = options.debug.pathFaults
     search.partitions = { [pool] in pool.partitions(layer: $0) }
     let result = GroupingSearch(problem: problem, options: search).run(
-      incumbent: incumbent, control: schedule.path
+      incumbent: incumbent, control: schedule.path(beforeLongExact: isLongExact)
     ) { [bound, feed] progress in
       // After deletions the search's bound holds for placements better than the incumbent.
       bound.offer(max(progress.bound, incumbent.kept), .path)

@@ -40,6 +40,14 @@ final class StageSolver {
   private(set) lazy var searchesWindows = schedule.hasWindows
   /// The co-location relaxation of this stage, once it has run.
   var relaxation: ColocationRelaxation?
+  /// The program that lists all states; nil where that costs too much, or no proof is wanted. Asked
+  /// before any other step.
+  private lazy var exactProgram: ChainProgram? = {
+    let isTrivial = problem.groups == 1 || problem.groups == problem.experts
+    guard isTrivial || options.proves else { return nil }
+    return ChainProgram(
+      problem, allowing: options.methods.chainAllowance, costLimit: schedule.exactSeconds)
+  }()
   private(set) lazy var pool = PartitionPool(problem: problem)
   var stopReason: StopReason?
 
@@ -129,8 +137,9 @@ final class StageSolver {
     for step in Schedule.Step.allCases {
       if control.shouldStop { return false }
       switch step {
-      case .exact:
-        guard let end = listStates(incumbent) else { continue }
+      case .exact, .longExact:
+        if step == .longExact, isDone(incumbent) { return false }
+        guard let end = listStates(incumbent, isLong: step == .longExact) else { continue }
         return end == .impossible
       case .localSearch:
         searchLocally(
@@ -173,13 +182,10 @@ final class StageSolver {
 
   /// The chain program, where it is cheap enough; placements of one group, and of one expert a
   /// group, are solved even where no proof is wanted.
+  /// - Parameter isLong: whether it is the turn of programs that take long.
   /// - Returns: nil where the other steps have to go on.
-  private func listStates(_ incumbent: Incumbent) -> Listing? {
-    let isTrivial = problem.groups == 1 || problem.groups == problem.experts
-    guard isTrivial || options.proves,
-      let program = ChainProgram(
-        problem, allowing: options.methods.chainAllowance, costLimit: schedule.exactSeconds)
-    else { return nil }
+  private func listStates(_ incumbent: Incumbent, isLong: Bool) -> Listing? {
+    guard let program = exactProgram, isLong == isLongExact else { return nil }
     let found = program.solve(control: control, keepsValues: options.keepsCertificate)
     control.spend(Int(program.estimate / Schedule.secondsPerUnit))
     guard let answer = found else { return !control.shouldStop && isImpossible ? .impossible : nil }
@@ -189,6 +195,11 @@ final class StageSolver {
         method: answer.method == .assignment ? .assignment : .chain, keptBound: answer.kept,
         evidence: options.keepsCertificate ? .chain(answer) : nil, stop: nil))
     return .solved
+  }
+
+  /// Whether there is such a program, and faster methods are tried before it.
+  var isLongExact: Bool {
+    options.methods.path && exactProgram.map { $0.estimate > Schedule.quickExactSeconds } ?? false
   }
 
   /// Whether some layer has no partition within its cap at all, by listing them; asked only where
