@@ -30,7 +30,9 @@ import ColocateCertificate
 ///                   company: [ [ , , i, k, half, |first|, first …, second …], … ];
 ///                   load: [ [ , , vertex, half, at most], … ];
 ///                   load_pair: [ [ , , i, k, half, relation], … ];
-///                   load_product: [ [ , , first, second, at most], … ]
+///                   load_product: [ [ , , first, second, at most], … ];
+///                   hypermetric: [ [ , , vertex, b, vertex, b, …], … ];
+///                   cover: [ [ , , a, half, C …], … ]; cover_pairs: [ [ , , half, C …], … ]
 ///     tree          nodes: a list, root first, children after their parents. Each has deletions:
 ///                   [ { prices, cuts }, … ] and either leaf ("bounded" or "exhausted"), prices,
 ///                   cuts and for the latter dolls, or branch: [layer, first, second] and

@@ -124,7 +124,7 @@ extension ColocationRelaxation {
       sparse[l].purge()
       sparse[l].separate(
         m, context: context, threshold: parameters.sparseViolation,
-        limit: parameters.sparsePerExpert * experts)
+        limit: parameters.sparsePerExpert * experts, control: control)
     }
   }
 }
