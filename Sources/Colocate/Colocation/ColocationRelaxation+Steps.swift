@@ -122,7 +122,7 @@ extension ColocationRelaxation {
       sparse[l].purge()
       sparse[l].separate(
         m, context: context, threshold: parameters.sparseViolation,
-        limit: parameters.sparsePerExpert * experts)
+        limit: parameters.sparsePerExpert * experts, control: control)
       sparse[l].weigh(inverse.base)
     }
   }

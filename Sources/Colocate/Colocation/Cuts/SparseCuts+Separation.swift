@@ -31,13 +31,21 @@ extension SparseCuts {
   ///   - threshold: a violation must be above it.
   ///   - limit: how many to add at most.
   package func separate(
-    _ m: borrowing BoundaryMarginals, context: ColocationCut.Context, threshold: Double, limit: Int
+    _ m: borrowing BoundaryMarginals, context: ColocationCut.Context, threshold: Double, limit: Int,
+    control: SearchControl
   ) {
     var found = [Candidate]()
-    separatePartitions(m, threshold, &found)
-    separateCompanies(m, groupSize: context.problem.groupSize, threshold, &found)
+    if XP.partition { separatePartitions(m, threshold, &found) }
+    if XP.company { separateCompanies(m, groupSize: context.problem.groupSize, threshold, &found) }
     if context.problem.caps != nil {
-      for half in 0..<2 { separateLoadPairs(m, half: half, context, threshold, &found) }
+      for half in 0..<2 {
+        if XP.loadPair { separateLoadPairs(m, half: half, context, threshold, &found) }
+        if XP.cover { separateCovers(m, half: half, context, XP.coverThreshold, &found) }
+      }
+    }
+    if XP.hyper {
+      separateHypermetrics(
+        m, groups: context.problem.groups, XP.hyperThreshold, control: control, &found)
     }
     found.sort { $0.violation > $1.violation }
     var added = 0

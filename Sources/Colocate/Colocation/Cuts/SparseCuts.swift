@@ -19,10 +19,15 @@ package final class SparseCuts {
   private var idle = [UInt8]()
   private var known = Set<ColocationCut.Shape>()
   let boundary: Int
+  /// Of the search for hypermetric cuts.
+  var random: SeededGenerator
   /// The first `fixed` cuts stay.
   private var fixed = 0
 
-  package init(boundary: Int) { self.boundary = boundary }
+  package init(boundary: Int) {
+    self.boundary = boundary
+    random = SeededGenerator.stream(seed: 1, index: boundary)
+  }
 
   var count: Int { shapes.count }
 
