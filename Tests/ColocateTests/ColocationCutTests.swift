@@ -164,7 +164,9 @@ import Testing
         #expect(found.count == Set(found).count, "\(random)")
         #expect(Set(found) == expected, "\(random)")
         let sparse = SparseCuts(boundary: l)
-        sparse.separate(m, context: context, threshold: 0.05, limit: .max, control: SearchControl())
+        sparse.separate(
+          m, context: context, threshold: 0.05, limit: .max, covers: 0.05,
+          hypermetric: HypermetricSearch.Limits(), control: SearchControl())
         for shape in sparse.shapes { #expect(try violation(l, shape) > 0.04, "\(random) \(shape)") }
       }
     }

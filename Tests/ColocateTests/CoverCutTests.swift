@@ -11,7 +11,7 @@ import Testing
   /// hold for every group of c experts within the cap.
   @Test func coversAreWhatNoGroupHolds() {
     var covers = 0
-    for seed in 1...200 as ClosedRange<UInt64> {
+    for seed in 1...300 as ClosedRange<UInt64> {
       let random = RandomProblem(seed: seed, experts: [4, 6, 8], maxLayers: 2)
       let problem = random.problem
       guard let caps = problem.caps, problem.groupSize >= 2 else { continue }

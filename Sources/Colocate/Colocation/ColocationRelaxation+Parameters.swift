@@ -7,7 +7,7 @@ extension ColocationRelaxation {
     package var step = 1.6
     /// The iteration from which on cuts are separated, and how many lie between separations.
     package var firstCuts = 60
-    package var separateEvery = XP.every
+    package var separateEvery = 15
     /// How many iterations lie between evaluations of the bound.
     package var evaluateEvery = 20
     /// What a violation of a cut on three vertices must exceed for it to join.
@@ -16,9 +16,12 @@ extension ColocationRelaxation {
     package var cutsPerExpert = 20
     /// The iteration from which on other cuts join, what their violation over the row's norm must
     /// exceed, and how many join a boundary at a time, over E.
-    package var firstSparse = XP.firstSparse
-    package var sparseViolation = XP.sparseViolation
-    package var sparsePerExpert = XP.sparsePer
+    package var firstSparse = 150
+    package var sparseViolation = 0.05
+    package var sparsePerExpert = 4
+    /// What the violation of a cover cut must exceed; nil for no such cuts.
+    package var coverViolation: Double? = 0.02
+    package var hypermetric = HypermetricSearch.Limits()
     /// Passes of dual ascent over the cuts in an iteration.
     package var sweeps = 2
     package var maxIterations = Int.max

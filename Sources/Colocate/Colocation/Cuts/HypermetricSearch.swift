@@ -14,20 +14,24 @@ import ColocateModel
 /// random weights of ±1 and moves one weight by one at a time, by the best move that is not tabu,
 /// better or worse; a vertex that has moved is tabu for a few moves. With g = Gb the move b_i += s
 /// changes bᵀGb by 2s·g_i + G_ii, and all moves of one sign give the same σ, so that the best move
-/// of a sign is the least s·g_i. A move costs two passes over 2E numbers.
+/// of a sign is the least s·g_i. A move costs three passes over 2E numbers, four at a time: what may
+/// not move has infinity added to it.
 ///
 /// A walk gives the weights with the largest violation over the norm of the row that it passes. The
 /// weights b and -b are the same cut (⌊-σ/P⌋ = -⌊σ/P⌋ - 1 where σ/P is no integer, and where it is
 /// one the limit is the same for -k); the first weight of a cut is made positive.
-struct HypermetricSearch: ~Copyable {
-  struct Limits {
-    /// Walks, over the number of vertices.
-    var walksPerVertex = 6
+package struct HypermetricSearch: ~Copyable {
+  package struct Limits: Sendable {
+    /// Walks, over the number of vertices; 0 for no such cuts.
+    package var walksPerVertex = 6
+    /// What a violation must exceed.
+    package var violation = 0.04
     var moves = 25
     /// For how many moves a vertex stays as it is.
     var tenure = 3
     var mostWeight = 2
     var mostVertices = 12
+    package init() {}
   }
 
   let limits: Limits
@@ -36,10 +40,15 @@ struct HypermetricSearch: ~Copyable {
   /// G, `[2E, ≥ 2E]`.
   private let shifted: AlignedRows
   private let diagonal: Double
-  /// b, g = Gb, and the move from which on a vertex may move again.
+  /// b and g = Gb.
   private var weights: [Int]
   private let gradient: AlignedRows
-  private var free: [Int]
+  /// 0 where a vertex may move up, or down, and infinity where not.
+  private let upBar: AlignedRows
+  private let downBar: AlignedRows
+  /// Vertices that have moved, the last one last.
+  private var moved = [Int]()
+  private var support = 0
 
   init(_ m: borrowing BoundaryMarginals, groups: Int, limits: Limits = Limits()) {
     self.limits = limits
@@ -52,7 +61,9 @@ struct HypermetricSearch: ~Copyable {
     }
     weights = [Int](repeating: 0, count: count)
     gradient = AlignedRows(stride: (count + 3) & ~3)
-    free = [Int](repeating: 0, count: count)
+    upBar = AlignedRows(stride: (count + 3) & ~3)
+    downBar = AlignedRows(stride: (count + 3) & ~3)
+    for i in count..<max(count, upBar.stride) { (upBar[i], downBar[i]) = (.infinity, .infinity) }
   }
 
   /// Weights whose violation is above `threshold` and, over the norm of the row, the largest of
@@ -78,15 +89,15 @@ struct HypermetricSearch: ~Copyable {
       move(random.next(below: count), by: random.next(below: 2) == 0 ? 1 : -1, &quadratic, &sum)
     }
     var best: (distance: Double, weights: [Int])?
-    for time in 1...limits.moves {
+    for _ in 0..<limits.moves {
       let violation = (spread(sum) - quadratic) / 2
       if violation > threshold {
         let distance = violation / norm()
         if distance > best?.distance ?? 0 { best = (distance, weights) }
       }
-      guard let (vertex, sign) = bestMove(sum, at: time) else { break }
+      guard let (vertex, sign) = bestMove(sum) else { break }
       move(vertex, by: sign, &quadratic, &sum)
-      free[vertex] = time + limits.tenure
+      rest(vertex)
     }
     guard let best else { return }
     let vertices = best.weights.indices.filter { best.weights[$0] != 0 }
@@ -97,9 +108,26 @@ struct HypermetricSearch: ~Copyable {
   private mutating func clear() {
     for i in 0..<count {
       weights[i] = 0
-      free[i] = 0
-      gradient[i] = 0
+      (gradient[i], upBar[i], downBar[i]) = (0, 0, 0)
     }
+    support = 0
+    moved.removeAll(keepingCapacity: true)
+  }
+
+  /// Makes a vertex that has moved tabu, and lets the one go that has been so for long enough.
+  private mutating func rest(_ vertex: Int) {
+    moved.append(vertex)
+    (upBar[vertex], downBar[vertex]) = (.infinity, .infinity)
+    guard moved.count > limits.tenure else { return }
+    let last = moved[moved.count - 1 - limits.tenure]
+    if !moved.suffix(limits.tenure).contains(last) { setBars(last) }
+  }
+
+  private func setBars(_ vertex: Int) {
+    let weight = weights[vertex]
+    let isShut = weight == 0 && support >= limits.mostVertices
+    upBar[vertex] = isShut || weight >= limits.mostWeight ? .infinity : 0
+    downBar[vertex] = isShut || weight <= -limits.mostWeight ? .infinity : 0
   }
 
   /// b_i += s.
@@ -108,7 +136,15 @@ struct HypermetricSearch: ~Copyable {
   ) {
     quadratic += 2 * Double(sign) * gradient[vertex] + diagonal
     sum += sign
+    let before = support
+    if weights[vertex] == 0 { support += 1 }
     weights[vertex] += sign
+    if weights[vertex] == 0 { support -= 1 }
+    setBars(vertex)
+    if (before < limits.mostVertices) != (support < limits.mostVertices) {
+      let resting = moved.suffix(limits.tenure)
+      for i in 0..<count where weights[i] == 0 && !resting.contains(i) { setBars(i) }
+    }
     let (g, row) = (gradient.base, shifted.row(vertex))
     let factor = SIMD4(repeating: Double(sign))
     var j = 0
@@ -137,22 +173,34 @@ struct HypermetricSearch: ~Copyable {
   }
 
   /// The move that leads to the largest violation.
-  private func bestMove(_ sum: Int, at time: Int) -> (vertex: Int, sign: Int)? {
-    var support = 0
-    for weight in weights where weight != 0 { support += 1 }
-    let isFull = support >= limits.mostVertices
-    var up: (value: Double, vertex: Int)?
-    var down: (value: Double, vertex: Int)?
-    for i in 0..<count where free[i] <= time {
-      let weight = weights[i]
-      if isFull && weight == 0 { continue }
-      let slope = gradient[i]
-      if weight < limits.mostWeight, slope < up?.value ?? .infinity { up = (slope, i) }
-      if weight > -limits.mostWeight, -slope < down?.value ?? .infinity { down = (-slope, i) }
+  private func bestMove(_ sum: Int) -> (vertex: Int, sign: Int)? {
+    let up = least(upBar, sign: 1)
+    let down = least(downBar, sign: -1)
+    let gainUp = spread(sum + 1) - 2 * up.value
+    let gainDown = spread(sum - 1) - 2 * down.value
+    if gainUp >= gainDown { return up.value < .infinity ? (up.vertex, 1) : nil }
+    return (down.vertex, -1)
+  }
+
+  /// The least of sign·g_i + bar_i, and its first vertex.
+  private func least(_ bar: borrowing AlignedRows, sign: Double) -> (value: Double, vertex: Int) {
+    var least = SIMD4<Double>(repeating: .infinity)
+    var at = SIMD4<Int64>(repeating: 0)
+    var places = SIMD4<Int64>(0, 1, 2, 3)
+    let factor = SIMD4(repeating: sign)
+    var j = 0
+    while j < bar.stride {
+      let value = factor * load4(gradient.base, j) + load4(bar.base, j)
+      let isLess = value .< least
+      least.replace(with: value, where: isLess)
+      at.replace(with: places, where: isLess)
+      places &+= 4
+      j += 4
     }
-    let gainUp = up.map { spread(sum + 1) - 2 * $0.value } ?? -.infinity
-    let gainDown = down.map { spread(sum - 1) - 2 * $0.value } ?? -.infinity
-    if gainUp >= gainDown { return up.map { ($0.vertex, 1) } }
-    return down.map { ($0.vertex, -1) }
+    var best = (value: least[0], vertex: Int(at[0]))
+    for lane in 1..<4 where (least[lane], at[lane]) < (best.value, Int64(best.vertex)) {
+      best = (least[lane], Int(at[lane]))
+    }
+    return best
   }
 }

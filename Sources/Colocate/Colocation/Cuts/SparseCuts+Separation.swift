@@ -30,22 +30,23 @@ extension SparseCuts {
   /// - Parameters:
   ///   - threshold: a violation must be above it.
   ///   - limit: how many to add at most.
+  ///   - covers: what a cover cut's violation must exceed; nil for none.
   package func separate(
     _ m: borrowing BoundaryMarginals, context: ColocationCut.Context, threshold: Double, limit: Int,
-    control: SearchControl
+    covers: Double? = nil, hypermetric: HypermetricSearch.Limits, control: SearchControl
   ) {
     var found = [Candidate]()
-    if XP.partition { separatePartitions(m, threshold, &found) }
-    if XP.company { separateCompanies(m, groupSize: context.problem.groupSize, threshold, &found) }
+    separatePartitions(m, threshold, &found)
+    separateCompanies(m, groupSize: context.problem.groupSize, threshold, &found)
     if context.problem.caps != nil {
       for half in 0..<2 {
-        if XP.loadPair { separateLoadPairs(m, half: half, context, threshold, &found) }
-        if XP.cover { separateCovers(m, half: half, context, XP.coverThreshold, &found) }
+        separateLoadPairs(m, half: half, context, threshold, &found)
+        if let covers { separateCovers(m, half: half, context, covers, &found) }
       }
     }
-    if XP.hyper {
+    if hypermetric.walksPerVertex > 0 {
       separateHypermetrics(
-        m, groups: context.problem.groups, XP.hyperThreshold, control: control, &found)
+        m, groups: context.problem.groups, hypermetric, control: control, &found)
     }
     found.sort { $0.violation > $1.violation }
     var added = 0
