@@ -12,7 +12,8 @@ extension CertificateColocationCut {
   /// Half of it is taken, since squares and numbers have the same parity; k = ⌊Σb / P⌋.
   func hypermetric(_ problem: CertifiedProblem, _ vertices: [Int], _ b: [Int]) -> Row? {
     guard vertices.count == b.count, vertices.count <= Self.mostVertices,
-      b.allSatisfy({ -Self.mostWeight <= $0 && $0 <= Self.mostWeight && $0 != 0 }), areDistinct(vertices, problem)
+      b.allSatisfy({ -Self.mostWeight <= $0 && $0 <= Self.mostWeight && $0 != 0 }),
+      areDistinct(vertices, problem)
     else { return nil }
     let groups = Int128(problem.groups)
     let weights = b.map { Int128($0) }

@@ -50,7 +50,11 @@ extension ColocationCut {
     else { return nil }
     var row = Row(limit: members.count - 1)
     for j in extended {
-      if j == vertex { row.limit -= 1 } else { row.add(context.layout.pair(boundary, vertex, j), 1) }
+      if j == vertex {
+        row.limit -= 1
+      } else {
+        row.add(context.layout.pair(boundary, vertex, j), 1)
+      }
     }
     return row
   }
