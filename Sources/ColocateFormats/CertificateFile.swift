@@ -78,7 +78,11 @@ public struct CertificateFile: Sendable {
   }
 
   /// Checks everything against `counts`.
-  /// - Parameter seconds: how long the check may take.
+  /// - Parameters:
+  ///   - counts: what the certificate should be about.
+  ///   - path: the certificate's name, for messages.
+  ///   - threads: that may check at the same time.
+  ///   - seconds: how long the check may take.
   /// - Throws: `FormatError` naming `path`, with the first thing that is not true or is beyond the
   ///   checker's limits.
   public func check(
