@@ -14,8 +14,8 @@ import ColocateModel
 /// random weights of ±1 and moves one weight by one at a time, by the best move that is not tabu,
 /// better or worse; a vertex that has moved is tabu for a few moves. With g = Gb the move b_i += s
 /// changes bᵀGb by 2s·g_i + G_ii, and all moves of one sign give the same σ, so that the best move
-/// of a sign is the least s·g_i. A move costs three passes over 2E numbers, four at a time; what may
-/// not move then has infinity added to it.
+/// of a sign is the least s·g_i. A move costs three passes over 2E numbers, four at a time; what
+/// may not move has infinity added to it.
 ///
 /// A walk gives the weights with the largest violation over the norm of the row that it passes. The
 /// weights b and -b are the same cut (⌊-σ/P⌋ = -⌊σ/P⌋ - 1 where σ/P is no integer, and where it is
