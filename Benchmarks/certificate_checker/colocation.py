@@ -19,7 +19,7 @@ import numpy as np
 
 from .cuts import CUTS
 from .pairs import FREE, TOGETHER, FixedPairs
-from .reading import TooLarge, array, integer, integers, members, need, small, table
+from .reading import TooLarge, array, integer, integers, members, need, optional_array, small, table
 from .spectrum import upper_bound
 
 FINER = 20
@@ -103,7 +103,7 @@ def parts(p, evidence, also=()):
         constant -= int(np.trace(wide[l]))
     count = 0
     for key, (expand, least) in CUTS.items():
-        for row in array(evidence.get(key) or [], key):
+        for row in optional_array(evidence, key):
             count += 1
             need(count <= MOST_CUTS, "too many cuts")
             need(len(integers(row, key)) >= 2 + least, f"a malformed {key} cut")

@@ -89,6 +89,11 @@ def array(value, what, length=None):
     return value
 
 
+def optional_array(value, key):
+    """The array under `key`, empty where the key is absent or null."""
+    return [] if value.get(key) is None else array(value[key], key)
+
+
 def integers(value, what, length=None):
     for entry in array(value, what, length):
         need(type(entry) is int, f"{what}: expected integers")

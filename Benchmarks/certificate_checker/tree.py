@@ -23,6 +23,10 @@ def check_shape(nodes):
         else:
             need(node["leaf"] == "bounded", "a leaf of no known kind")
             members(node, "a leaf", LEAF)
+        if node.get("leaf") is not None:
+            # A leaf that its deletions have emptied is not looked into further.
+            array(node["prices"], "prices")
+            array(node["cuts"], "cuts")
     need(all(n == 1 for n in parents[1:]), "the tree's nodes do not form a tree")
 
 

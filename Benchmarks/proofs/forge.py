@@ -263,7 +263,9 @@ def main():
                     if ours.returncode not in (0, 2) or refusals > 1 or slowest > 10:
                         sys.exit(f"{name}: exit code {ours.returncode} after {slowest:.1f} s: {ours.stderr}\n{text}")
                     row["swift accepts"] += ours.returncode == 0
-                    row["verdicts differ"] += (ours.returncode == 0) != (verdict == "accepted")
+                    if (ours.returncode == 0) != (verdict == "accepted"):
+                        row["verdicts differ"] += 1
+                        print(f"{name}: swift {ours.returncode}, python {verdict}: {ours.stderr.strip()}", file=sys.stderr)
                     if ours.returncode == 0 or verdict == "accepted":
                         claimed = json.loads(text)
                         for stage in claimed["stages"]:
