@@ -27,8 +27,8 @@ public enum PlacementFormat: String, Hashable, Sendable, CaseIterable {
   /// Whether an expert may have several slots.
   public var hasReplicas: Bool {
     switch self {
-    case .colocate, .exflow, .lmdeploy: false
-    case .sglang, .tensorRTLLM, .vllm, .vllmMap, .vllmAscend: true
+    case .exflow, .lmdeploy: false
+    case .colocate, .sglang, .tensorRTLLM, .vllm, .vllmMap, .vllmAscend: true
     }
   }
 }

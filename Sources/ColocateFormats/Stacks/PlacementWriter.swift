@@ -8,7 +8,18 @@ public enum PlacementWriter {
   public static func text(
     _ placement: StackPlacement, as format: PlacementFormat
   ) throws(ModelError) -> String {
+    guard placement.plan.redundant == 0 || format.hasReplicas else {
+      throw .placement(
+        "\(placement.plan.redundant) redundant slots, expected none: \(format.rawValue) has one "
+          + "place for each expert, copies are for "
+          + PlacementFormat.allCases.filter(\.hasReplicas).map(\.rawValue).joined(separator: ", "))
+    }
     switch format {
+    case .colocate where placement.plan.redundant > 0:
+      var plan = try SlotPlanFile(placement.plan)
+      plan.moeLayers = placement.modelLayers
+      plan.tool = "colocate \(ToolVersion.current)"
+      return plan.json.text
     case .colocate:
       var plan = PlanFile(placement: try placement.plan.placement())
       plan.moeLayers = placement.modelLayers
