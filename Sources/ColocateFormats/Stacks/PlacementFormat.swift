@@ -12,6 +12,9 @@ import ColocateModel
 /// | `vllm-map` | JSON table | MoE layers | not in the file |
 /// | `vllm-ascend` | expert map, JSON | MoE layers | in the file |
 /// | `lmdeploy` | JSON table of loads that LMDeploy packs into the plan | all hidden layers | no |
+///
+/// A plan with copies of experts is a `SlotPlanFile` in the tool's own format, and can be in no
+/// `exflow` and no `lmdeploy` file.
 public enum PlacementFormat: String, Hashable, Sendable, CaseIterable {
   case colocate
   case exflow

@@ -3,8 +3,9 @@ import ColocateModel
 /// Writes a placement in any `PlacementFormat`.
 public enum PlacementWriter {
   /// The file's text.
-  /// - Throws: `ModelError.placement` where the format cannot hold the placement: replicas where it
-  ///   has one slot an expert, or a plan that LMDeploy cannot be led to.
+  /// - Throws: `ModelError.placement` where the format cannot hold the placement: copies of experts
+  ///   where it has one place for each, an expert twice on a GPU where that must not be, or a plan
+  ///   that LMDeploy cannot be led to.
   public static func text(
     _ placement: StackPlacement, as format: PlacementFormat
   ) throws(ModelError) -> String {
