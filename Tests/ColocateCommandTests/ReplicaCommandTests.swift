@@ -9,7 +9,10 @@ import Testing
 
   /// Top-2 of 4 experts, 2 layers; expert 0 is in every token's row.
   private func trace() throws -> String {
-    let ids = (0..<30).flatMap { t in (0..<2).flatMap { l in [0, UInt8(1 + (t + l) % 3)] } }
+    var ids = [UInt8]()
+    for t in 0..<30 {
+      for l in 0..<2 { ids += [0, UInt8(1 + (t + l) % 3)] }
+    }
     return try runner.npy("(30, 2, 2)", ids)
   }
 
@@ -27,14 +30,15 @@ import Testing
   /// By hand, each layer with 10 tokens of {0, 1}, of {0, 2} and of {0, 3}.
   @Test func evaluateCountsUnderTheRule() throws {
     let (trace, plan) = (try trace(), try sglang())
-    for (rule, gpus, rows) in [
+    let expected: [(rule: String, gpus: Double, rows: Double)] = [
       // {0, 1}: both the same copy. {0, 2}: half the tokens.
       ("vllm", 4.0 / 3, 2.0 / 3),
       // All three sets: half the tokens go to a second GPU.
       ("uniform", 1.5, 0.75), ("tensorrt-llm", 1.5, 0.75),
       // {0, 1} stays at home; of {0, 2} and {0, 3} half the tokens send one row.
       ("sglang", 4.0 / 3, 1.0 / 3),
-    ] {
+    ]
+    for (rule, gpus, rows) in expected {
       let arguments = ["evaluate", plan, trace, "--gpus", "2", "--dispatch", rule]
       let json = try runner.run(arguments + ["--json"]).json()
       let found = try #require(json["destinations"] as? [String: Any])
@@ -175,8 +179,8 @@ import Testing
   /// Loads alone: a plan with copies has a balance under a rule, without one it is asked for.
   @Test func loadsAloneHaveABalance() throws {
     let folder = CommandRunner.instances + "/../Tests/ColocateFormatsTests/Stacks/Fixtures/trtllm"
-    let row = "[" + (Array(0..<16) + [0, 4, 8, 12]).map { "\($0)" }.joined(separator: ", ")
-    let rows = [String](repeating: row + "]", count: 4).joined(separator: ", ")
+    let slots: [Int] = Array(0..<16) + [0, 4, 8, 12]
+    let rows = [String](repeating: "\(slots)", count: 4).joined(separator: ", ")
     let plan = try runner.write(Array("[\(rows)]".utf8), "map.json")
     let arguments = ["evaluate", plan, folder, "--gpus", "4"]
     let json = try runner.run(arguments + ["--dispatch", "uniform", "--json"])

@@ -108,11 +108,10 @@ import Testing
       let (a, b) = (random.next(below: slots.count), random.next(below: slots.count))
       var other = slots
       other.swapAt(a, b)
-      let isNew =
-        slots[a] != slots[b]
-        && test.plan.gpu(ofSlot: a) != test.plan.gpu(ofSlot: b)
-        && (try SlotPlan(topology: test.topology, experts: test.plan.experts, slots: [other]))
-          .uselessReplica == nil
+      let swapped = try SlotPlan(
+        topology: test.topology, experts: test.plan.experts, slots: [other])
+      let isElsewhere = test.plan.gpu(ofSlot: a) != test.plan.gpu(ofSlot: b)
+      let isNew = slots[a] != slots[b] && isElsewhere && swapped.uselessReplica == nil
       #expect(gains.canSwap(a, b) == isNew, "\(rule) \(test)")
       guard isNew else { continue }
       let change = gains.propose(a, b)
