@@ -6,7 +6,7 @@ struct ReplicaOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "With --mode home: R slots a layer beyond one for each expert; E + R must be divisible by P. "
-        + "Copies go to the experts with the most tokens a copy (EPLB's rule), none twice on a GPU, "
+        + "Copies go to the experts with the most tokens a copy (EPLB's rule), none twice on a GPU "
         + "and are placed by a search of swaps. No bound is known of such plans.",
       valueName: "R"))
   var redundant: Int?

@@ -3,7 +3,7 @@ import ColocateModel
 /// A first plan of one layer's slots: copies by falling load, each to the least loaded GPU that has
 /// room and does not hold the expert yet.
 ///
-/// It is EPLB's balanced packing with the one more condition. That can leave a copy of `e` for which
+/// It is EPLB's balanced packing with one more condition. That can leave a copy of `e` for which
 /// every GPU with room holds `e`. Then a GPU `h` without `e` gives an expert `f` to such a GPU `g`
 /// and takes `e`. There is such an `h`, since `e` has at most `P` copies; it is full, or it would
 /// have had room. And of its `S / P` experts one is missing on `g`, which holds fewer and `e` among

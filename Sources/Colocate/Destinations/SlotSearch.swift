@@ -5,7 +5,7 @@ import ColocateModel
 /// How many copies an expert has stays as it is; which GPUs hold them changes. Two starts: the
 /// packing by load, which is as even as EPLB's, and, where the experts alone spread evenly over the
 /// GPUs, groups of experts that tokens use together (`DestinationSearch`) with the further copies
-/// packed on top. A load cap is a penalty on the mean tokens beyond it; a plan within it goes before
+/// packed on top. A load cap is a penalty on mean tokens beyond it; a plan within it goes before
 /// any beyond. Nothing is proved: no bound of plans with copies is known here.
 struct SlotSearch {
   /// A plan of a layer's slots and what it is worth.
