@@ -131,6 +131,57 @@ def load_product(p, l, row):
     return terms, limit
 
 
+def hypermetric(p, l, row):
+    """For integers b each group's sum β has (β - k)(β - k - 1) >= 0; over the P groups, k = ⌊Σb/P⌋:
+    -Σ_{i<j} b_i·b_j·m_ij <= (Σb² + P·k(k+1) - (2k+1)·Σb) / 2."""
+    need(len(row) % 2 == 0 and len(row) <= 2 * MOST_VERTICES, "a malformed hypermetric cut")
+    vertices, b = row[::2], row[1::2]
+    need(all(0 < abs(x) <= 1 << 10 for x in b), "weights of a hypermetric cut out of range")
+    _distinct(p, vertices)
+    k = sum(b) // p.groups
+    limit = (sum(x * x for x in b) + p.groups * k * (k + 1) - (2 * k + 1) * sum(b)) // 2
+    pairs = itertools.combinations(zip(vertices, b), 2)
+    return [(i, j, -x * y) for (i, x), (j, y) in pairs], limit
+
+
+def _cover(p, l, half, members):
+    """The loads of a layer of which no group within the cap holds these experts: they exceed it
+    with the lightest others that fill it up."""
+    need(p.caps is not None and half in (0, 1), "a malformed cover")
+    need(2 <= len(members) <= p.c and all(j // p.experts == half for j in members), "a malformed cover")
+    _distinct(p, members)
+    loads = _loads(p, l + half)
+    inside = {j - half * p.experts for j in members}
+    others = sorted(load for j, load in enumerate(loads) if j not in inside)
+    total = sum(loads[j] for j in inside) + sum(others[: p.c - len(members)])
+    need(total > p.caps[l + half], "a cover that a group within the cap holds")
+    return loads, inside
+
+
+def cover(p, l, row):
+    """A vertex's group holds at most |C| - 1 of C and the experts as heavy as each of C."""
+    vertex, half, members = row[0], row[1], row[2:]
+    _distinct(p, [vertex])
+    loads, inside = _cover(p, l, half, members)
+    heaviest = max(loads[j] for j in inside)
+    terms, limit = [], len(members) - 1
+    for j, load in enumerate(loads):
+        if j in inside or load >= heaviest:
+            if half * p.experts + j == vertex:
+                limit -= 1
+            else:
+                terms.append((vertex, half * p.experts + j, 1))
+    return terms, limit
+
+
+def cover_pairs(p, l, row):
+    """C is in two groups at least: most pairs meet with one member apart from the others."""
+    half, members = row[0], row[1:]
+    _cover(p, l, half, members)
+    n = len(members)
+    return [(i, j, 1) for i, j in itertools.combinations(members, 2)], (n - 1) * (n - 2) // 2
+
+
 # The inequalities by their key in the file, with the least number of entries of a row.
 CUTS = {
     "partition": (partition, 1),
@@ -139,6 +190,9 @@ CUTS = {
     "load": (load, 3),
     "load_pair": (load_pair, 4),
     "load_product": (load_product, 3),
+    "hypermetric": (hypermetric, 2),
+    "cover": (cover, 4),
+    "cover_pairs": (cover_pairs, 3),
 }
 
 

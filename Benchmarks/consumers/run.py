@@ -2,10 +2,12 @@
 """Lets every stack's own loader judge what `colocate convert` writes.
 
     fetch.sh DIR
-    run.py DIR --colocate .build/release/colocate [--ascend eplb_utils.py] [--output results.md]
+    run.py DIR --colocate .build/release/colocate [--ascend eplb_utils.py] [--deepep refs.py]
+           [--output results.md]
+    run.py --only PyYAML --colocate .build/release/colocate       # needs PyYAML alone, a second
 
 Plans of several sizes, dense layers among them, with and without replicas; exit code 1 where a
-loader does not accept one.
+loader does not accept one, or where DeepEP's dispatch counts something else than `evaluate`.
 """
 import argparse
 import datetime
@@ -17,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Hidden layers, MoE layers, experts, GPUs, redundant experts.
@@ -96,9 +98,11 @@ def convert(colocate, folder, shape):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("directory")
+    parser.add_argument("directory", nargs="?", default=".")
     parser.add_argument("--colocate", required=True)
-    parser.add_argument("--ascend")
+    parser.add_argument("--ascend", help="vllm_ascend/eplb/core/eplb_utils.py")
+    parser.add_argument("--deepep", help="deep_ep/utils/refs.py")
+    parser.add_argument("--only", default="", help="judges whose names start so")
     parser.add_argument("--output")
     arguments = parser.parse_args()
     directory = os.path.abspath(arguments.directory)
@@ -109,6 +113,8 @@ def main():
             convert(os.path.abspath(arguments.colocate), folder, shape)
             for name, _, command, environment in judges(
                     directory, arguments.ascend, folder, shape):
+                if not name.startswith(arguments.only):
+                    continue
                 start = time.monotonic()
                 result = subprocess.run(
                     [sys.executable, *map(str, command)], cwd=HERE, text=True,
@@ -123,20 +129,36 @@ def main():
                     f"| {name} | {len(layers)} of {hidden} | {experts} + {redundant} | {gpus} | "
                     f"{'accepted' if accepted else 'REFUSED'} | "
                     f"{time.monotonic() - start:.0f} s |")
+    dispatch = []
+    if arguments.deepep:
+        result = subprocess.run(
+            [sys.executable, f"{HERE}/deepep_destinations.py", arguments.deepep, "--colocate",
+             arguments.colocate], text=True, capture_output=True, timeout=600)
+        dispatch = [line for line in result.stdout.splitlines() if line.startswith("DeepEP")]
+        failed += result.returncode != 0
+        print(result.stdout + result.stderr[-300:], flush=True)
+    print(f"{len(rows) - sum('REFUSED' in row for row in rows)} of {len(rows)} accepted")
     if arguments.output:
         with open(arguments.output, "w", encoding="utf-8") as file:
-            file.write(report(rows))
-    sys.exit(1 if failed else 0)
+            file.write(report(rows, dispatch))
+    sys.exit(1 if failed or not rows else 0)
 
 
-def report(rows):
+def torch_version():
+    try:
+        return f"torch {version('torch')}"
+    except PackageNotFoundError:
+        return "no torch"
+
+
+def report(rows, dispatch):
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     return "\n".join([
         "# What `colocate convert` writes, judged by the stacks' own loaders", "",
-        f"{now}; Python {platform.python_version()}, torch {version('torch')}, on a CPU. "
+        f"{now}; Python {platform.python_version()}, {torch_version()}, on a CPU. "
         "Command: `Benchmarks/consumers/run.py`.", "",
         "| judge | MoE layers | experts + redundant | GPUs | | time |",
-        "|---|---|---|---:|---|---:|", *rows, ""])
+        "|---|---|---|---:|---|---:|", *rows, "", *[f"* {line}" for line in dispatch], ""])
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ WAYS = {
     "paths": [*OFF, "--set", "co-location=off"],
     "trees": [*OFF, "--set", "dolls=off", "--set", "path-evaluations=4", "--set", "path-cut-rounds=1"],
     "path prices": [*OFF, "--set", "dolls=off", "--set", "tree=off", "--set", "co-location=off", "--set", "path-evaluations=4"],
-    "co-location": [*OFF, "--set", "path=off", "--set", "co-location-iterations=120", "--set", "co-location-fixing=off"],
+    "co-location": [*OFF, "--set", "path=off", "--set", "co-location-iterations=300", "--set", "co-location-fixing=off"],
     "fixing": [*OFF, "--set", "path=off", "--set", "co-location-iterations=120", "--set", "co-location-states=0"],
     "search on losses": [*OFF, "--set", "path=off", "--set", "co-location-iterations=120"],
     "windows": [

@@ -111,6 +111,8 @@ def main():
             for number, stage in enumerate(proof["stages"]):
                 kind = stage["evidence"]["kind"]
                 seen[kind] += 1
+                for family in ("hypermetric", "cover", "cover_pairs"):
+                    seen[f"{kind} with {family.replace('_', ' ')} cuts"] += bool(stage["evidence"].get(family))
                 if stage["kept"] != stage["kept_bound"]:
                     if wanted is None:
                         sys.exit(f"{what}: {stage['name']} is not proved")
@@ -122,7 +124,7 @@ def main():
                     sys.exit(f"{what}: a bound one crossing higher is accepted")
             if sys.stderr.isatty():
                 print(f"\r{done} of {options.count}", end="", file=sys.stderr)
-    print(f"{seed - options.seed} instances from seed {options.seed}, {options.way}: " + ", ".join(f"{n} {kind}" for kind, n in sorted(seen.items())))
+    print(f"{seed - options.seed} instances from seed {options.seed}, {options.way}: " + ", ".join(f"{n} {kind}" for kind, n in sorted(seen.items()) if n))
 
 
 if __name__ == "__main__":

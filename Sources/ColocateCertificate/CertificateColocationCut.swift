@@ -7,6 +7,9 @@ package struct CertificateColocationCut: Hashable, Sendable {
     case partition([Int], [Int])
     case crowd([Int])
     case company(Int, Int, half: Int, first: [Int], second: [Int])
+    case hypermetric([Int], [Int])
+    case cover(vertex: Int, half: Int, members: [Int])
+    case coverPairs(half: Int, members: [Int])
     case load(vertex: Int, half: Int, atMost: Bool)
     case loadPair(Int, Int, half: Int, relation: PairRelation)
     case loadProduct(first: Int, second: Int, atMost: Bool)
@@ -31,9 +34,9 @@ package struct CertificateColocationCut: Hashable, Sendable {
   }
 
   /// Σ coefficient·m_ab ≤ limit.
-  struct Row {
-    var terms = [(a: Int, b: Int, coefficient: Int128)]()
-    var limit: Int128 = 0
+  package struct Row {
+    package var terms = [(a: Int, b: Int, coefficient: Int128)]()
+    package var limit: Int128 = 0
 
     /// Adds coefficient·m_ab, where m_aa = 1.
     mutating func add(_ a: Int, _ b: Int, _ coefficient: Int128) {
@@ -47,6 +50,12 @@ package struct CertificateColocationCut: Hashable, Sendable {
 
   /// The inequality.
   /// - Throws: where it is malformed.
+  package func row(of problem: CertifiedProblem) throws(CertificateError) -> Row {
+    try row(of: problem, loads: ColocationLoads(problem))
+  }
+
+  /// The inequality.
+  /// - Throws: where it is malformed.
   func row(
     of problem: CertifiedProblem, loads: ColocationLoads
   ) throws(CertificateError) -> Row {
@@ -56,6 +65,10 @@ package struct CertificateColocationCut: Hashable, Sendable {
     case .crowd(let vertices): row = crowd(problem, vertices)
     case .company(let i, let k, let half, let first, let second):
       row = company(problem, i, k, half, first, second)
+    case .hypermetric(let vertices, let weights): row = hypermetric(problem, vertices, weights)
+    case .cover(let vertex, let half, let members):
+      row = cover(problem, loads, vertex, half, members)
+    case .coverPairs(let half, let members): row = coverPairs(problem, loads, half, members)
     case .load(let vertex, let half, let atMost): row = load(problem, loads, vertex, half, atMost)
     case .loadPair(let i, let k, let half, let relation):
       row = loadPair(problem, loads, i, k, half, relation)
@@ -66,7 +79,7 @@ package struct CertificateColocationCut: Hashable, Sendable {
     return row
   }
 
-  private func areDistinct(_ vertices: [Int], _ problem: CertifiedProblem) -> Bool {
+  func areDistinct(_ vertices: [Int], _ problem: CertifiedProblem) -> Bool {
     vertices.allSatisfy { 0 <= $0 && $0 < 2 * problem.experts }
       && Set(vertices).count == vertices.count
   }

@@ -33,10 +33,13 @@ extension Balance {
 extension EvaluateCommand {
   /// The loads of recordings that have nothing else; nil where the inputs are traces or counts.
   func loadsAlone() throws -> ExpertLoads? {
-    guard let first = inputs.first, let loads = RecordingReader.loads(first) else { return nil }
+    let recording = reading.understanding.recording
+    guard let first = inputs.first, let loads = RecordingReader.loads(first, recording) else {
+      return nil
+    }
     var parts = [Recording.loads(loads)]
     for path in inputs.dropFirst() {
-      guard let part = RecordingReader.loads(path) else {
+      guard let part = RecordingReader.loads(path, recording) else {
         throw FormatError(path, "no recording of loads alone, expected one as \(first) is")
       }
       parts.append(.loads(part))

@@ -5,6 +5,7 @@ import Dispatch
 
 extension TraceFile.Kind: ExpressibleByArgument {}
 extension TopKCounting: ExpressibleByArgument {}
+extension TraceFormat: ExpressibleByArgument {}
 
 /// How traces and counts are read; the same for all subcommands.
 struct ReadingOptions: ParsableArguments {
@@ -15,6 +16,12 @@ struct ReadingOptions: ParsableArguments {
         + "last two alike, can be either.",
       valueName: "trace|counts"))
   var kind: TraceFile.Kind?
+
+  @Option(
+    help: ArgumentHelp(
+      "The format of all traces of the command, where their content does not tell.",
+      valueName: "FORMAT"))
+  var from: TraceFormat?
 
   @Option(
     help: ArgumentHelp(
@@ -66,6 +73,7 @@ struct ReadingOptions: ParsableArguments {
     reading.coactivation = coactivation ?? false
     reading.moeLayers = moeLayers?.layers
     reading.recording.hiddenLayers = hiddenLayers
+    reading.recording.format = from
     return reading
   }
 

@@ -18,9 +18,14 @@ enum Terminal {
   /// A line that people read, on standard error.
   static func note(_ line: String) { _ = Descriptor.write(line + "\n", to: STDERR_FILENO) }
 
-  /// The one line of a failure, whatever its text holds.
+  /// The one line of a failure, whatever its text holds; a list of bullets becomes a list of words.
   static func error(_ message: String) {
-    let line = message.split(whereSeparator: \.isNewline).joined(separator: " ")
+    let bullet = "  - "
+    let line = message.split(whereSeparator: \.isNewline).reduce(into: "") { line, next in
+      let isBullet = next.hasPrefix(bullet)
+      if !line.isEmpty { line += isBullet && !line.hasSuffix(":") ? ", " : " " }
+      line += isBullet ? next.dropFirst(bullet.count) : next
+    }
     note("colocate: error: \(line)")
   }
 

@@ -92,7 +92,7 @@ enum CertificateEvidenceReader {
     try node.checkKeys(
       more + [
         "fraction_bits", "left", "between", "right", "partition", "crowd", "company", "load",
-        "load_pair", "load_product",
+        "load_pair", "load_product", "hypermetric", "cover", "cover_pairs",
       ])
     var cuts = [CertificateColocationCut]()
     func add(
@@ -130,6 +130,16 @@ enum CertificateEvidenceReader {
       guard row.count == 3, let atMost = flag(row[2]) else { return nil }
       return .loadProduct(first: row[0], second: row[1], atMost: atMost)
     }
+    try add("hypermetric", 2) { row in
+      guard row.count.isMultiple(of: 2) else { return nil }
+      return .hypermetric(
+        stride(from: 0, to: row.count, by: 2).map { row[$0] },
+        stride(from: 1, to: row.count, by: 2).map { row[$0] })
+    }
+    try add("cover", 4) {
+      .cover(vertex: $0[0], half: $0[1], members: Array($0.dropFirst(2)))
+    }
+    try add("cover_pairs", 3) { .coverPairs(half: $0[0], members: Array($0.dropFirst())) }
     return CertificateColocation(
       fractionBits: try node.member("fraction_bits").integer(),
       left: try node.member("left").table(), between: try node.member("between").table(),

@@ -102,7 +102,7 @@ extension CertificateFile {
   }
 
   private static func json(_ multipliers: CertificateColocation) -> Members {
-    var cuts: [[[Int]]] = Array(repeating: [], count: 6)
+    var cuts: [[[Int]]] = Array(repeating: [], count: 9)
     for cut in multipliers.cuts {
       let head = [cut.boundary, cut.multiplier]
       switch cut.shape {
@@ -116,6 +116,11 @@ extension CertificateFile {
         cuts[4].append(head + [i, k, half, relation.rawValue])
       case .loadProduct(let first, let second, let atMost):
         cuts[5].append(head + [first, second, atMost ? 1 : 0])
+      case .hypermetric(let vertices, let weights):
+        cuts[6].append(head + zip(vertices, weights).flatMap { [$0, $1] })
+      case .cover(let vertex, let half, let members):
+        cuts[7].append(head + [vertex, half] + members)
+      case .coverPairs(let half, let members): cuts[8].append(head + [half] + members)
       }
     }
     return [
@@ -123,6 +128,7 @@ extension CertificateFile {
       ("between", table(multipliers.between)), ("right", table(multipliers.right)),
       ("partition", table(cuts[0])), ("crowd", table(cuts[1])), ("company", table(cuts[2])),
       ("load", table(cuts[3])), ("load_pair", table(cuts[4])), ("load_product", table(cuts[5])),
+      ("hypermetric", table(cuts[6])), ("cover", table(cuts[7])), ("cover_pairs", table(cuts[8])),
     ]
   }
 }

@@ -30,7 +30,9 @@ import ColocateCertificate
 ///                   company: [ [ , , i, k, half, |first|, first …, second …], … ];
 ///                   load: [ [ , , vertex, half, at most], … ];
 ///                   load_pair: [ [ , , i, k, half, relation], … ];
-///                   load_product: [ [ , , first, second, at most], … ]
+///                   load_product: [ [ , , first, second, at most], … ];
+///                   hypermetric: [ [ , , vertex, b, vertex, b, …], … ];
+///                   cover: [ [ , , a, half, C …], … ]; cover_pairs: [ [ , , half, C …], … ]
 ///     fixing        steps: multipliers as of kind co-location, without kind, in the order in which
 ///                   they fix pairs; and perhaps search: the layer from which the search over the
 ///                   rest begins
@@ -76,7 +78,11 @@ public struct CertificateFile: Sendable {
   }
 
   /// Checks everything against `counts`.
-  /// - Parameter seconds: how long the check may take.
+  /// - Parameters:
+  ///   - counts: what the certificate should be about.
+  ///   - path: the certificate's name, for messages.
+  ///   - threads: that may check at the same time.
+  ///   - seconds: how long the check may take.
   /// - Throws: `FormatError` naming `path`, with the first thing that is not true or is beyond the
   ///   checker's limits.
   public func check(

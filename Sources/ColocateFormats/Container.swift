@@ -9,6 +9,8 @@ struct Container {
   let remedy: String
   /// Whether it is one JSON document.
   let isJSON: Bool
+  /// Whether it is JSON, or lines of it, and none of this tool's own files.
+  let mayBeResponses: Bool
 
   /// The first bytes tell.
   /// - Parameters:
@@ -36,10 +38,13 @@ struct Container {
     self = text
   }
 
-  private init(_ name: String, _ remedy: String, isJSON: Bool = false) {
+  private init(
+    _ name: String, _ remedy: String, isJSON: Bool = false, mayBeResponses: Bool = false
+  ) {
     self.name = name
     self.remedy = remedy
     self.isJSON = isJSON
+    self.mayBeResponses = mayBeResponses
   }
 
   /// The error of a file that is this instead of what was expected.
@@ -158,6 +163,6 @@ struct Container {
         + (isLines
           ? "[json.loads(line) for line in open('\(path)')]"
           : "json.load(open('\(path)'))"),
-      isJSON: !isLines)
+      isJSON: !isLines, mayBeResponses: true)
   }
 }

@@ -35,7 +35,12 @@ public struct DestinationCertificateFile: Sendable {
   }
 
   /// The certificate of an answer.
-  /// - Parameter placement: the outcome's, GPUs and nodes named in any way.
+  /// - Parameters:
+  ///   - outcome: of a run that kept its prices.
+  ///   - placement: the outcome's, GPUs and nodes named in any way.
+  ///   - objective: what the run minimised.
+  ///   - loadCap: the cap that it obeyed, or nil.
+  ///   - sets: what it was run on.
   public init(
     of outcome: DestinationOutcome, placement: Placement, objective: DestinationObjective,
     loadCap: LoadCap?, sets: TokenSets
@@ -64,7 +69,11 @@ public struct DestinationCertificateFile: Sendable {
   }
 
   /// Checks everything against `sets`.
-  /// - Parameter seconds: how long the check may take.
+  /// - Parameters:
+  ///   - sets: what the certificate should be about.
+  ///   - path: the certificate's name, for messages.
+  ///   - threads: that may check at the same time.
+  ///   - seconds: how long the check may take.
   /// - Throws: `FormatError` naming `path`, with the first thing that is not true or is beyond the
   ///   checker's limits.
   public func check(

@@ -36,6 +36,9 @@ public enum ExFlowCSV {
 
   /// Reads a table. It has no sizes of its own: they come from the model.
   /// - Parameters:
+  ///   - path: the table.
+  ///   - layers: MoE layers, `L`.
+  ///   - experts: experts in each layer, `E`.
   ///   - gpus: `P`; nil takes the largest GPU number + 1.
   ///   - nodes: `N`, of which the format says nothing.
   /// - Throws: `FormatError` with the line of what is wrong.

@@ -28,12 +28,15 @@ struct TraceContent {
     self.remarks = remarks
   }
 
-  /// Looks what a file is, by its first bytes and its shape; of three axes, the last two alike, by
-  /// its entries too.
+  /// Looks what a file is, by the format that it is said to have or its first bytes, and by its
+  /// shape; of three axes, the last two alike, by its entries too.
   /// - Throws: `FormatError` that names what the file is instead, or asks where it can be both.
   static func of(
     _ file: PositionedFile, _ reading: TraceFile.Reading
   ) throws(FormatError) -> TraceContent {
+    let format = reading.recording.format
+    if format == .npy { return try of(try IntegerArray(npy: file), reading) }
+    if format == .safetensors { return try of(try Safetensors(file), file.path, reading.kind) }
     let head = try file.head()
     if NpyHeader.starts(head) { return try of(try IntegerArray(npy: file), reading) }
     let container = Container(head, file: file.path)
@@ -43,7 +46,9 @@ struct TraceContent {
       return try of(try Safetensors(file), file.path, reading.kind)
     }
     if let container {
-      throw container.error(file.path, expected: "a .npy or .safetensors file")
+      // Responses whose first one has no routed experts are not recognised.
+      let named = container.mayBeResponses ? ", or --from vllm or sglang for responses" : ""
+      throw container.error(file.path, expected: "a .npy or .safetensors file" + named)
     }
     return try of(try IntegerArray(npy: file), reading)
   }

@@ -12,7 +12,11 @@ public struct Placement: Hashable, Sendable {
   /// `π`, shape `[L, E]`, row-major: the GPU of each expert.
   public let assignment: [Int]
 
-  /// - Parameter assignment: `[L, E]`, GPU numbers.
+  /// - Parameters:
+  ///   - topology: the machines that the GPU numbers refer to.
+  ///   - layers: MoE layers, `L`.
+  ///   - experts: experts in each layer, `E`.
+  ///   - assignment: `[L, E]`, GPU numbers.
   /// - Throws: `ModelError.sizes` where `E` is not a multiple of `P`, `ModelError.placement` where
   ///   a GPU number is out of range or a GPU holds too many or too few experts of a layer.
   public init(

@@ -26,6 +26,8 @@ public struct SlotPlan: Hashable, Sendable {
   public var redundant: Int { slotsPerLayer - experts }
 
   /// - Parameters:
+  ///   - topology: the machines.
+  ///   - experts: experts in each layer, `E`.
   ///   - slots: `[L][S]`, ids from 0 to `E - 1`.
   ///   - layerNumbers: what the layers are called in messages; without it 0, 1, ….
   /// - Throws: `ModelError.sizes` where `S` is not a multiple of `P` or smaller than `E`,

@@ -56,6 +56,7 @@ public struct TokenSetAccumulator: Sendable {
   @usableFromInline var row: [Int32]
 
   /// - Parameters:
+  ///   - layers: MoE layers, `L`, from 1 to 4096.
   ///   - choices: `k`, experts per token and layer in the trace, from 1 to 256.
   ///   - experts: `E`; nil takes the largest id + 1.
   ///   - keepsFollowers: keep pairs of strongest expert and next set. Only for traces whose first
@@ -86,10 +87,12 @@ public struct TokenSetAccumulator: Sendable {
     row = [Int32](repeating: -1, count: layers * choices)
   }
 
-  /// Adds a chunk of whole tokens: `ids` is `[tokens, L, k]`, row-major.
+  /// Adds a chunk of whole tokens.
   ///
-  /// - Parameter sequences: which sequence each token belongs to, `[tokens]`; empty where the trace
-  ///   does not say. Either all chunks have it or none.
+  /// - Parameters:
+  ///   - ids: `[tokens, L, k]`, row-major, -1 for padding.
+  ///   - sequences: which sequence each token belongs to, `[tokens]`; empty where the trace does
+  ///     not say. Either all chunks have it or none.
   /// - Throws: `ModelError.counts` where `ids` are not whole tokens, `sequences` has another
   ///   number of them, or an id is no expert; with token, layer and id. The accumulator is of no
   ///   use after that.

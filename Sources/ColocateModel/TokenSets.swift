@@ -91,6 +91,7 @@ public struct TokenSets: Hashable, Sendable {
   }
 
   /// - Parameters:
+  ///   - experts: experts in each layer, `E`.
   ///   - layers: of `experts` experts each, at least one.
   ///   - sample: nil for "all that there is", as one unnamed sequence.
   /// - Throws: `ModelError.counts` where there is no layer, or a layer was made for another number

@@ -61,8 +61,11 @@ public struct TransitionAccumulator: Sendable {
 
   /// Tokens whose ids are `layers × choices` integers each.
   /// - Parameters:
+  ///   - layers: MoE layers, `L`, from 2 to 4096.
   ///   - choices: `k`, experts per token and layer in the trace.
   ///   - experts: `E`; nil takes the largest id + 1.
+  ///   - counting: which pairs of neighbouring layers' experts count, where `k > 1`.
+  ///   - coactivation: whether pairs inside a layer are counted too.
   /// - Throws: `ModelError.counts` where a size is out of range.
   public init(
     layers: Int, choices: Int = 1, experts: Int? = nil, counting: TopKCounting = .pairs,

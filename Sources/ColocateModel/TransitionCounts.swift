@@ -26,6 +26,8 @@ public struct TransitionCounts: Hashable, Sendable {
   package let unit: Int
 
   /// - Parameters:
+  ///   - layers: MoE layers, `L`, at least 2.
+  ///   - experts: experts in each layer, `E`.
   ///   - weights: `[L-1, E, E]`, none negative.
   ///   - loads: `[L, E]`. Without it: row sums of `W`, and column sums for the last layer.
   ///   - coactivation: `[L, E, E]`, symmetric, zero diagonal, or empty.

@@ -74,4 +74,43 @@ import Testing
     let result = try runner.run(["solve", counts, "--gpus", "4"])
     #expect(result.code == 2 && !result.errors.contains("--experts"))
   }
+
+  /// `--from` is taken by every command that reads traces; a name that is none is answered with all
+  /// of them.
+  @Test func theTracesFormatIsNamed() throws {
+    let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .deletingLastPathComponent().appendingPathComponent("ColocateFormatsTests/Stacks/Fixtures")
+    let responses = try String(
+      contentsOf: fixtures.appendingPathComponent("sglang.jsonl"), encoding: .utf8)
+    let path = try runner.write(
+      Array(("{\"error\": \"no room\"}\n" + responses).utf8), "late.jsonl")
+    try runner.refuses(["inspect", path], "late.jsonl: JSON lines (.jsonl), expected a .npy")
+    let shown = try runner.run(["inspect", path, "--from", "sglang"])
+    #expect(shown.code == 0 && shown.output.contains("experts      16 ("), "\(shown.output)")
+    try runner.refuses(
+      ["inspect", path, "--from", "vllm"], "late.jsonl: no response has routed experts")
+    let (counts, plan) = (runner.file("c.safetensors"), runner.file("p.json"))
+    for arguments in [
+      ["count", path, "-o", counts],
+      ["solve", path, "--gpus", "4", "--time-limit", "1", "-o", plan],
+      ["evaluate", plan, path], ["compare", path, "--gpus", "4", "--time-limit", "1"],
+      ["export", path, "--gpus", "4", "-o", runner.file("m.lp")],
+    ] {
+      let result = try runner.run(arguments + ["--from", "sglang"])
+      #expect(result.code == 0 || result.code == 4, "\(arguments): \(result.errors)")
+      let other = try runner.run(arguments + ["--from", "npy"])
+      #expect(other.code == 2 && other.errors.contains("late.jsonl: "), "\(arguments)")
+      let none = try runner.run(arguments + ["--from", "megatron"])
+      #expect(none.code == 2, "\(arguments)")
+      let names = TraceFormat.allCases.map(\.rawValue).joined(separator: ", ")
+      #expect(none.errors.contains(" following: \(names) ("), "\(arguments): \(none.errors)")
+    }
+    // Loads alone, by their name.
+    let loads = fixtures.appendingPathComponent("trtllm").path
+    let balance = try runner.run(["evaluate", plan, loads, "--from", "tensorrt-llm"])
+    let guessed = try runner.run(["evaluate", plan, loads])
+    #expect(balance.output == guessed.output && balance.code == guessed.code)
+    let wrong = try runner.run(["evaluate", plan, loads, "--from", "npz"])
+    #expect(wrong.code == 2 && wrong.errors.contains("a folder, expected a file (--from npz)"))
+  }
 }

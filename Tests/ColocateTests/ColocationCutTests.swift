@@ -22,7 +22,7 @@ import Testing
     let vertices = (0..<(2 * problem.experts)).shuffled(using: &random)
     let boundary = random.next(below: problem.layers - 1)
     let shape: ColocationCut.Shape
-    switch random.next(below: problem.caps == nil ? 3 : 6) {
+    switch random.next(below: problem.caps == nil ? 4 : 7) {
     case 0:
       let first = 1 + random.next(below: min(3, vertices.count - 1))
       let second = 1 + random.next(below: min(4, vertices.count - first))
@@ -39,10 +39,16 @@ import Testing
       }
       shape = .company(vertices[0], vertices[1], half: half, first: members[0], second: members[1])
     case 3:
+      let count = 2 + random.next(below: vertices.count - 1)
+      shape = .hypermetric(
+        Array(vertices[..<count]),
+        (0..<count).map { _ in (1 + random.next(below: 3)) * (random.next(below: 2) == 0 ? 1 : -1) }
+      )
+    case 4:
       shape = .loadPair(
         vertices[0], vertices[1], half: random.next(below: 2),
         relation: ColocationCut.PairRelation.allCases[random.next(below: 3)])
-    case 4:
+    case 5:
       shape = .load(
         vertex: vertices[0], half: random.next(below: 2), atMost: random.next(below: 2) == 0)
     default:
@@ -158,7 +164,9 @@ import Testing
         #expect(found.count == Set(found).count, "\(random)")
         #expect(Set(found) == expected, "\(random)")
         let sparse = SparseCuts(boundary: l)
-        sparse.separate(m, context: context, threshold: 0.05, limit: .max)
+        sparse.separate(
+          m, context: context, threshold: 0.05, limit: .max, covers: 0.05,
+          hypermetric: HypermetricSearch.Limits(), control: SearchControl())
         for shape in sparse.shapes { #expect(try violation(l, shape) > 0.04, "\(random) \(shape)") }
       }
     }

@@ -57,7 +57,9 @@ public enum Baseline: Hashable, Sendable, CaseIterable, CustomStringConvertible 
 
   /// The placement, within the load cap where the instance has one: the plain one where it meets
   /// the cap, otherwise brought under it by `LoadRepair`.
-  /// - Parameter timeLimit: seconds it may take; nil for no limit.
+  /// - Parameters:
+  ///   - instance: what is to be placed, on which machines.
+  ///   - timeLimit: seconds it may take; nil for no limit.
   /// - Throws: `NotApplicable` where the method does not fit the instance, time was over before it
   ///   had an answer, or its placement could not be brought under the cap.
   public func placement(

@@ -19,6 +19,9 @@ extension ColocationRelaxation {
     package var firstSparse = 150
     package var sparseViolation = 0.05
     package var sparsePerExpert = 4
+    /// What the violation of a cover cut must exceed; nil for no such cuts.
+    package var coverViolation: Double? = 0.02
+    package var hypermetric = HypermetricSearch.Limits()
     /// Passes of dual ascent over the cuts in an iteration.
     package var sweeps = 2
     package var maxIterations = Int.max

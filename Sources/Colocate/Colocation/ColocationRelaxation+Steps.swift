@@ -122,7 +122,8 @@ extension ColocationRelaxation {
       sparse[l].purge()
       sparse[l].separate(
         m, context: context, threshold: parameters.sparseViolation,
-        limit: parameters.sparsePerExpert * experts)
+        limit: parameters.sparsePerExpert * experts,
+        covers: parameters.coverViolation, hypermetric: parameters.hypermetric, control: control)
       sparse[l].weigh(inverse.base)
     }
   }

@@ -4,7 +4,11 @@ import ColocateModel
 /// What a run on destinations kept, as evidence.
 extension DestinationCertificate {
   /// Layers that have no prices are claimed by nothing: for them the bound that needs none holds.
-  /// - Parameter placement: the outcome's, GPUs and nodes named in any way.
+  /// - Parameters:
+  ///   - outcome: of a run that kept its prices.
+  ///   - placement: the outcome's, GPUs and nodes named in any way.
+  ///   - objective: what the run minimised.
+  ///   - loadCap: the cap that it obeyed, or nil.
   public init(
     _ outcome: DestinationOutcome, placement: Placement, objective: DestinationObjective,
     loadCap: LoadCap?

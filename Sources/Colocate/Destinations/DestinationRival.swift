@@ -30,6 +30,8 @@ public enum DestinationRival: Hashable, Sendable, CaseIterable, CustomStringConv
 
   /// The method's placement.
   /// - Parameters:
+  ///   - sets: which experts tokens use together.
+  ///   - topology: the machines.
   ///   - threads: layers at the same time.
   ///   - isStopped: asked before each layer.
   /// - Returns: nil where stopped.

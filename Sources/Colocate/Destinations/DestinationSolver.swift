@@ -23,6 +23,10 @@ public struct DestinationSolver: Sendable {
   /// Finds a placement of `sets` on `topology`. Always answers with one, however short the limits.
   ///
   /// - Parameters:
+  ///   - sets: which experts tokens use together.
+  ///   - topology: the machines.
+  ///   - objective: what to minimise.
+  ///   - loadCap: the most load a GPU may get in any layer; nil without a cap.
   ///   - counts: transitions of the same trace, for the last step; nil for none.
   ///   - progress: called for each layer when something new is known of it, from any thread, one
   ///     call at a time; `.stop` ends the run with what there is.

@@ -27,8 +27,12 @@ public struct LinkedDestinations: Sendable {
   private let cancelledWhen: (@Sendable () -> Bool)?
 
   /// - Parameters:
+  ///   - sets: which experts tokens use together.
   ///   - counts: transitions of the same trace; needed for crossings alone.
+  ///   - topology: the machines.
+  ///   - target: what to minimise.
   ///   - caps: the most tokens of a GPU in each layer, `[L]`; nil without a cap.
+  ///   - options: what to spend.
   ///   - cancelledWhen: somebody's wish to stop, asked at every look.
   /// - Throws: `ModelError.counts` where what the target needs is not there or does not fit,
   ///   `ModelError.option` for a negative weight.

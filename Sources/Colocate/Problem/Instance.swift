@@ -15,9 +15,14 @@ public struct Instance: Hashable, Sendable {
   /// A GPU for each expert that meets the cap, shape `[L, E]`; nil without a cap.
   package let packing: [Int]?
 
-  /// - Parameter known: a placement that is known, to start from for instance. Whether a cap close
-  ///   to the least possible one can be met is a packing problem; where the search for a packing
-  ///   finds none, this one counts.
+  /// - Parameters:
+  ///   - counts: what tokens did.
+  ///   - topology: the machines.
+  ///   - objective: what to minimise.
+  ///   - loadCap: the most load a GPU may get in any layer; nil without a cap.
+  ///   - known: a placement that is known, to start from for instance. Whether a cap close to the
+  ///     least possible one can be met is a packing problem; where the search for a packing finds
+  ///     none, this one counts.
   /// - Throws: `ModelError.sizes` where the experts do not spread evenly over the GPUs or the
   ///   weights of a joint objective are out of order or too large for the counts;
   ///   `ModelError.infeasible` where no placement meets the cap in some layer, `ModelError.cap`

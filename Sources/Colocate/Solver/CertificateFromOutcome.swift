@@ -301,11 +301,15 @@ extension CertificateColocation {
 }
 
 extension CertificateColocationCut {
-  init(_ cut: ColocationCut) {
+  package init(_ cut: ColocationCut) {
     let shape: Shape
     switch cut.shape {
     case .partition(let first, let second): shape = .partition(first, second)
     case .crowd(let vertices): shape = .crowd(vertices)
+    case .hypermetric(let vertices, let weights): shape = .hypermetric(vertices, weights)
+    case .cover(let vertex, let half, let members):
+      shape = .cover(vertex: vertex, half: half, members: members)
+    case .coverPairs(let half, let members): shape = .coverPairs(half: half, members: members)
     case .company(let i, let k, let half, let first, let second):
       shape = .company(i, k, half: half, first: first, second: second)
     case .load(let vertex, let half, let atMost):

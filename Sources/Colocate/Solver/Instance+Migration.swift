@@ -18,7 +18,10 @@ extension Instance {
   /// `placement` under other names of GPUs (and of nodes, where they count), worth the same by the
   /// objective or more, so that few experts leave the GPU on which `current` has them: the fewest
   /// of all names that are the same in every layer (`FewestMoves`).
-  /// - Parameter weights: at which a staged plan's two levels count.
+  /// - Parameters:
+  ///   - placement: the new one.
+  ///   - current: where experts are now.
+  ///   - weights: at which a staged plan's two levels count.
   /// - Throws: `ModelError.placement` where one of them is for a model or machine of other sizes.
   public func renamed(
     _ placement: Placement, near current: Placement, weights: JointWeights = JointWeights()
@@ -70,8 +73,11 @@ extension Instance {
 
   /// Looks for the best plan in which at most `limit` experts are on other GPUs than now.
   /// - Parameters:
+  ///   - limit: experts that may move, over all layers.
+  ///   - current: where experts are now.
   ///   - wanted: plans to go as far towards as the limit allows, within the load cap.
   ///   - weights: at which a staged plan's two levels count.
+  ///   - seed: of the search's choices.
   ///   - timeLimit: seconds at the most.
   ///   - isCancelled: asked again and again.
   /// - Throws: `ModelError.placement` where a placement is of other sizes.

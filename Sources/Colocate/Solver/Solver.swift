@@ -16,8 +16,10 @@ public struct Solver: Sendable {
   public init(_ options: SolverOptions = SolverOptions()) { self.options = options }
 
   /// Solves `instance`; returns when a limit of the options is reached or nothing is left to do.
-  /// - Parameter onProgress: called on the calling thread, with each new incumbent and otherwise
-  ///   about ten times a second; answering `.stop` ends the run with what it has.
+  /// - Parameters:
+  ///   - instance: what is to be placed, on which machines.
+  ///   - onProgress: called on the calling thread, with each new incumbent and otherwise about ten
+  ///     times a second; answering `.stop` ends the run with what it has.
   /// - Returns: the best placement found. There always is one, from the first moment on and
   ///   whatever the limits: at the least a baseline that meets the load cap.
   ///   (`SolverOutcome.placement` says when not.)

@@ -30,12 +30,14 @@ public struct SolverMethods: Hashable, Sendable {
 
   public var colocation = true
   public var colocationCuts = true
+  public var hypermetricCuts = true
+  public var coverCuts = true
   public var colocationIterations: Int?
   public var colocationFixing = true
   public var colocationStates = 1_000_000
   /// Off until its share of the time is measured.
   public var windows = false
-  public var windowIterations = 60
+  public var windowIterations = 50
 
   public init() {}
 

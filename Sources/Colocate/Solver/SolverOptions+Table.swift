@@ -67,6 +67,12 @@ extension OptionDescription {
       "co-location-cuts", .flag(\.methods.colocationCuts),
       "Separate cuts of the co-location relaxation."),
     .init(
+      "hypermetric-cuts", .flag(\.methods.hypermetricCuts),
+      "Separate hypermetric cuts among them."),
+    .init(
+      "cover-cuts", .flag(\.methods.coverCuts),
+      "Separate cover cuts among them, where there is a load cap."),
+    .init(
       "co-location-iterations", .limit(\.methods.colocationIterations, 1...Int.max),
       "Iterations of the co-location relaxation."),
     .init(

@@ -70,6 +70,8 @@ extension StageSolver {
       part.workLeft == .max ? .max : before + part.workLeft / iteration,
       options.methods.colocationIterations ?? .max)
     if !options.methods.colocationCuts { relaxation.parameters.firstCuts = .max }
+    if !options.methods.hypermetricCuts { relaxation.parameters.hypermetric.walksPerVertex = 0 }
+    if !options.methods.coverCuts { relaxation.parameters.coverViolation = nil }
     relaxation.parameters.fixes = options.methods.colocationFixing
     relaxation.parameters.searchStates = options.methods.colocationStates
     relaxation.keepsFixingSteps = options.keepsCertificate

@@ -59,7 +59,9 @@ public struct CountsFile: Sendable {
   }
 
   /// Adds the counts of another file, whose traces come after this one's.
-  /// - Parameter file: the other's name, for messages.
+  /// - Parameters:
+  ///   - other: counts of the same model, counted alike.
+  ///   - file: the other's name, for messages.
   /// - Throws: `FormatError` where the two are not of one model or not counted alike.
   public mutating func add(_ other: CountsFile, file: String) throws(FormatError) {
     let sum = try record.adding(other.record, file: file)

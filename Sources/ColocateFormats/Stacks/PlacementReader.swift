@@ -13,7 +13,10 @@ public enum PlacementReader {
     public let remarks: [Remark]
   }
 
-  /// - Parameter format: nil recognises the format by the content.
+  /// - Parameters:
+  ///   - path: a regular file.
+  ///   - format: nil recognises the format by the content.
+  ///   - reading: what the file does not say itself.
   /// - Throws: `FormatError` with the place of what is wrong.
   public static func read(
     _ path: String, as format: PlacementFormat? = nil, _ reading: PlacementReading = .init()

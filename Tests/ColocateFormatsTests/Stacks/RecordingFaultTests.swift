@@ -221,6 +221,8 @@ import Testing
   private func plainIDs(_ file: [UInt8]) -> [Int]? {
     var ids = [Int]()
     for line in String(decoding: file, as: UTF8.self).split(separator: "\n") {
+      // A line of blanks, as a file may end with, is no response.
+      if line.utf8.allSatisfy({ $0 <= 0x20 }) { continue }
       guard let data = try? JSONSerialization.jsonObject(with: Data(line.utf8)),
         let response = data as? [String: Any]
       else { return nil }
@@ -263,6 +265,53 @@ import Testing
         plain = plain.filter { $0.value.contains { $0 > 0 } }
         #expect(loads.layers == plain.keys.sorted(), "seed \(seed)")
         #expect(loads.loads == loads.layers.flatMap { plain[$0] ?? [] }, "seed \(seed)")
+      } catch { expectOneLine(error, scratch.path, seed) }
+    }
+    #expect(read > PlacementFuzzTests.count / 100)
+  }
+
+  /// TensorRT-LLM's chosen ids, against a plain reading: iteration by iteration, layer by layer.
+  @Test func damagedIdsOfStatistics() throws {
+    let meta = "{\"num_experts\": 6, \"num_experts_per_token\": 2}"
+    _ = try scratch.write(Array(meta.utf8), "meta_info.json")
+    var random = SeededGenerator(seed: 5)
+    let tokens = [3, 2]
+    let good = safetensors(
+      [(9, 1), (9, 3), (10, 1), (10, 3)].map { iteration, layer in
+        let shape = [tokens[iteration - 9], 2]
+        let ids = (0..<(2 * shape[0])).map { _ in random.next(below: 6) }
+        return ("\(iteration)_\(layer)", shape, ids)
+      })
+    var read = 0
+    for seed in 0..<PlacementFuzzTests.count {
+      var random = SeededGenerator(seed: UInt64(seed))
+      let words = ["\"9_2\":", "[0,48]", "\"I64\"", "{", "}", ",", "_", "0", "1"]
+      let file =
+        random.next(below: 3) == 0
+        ? PlacementFuzzTests.exchanged(good, &random) : Mutation.damage(good, words, &random)
+      _ = try scratch.write(file, "token_selected_experts_rank0.safetensors")
+      do {
+        let source = try RecordingSupport.source(scratch.path)
+        let ids = try RecordingSupport.ids(source)
+        read += 1
+        var plain = [[Int]: [Int]]()
+        for (name, values) in plainTensors(file) {
+          let key = name.split(separator: "_").compactMap { Int($0) }
+          #expect(plain[key] == nil, "seed \(seed): \(key) is there twice")
+          plain[key] = values
+        }
+        let layers = (plain.keys.map { $0[1] }.max() ?? 0) + 1
+        var expected = [Int]()
+        for iteration in Set(plain.keys.map { $0[0] }).sorted() {
+          let count = plain.first { $0.key[0] == iteration }.map { $0.value.count / 2 } ?? 0
+          for token in 0..<count {
+            for layer in 0..<layers {
+              let row = plain[[iteration, layer]].map { Array($0[(2 * token)...].prefix(2)) }
+              expected += row ?? [-1, -1]
+            }
+          }
+        }
+        #expect(source.layers == layers && ids == expected, "seed \(seed)")
       } catch { expectOneLine(error, scratch.path, seed) }
     }
     #expect(read > PlacementFuzzTests.count / 100)

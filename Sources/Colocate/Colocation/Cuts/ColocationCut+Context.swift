@@ -16,6 +16,8 @@ extension ColocationCut {
     package let layout: ColocationLayout
     /// T of each layer, `[L]`.
     package let loads: [Int]
+    /// The 2c lightest experts of each layer, lightest first; empty without a cap.
+    let lightest: [[Int]]
     /// Places of the pairs inside a layer that never share a group.
     package let apart: [Int]
 
@@ -28,7 +30,14 @@ extension ColocationCut {
       loads = (0..<problem.layers).map { problem.loads(layer: $0).reduce(0, +) }
       guard let caps = problem.caps, problem.groupSize >= 2 else {
         apart = []
+        lightest = []
         return
+      }
+      lightest = caps.indices.map { l in
+        let loads = problem.loads(layer: l)
+        let order = (0..<problem.experts).sorted { (loads[$0], $0) < (loads[$1], $1) }
+        // With |C| ≤ c members of a cover among them, c others are left to choose from.
+        return Array(order.prefix(2 * problem.groupSize))
       }
       apart = caps.indices.flatMap { l in
         Self.pairs(over: caps[l], problem.loads(layer: l), groupSize: problem.groupSize)

@@ -11,6 +11,8 @@ import ColocateModel
 /// * `ColocationCut+Partition`: sharing a group is transitive (triangles, and beyond).
 /// * `ColocationCut+Crowd`: many vertices in few groups must meet.
 /// * `ColocationCut+Company`: who shares a group shares all of its members.
+/// * `ColocationCut+Hypermetric`: no group holds a fraction of a vertex.
+/// * `ColocationCut+Cover`: experts too heavy for one group are not in one.
 /// * `ColocationCut+Load`: a group's load is within the cap.
 /// * `ColocationCut+LoadPair`: the loads of two groups, by whether they are one.
 /// * `ColocationCut+LoadProduct`: how unequal loads within the cap can be.
@@ -28,6 +30,13 @@ package struct ColocationCut: Hashable, Sendable {
     /// (c - |rest|)·m_ik ≤ Σ_{j∈first} m_ij + Σ_{j∈second} m_kj, the rest being all other experts
     /// of the layer.
     case company(Int, Int, half: Int, first: [Int], second: [Int])
+    /// -Σ_{i<j} b_i b_j m_ij ≤ (Σ b_i² + P·k(k+1) - (2k+1)·σ)/2, σ = Σ b_i, k = ⌊σ/P⌋: vertices and
+    /// their integer weights b.
+    case hypermetric([Int], [Int])
+    /// Σ_{j∈E(C)} m_aj ≤ |C| - 1 for experts C of one layer that exceed the cap together.
+    case cover(vertex: Int, half: Int, members: [Int])
+    /// Σ_{pairs of C} m ≤ (|C| - 1)(|C| - 2)/2.
+    case coverPairs(half: Int, members: [Int])
     /// The load of a vertex's group in one of the two layers, at most or (`atMost` false) at least.
     case load(vertex: Int, half: Int, atMost: Bool)
     /// The loads of the groups of two vertices in one of the two layers.
@@ -83,6 +92,12 @@ package struct ColocationCut: Hashable, Sendable {
     case .crowd(let vertices): return crowdRow(vertices, in: context)
     case .company(let i, let k, let half, let first, let second):
       return companyRow(i, k, half: half, first: first, second: second, in: context)
+    case .hypermetric(let vertices, let weights):
+      return hypermetricRow(vertices, weights, in: context)
+    case .cover(let vertex, let half, let members):
+      return coverRow(vertex, half: half, members: members, in: context)
+    case .coverPairs(let half, let members):
+      return coverPairsRow(half: half, members: members, in: context)
     case .load(let vertex, let half, let atMost):
       return loadRow(vertex, half: half, atMost: atMost, in: context)
     case .loadPair(let i, let k, let half, let relation):

@@ -30,14 +30,23 @@ extension SparseCuts {
   /// - Parameters:
   ///   - threshold: a violation must be above it.
   ///   - limit: how many to add at most.
+  ///   - covers: what a cover cut's violation must exceed; nil for none.
   package func separate(
-    _ m: borrowing BoundaryMarginals, context: ColocationCut.Context, threshold: Double, limit: Int
+    _ m: borrowing BoundaryMarginals, context: ColocationCut.Context, threshold: Double, limit: Int,
+    covers: Double? = nil, hypermetric: HypermetricSearch.Limits, control: SearchControl
   ) {
     var found = [Candidate]()
     separatePartitions(m, threshold, &found)
     separateCompanies(m, groupSize: context.problem.groupSize, threshold, &found)
     if context.problem.caps != nil {
-      for half in 0..<2 { separateLoadPairs(m, half: half, context, threshold, &found) }
+      for half in 0..<2 {
+        separateLoadPairs(m, half: half, context, threshold, &found)
+        if let covers { separateCovers(m, half: half, context, covers, &found) }
+      }
+    }
+    if hypermetric.walksPerVertex > 0 {
+      separateHypermetrics(
+        m, groups: context.problem.groups, hypermetric, control: control, &found)
     }
     found.sort { $0.violation > $1.violation }
     var added = 0

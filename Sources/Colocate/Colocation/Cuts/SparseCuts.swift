@@ -19,10 +19,15 @@ package final class SparseCuts {
   private var idle = [UInt8]()
   private var known = Set<ColocationCut.Shape>()
   let boundary: Int
+  /// Of the search for hypermetric cuts.
+  var random: SeededGenerator
   /// The first `fixed` cuts stay.
   private var fixed = 0
 
-  package init(boundary: Int) { self.boundary = boundary }
+  package init(boundary: Int) {
+    self.boundary = boundary
+    random = SeededGenerator.stream(seed: 1, index: boundary)
+  }
 
   var count: Int { shapes.count }
 
@@ -51,16 +56,16 @@ package final class SparseCuts {
   }
 
   /// Takes the cuts of another boundary with their multipliers.
-  func adopt(_ other: SparseCuts, _ context: ColocationCut.Context) {
+  func adopt(_ other: SparseCuts, _ context: ColocationCut.Context, factor: Double = 1) {
     var number = [ColocationCut.Shape: Int]()
     for (index, shape) in shapes.enumerated() { number[shape] = index }
     for (index, shape) in other.shapes.enumerated() where other.multipliers[index] > 0 {
       if let own = number[shape] {
-        multipliers[own] = other.multipliers[index]
+        multipliers[own] = factor * other.multipliers[index]
       } else {
         let before = count
         add(shape, context)
-        if count > before { multipliers[before] = other.multipliers[index] }
+        if count > before { multipliers[before] = factor * other.multipliers[index] }
       }
     }
   }
@@ -113,36 +118,24 @@ package final class SparseCuts {
 
   /// Drops cuts whose multiplier has been 0 for a while.
   func purge() {
-    var kept = 0
-    var term = 0
-    for index in 0..<shapes.count {
-      idle[index] = multipliers[index] > 0 ? 0 : idle[index] + 1
-      let range = start[index]..<start[index + 1]
-      if index >= fixed, idle[index] >= CutAscent.patience {
+    var keeps = [Int]()
+    for (index, multiplier) in multipliers.enumerated() {
+      let rounds = multiplier > 0 ? 0 : min(idle[index] + 1, CutAscent.patience)
+      idle[index] = rounds
+      if index < fixed || rounds < CutAscent.patience {
+        keeps.append(index)
+      } else {
         known.remove(shapes[index])
-        continue
       }
-      idle[index] = min(idle[index], CutAscent.patience)
-      shapes[kept] = shapes[index]
-      (multipliers[kept], idle[kept]) = (multipliers[index], idle[index])
-      (limits[kept], curvatures[kept]) = (limits[index], curvatures[index])
-      start[kept] = term
-      for old in range {
-        (places[term], coefficients[term]) = (places[old], coefficients[old])
-        term += 1
-      }
-      kept += 1
     }
-    let drop = shapes.count - kept
-    start[kept] = term
-    start.removeLast(drop)
-    shapes.removeLast(drop)
-    multipliers.removeLast(drop)
-    idle.removeLast(drop)
-    limits.removeLast(drop)
-    curvatures.removeLast(drop)
-    places.removeLast(places.count - term)
-    coefficients.removeLast(coefficients.count - term)
+    guard keeps.count < count else { return }
+    let ranges = keeps.map { start[$0]..<start[$0 + 1] }
+    (shapes, multipliers, idle) = (
+      keeps.map { shapes[$0] }, keeps.map { multipliers[$0] }, keeps.map { idle[$0] }
+    )
+    (limits, curvatures) = (keeps.map { limits[$0] }, keeps.map { curvatures[$0] })
+    (places, coefficients) = (ranges.flatMap { places[$0] }, ranges.flatMap { coefficients[$0] })
+    start = ranges.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.count) }
   }
 
   /// The cuts with a positive multiplier, in units of `unit`.

@@ -46,10 +46,10 @@ package final class TripleCuts {
   }
 
   /// Takes the cuts of another boundary with their multipliers.
-  func adopt(_ other: TripleCuts, _ layout: ColocationLayout) {
+  func adopt(_ other: TripleCuts, _ layout: ColocationLayout, factor: Double = 1) {
     for index in 0..<other.count where other.multipliers[index] > 0 {
       if add(other.vertices[index], layout) {
-        multipliers[multipliers.count - 1] = other.multipliers[index]
+        multipliers[multipliers.count - 1] = factor * other.multipliers[index]
       }
     }
   }

@@ -133,6 +133,10 @@ package final class WindowSearch {
       relaxation.parameters.firstSparse = 5
       relaxation.parameters.separateEvery = 10
       relaxation.parameters.evaluateEvery = 15
+      relaxation.parameters.coverViolation = search.whole.parameters.coverViolation
+      relaxation.parameters.hypermetric = search.whole.parameters.hypermetric
+      relaxation.parameters.hypermetric.walksPerVertex = min(
+        2, relaxation.parameters.hypermetric.walksPerVertex)
       relaxation.parameters.searchStates = parameters.searchStates
       relaxation.keepsFixingSteps = parameters.keepsEvidence
       relaxation.incumbent = tree.best

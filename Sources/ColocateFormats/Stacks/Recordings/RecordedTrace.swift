@@ -14,7 +14,7 @@ enum RecordedTrace {
   }
 
   /// Opens what is at `path`: a file, a folder, or standard input (`-`).
-  /// - Throws: `FormatError` where it is damaged, or holds loads alone.
+  /// - Throws: `FormatError` where it is damaged, holds loads alone, or is not what it is named.
   static func open(
     _ path: String, _ reading: TraceFile.Reading
   ) throws(FormatError) -> Opened {
@@ -26,8 +26,14 @@ enum RecordedTrace {
       return try content(recording, reading, file: nil)
     }
     let file = try path == "-" ? SpoolFile.standardInput() : PositionedFile(path)
+    if reading.recording.format == .npz {
+      guard let numpy = try NumpyArchive(try ZipArchive(file), file) else {
+        throw FormatError(path, "an archive without arrays (.npy), expected a .npz")
+      }
+      return Opened(file: file, content: try numpy.content(reading))
+    }
     let head = try file.head(64)
-    if ZipArchive.starts(head) {
+    if reading.recording.format == nil, ZipArchive.starts(head) {
       // What is no whole archive, or holds something else, is named by the reader of traces.
       guard let archive = try? ZipArchive(file) else { return Opened(file: file) }
       if let numpy = try NumpyArchive(archive, file) {

@@ -9,6 +9,8 @@ public enum Recording: Sendable {
 
 /// How a recording is to be understood, where it does not say.
 public struct RecordingReading: Hashable, Sendable {
+  /// What the files are; nil recognises them by their content.
+  public var format: TraceFormat?
   /// All layers of the model, `H`; needed where neither the recording nor its ids tell how many of
   /// a token's ids are one layer's.
   public var hiddenLayers: Int?
@@ -18,12 +20,13 @@ public struct RecordingReading: Hashable, Sendable {
   public init() {}
 }
 
-/// Recognises and opens recordings of serving stacks by their content: SGLang's and vLLM's
-/// responses, SGLang's recorder, TensorRT-LLM's statistics; files, several files, folders.
+/// Recognises and opens recordings of serving stacks by their content, or takes them for what the
+/// user says that they are: SGLang's and vLLM's responses, SGLang's recorder, TensorRT-LLM's
+/// statistics; files, several files, folders.
 public enum RecordingReader {
   /// The recording in a file or a folder; nil where it is something else (a `.npy`, counts, a
   /// plan).
-  /// - Throws: `FormatError` where it is a recording, but damaged.
+  /// - Throws: `FormatError` where it is a recording, but damaged, or not of the format named.
   public static func open(
     _ path: String, _ reading: RecordingReading = .init()
   ) throws(FormatError) -> Recording? {
@@ -36,7 +39,9 @@ public enum RecordingReader {
 
   /// The loads in a file or a folder that has loads alone; nil where it is anything else, damaged
   /// or not: then its own reader says so.
-  public static func loads(_ path: String) -> ExpertLoads? {
+  public static func loads(
+    _ path: String, _ reading: RecordingReading = .init()
+  ) -> ExpertLoads? {
     var status = stat()
     guard stat(path, &status) == 0 else { return nil }
     if status.st_mode & S_IFMT != S_IFDIR {
@@ -45,7 +50,7 @@ public enum RecordingReader {
         let head = try? file.bytes(0..<min(4, file.size)), ZipArchive.starts(head)
       else { return nil }
     }
-    guard case .loads(let loads)? = try? open(path) else { return nil }
+    guard case .loads(let loads)? = try? open(path, reading) else { return nil }
     return loads
   }
 
@@ -75,21 +80,51 @@ public enum RecordingReader {
   static func file(
     _ file: PositionedFile, _ reading: RecordingReading
   ) throws(FormatError) -> Recording? {
+    switch reading.format {
+    case nil: return try recognised(file, reading)
+    case .npy, .npz, .safetensors: return nil
+    case .vllm: return .routing(try responses(file, reading, of: .vLLM))
+    case .sglang: return .routing(try responses(file, reading, of: .sglang))
+    case .sglangRecorder:
+      guard let torch = try TorchFile(file, try ZipArchive(file)) else {
+        throw FormatError(file.path, "an archive without data.pkl: no PyTorch file")
+      }
+      return try recorder(torch)
+    case .tensorRTLLM:
+      throw FormatError(file.path, "a file, expected a folder of TensorRT-LLM's statistics")
+    }
+  }
+
+  /// What the first bytes say.
+  private static func recognised(
+    _ file: PositionedFile, _ reading: RecordingReading
+  ) throws(FormatError) -> Recording? {
     let head = try file.bytes(0..<min(64, file.size))
     if ZipArchive.starts(head) {
-      guard let torch = try TorchFile(file, try ZipArchive(file)) else { return nil }
-      if let recording = try SGLangRecording.read(torch) { return recording }
-      throw FormatError(
-        file.path, "a PyTorch file without 'records' or 'logical_count': no recording of SGLang's")
+      return try TorchFile(file, try ZipArchive(file)).map { torch throws(FormatError) in
+        try recorder(torch)
+      }
     }
     let first = head.first { $0 > 0x20 }
     guard first == UInt8(ascii: "{") || first == UInt8(ascii: "["), RoutedResponses.starts(file)
     else { return nil }
-    return .routing(
-      try RoutedResponses(file, hiddenLayers: reading.hiddenLayers, choices: reading.choices))
+    return .routing(try responses(file, reading, of: nil))
   }
 
-  /// The endings of files that are looked at in folders.
+  private static func recorder(_ torch: TorchFile) throws(FormatError) -> Recording {
+    if let recording = try SGLangRecording.read(torch) { return recording }
+    throw FormatError(
+      torch.path, "a PyTorch file without 'records' or 'logical_count': no recording of SGLang's")
+  }
+
+  private static func responses(
+    _ file: PositionedFile, _ reading: RecordingReading, of engine: RoutedResponses.Engine?
+  ) throws(FormatError) -> RoutedResponses {
+    try RoutedResponses(
+      file, of: engine, hiddenLayers: reading.hiddenLayers, choices: reading.choices)
+  }
+
+  /// The endings of files that are looked at in folders where no format is named.
   private static let endings = [".pt", ".json", ".jsonl"]
 
   private static func folder(
@@ -98,7 +133,14 @@ public enum RecordingReader {
     guard let names = try? FileManager.default.contentsOfDirectory(atPath: path).sorted() else {
       throw FormatError(path, "the folder cannot be read")
     }
-    if TensorRTStatistics.isNamed(by: names) { return try TensorRTStatistics.read(path, names) }
+    let format = reading.format
+    if format == .tensorRTLLM || format == nil && TensorRTStatistics.isNamed(by: names) {
+      return try TensorRTStatistics.read(path, names)
+    }
+    let endings = format?.endings ?? endings
+    if let format, endings.isEmpty {
+      throw FormatError(path, "a folder, expected a file (--from \(format.rawValue))")
+    }
     let files = names.filter { name in
       !name.hasPrefix(".") && endings.contains { name.hasSuffix($0) }
     }
@@ -106,7 +148,8 @@ public enum RecordingReader {
       throw FormatError(
         path,
         "a folder without recordings, expected files that end in "
-          + endings.joined(separator: ", ") + ", or \(names.isEmpty ? "any" : "TensorRT-LLM's")")
+          + endings.joined(separator: ", ")
+          + (format == nil ? ", or \(names.isEmpty ? "any" : "TensorRT-LLM's")" : ""))
     }
     var parts = [Recording]()
     for name in files {

@@ -11,11 +11,18 @@ import ColocateModel
 /// Ids are logical. Dense layers are zeros. The order of a row's ids means nothing. Where one
 /// prompt has several answers, its own rows are taken once.
 struct RoutedResponses: TraceSource {
+  /// Whose responses they are, where that is known: other engines' entries are left alone.
+  enum Engine {
+    case vLLM
+    case sglang
+  }
+
   let name: String
   let layers: Int
   let choices: Int
   let isBestFirst = false
   private let file: PositionedFile
+  private let engine: Engine?
 
   /// Ids that are looked at to find `k`.
   private static let mostSurveyed = 1 << 24
@@ -46,18 +53,21 @@ struct RoutedResponses: TraceSource {
   }
 
   /// - Parameters:
+  ///   - engine: nil takes each response as what its entries say.
   ///   - hiddenLayers: `H`, where it is known; checked where the responses say it.
   ///   - choices: `k`, likewise.
   init(
-    _ file: PositionedFile, hiddenLayers: Int? = nil, choices: Int? = nil
+    _ file: PositionedFile, of engine: Engine? = nil, hiddenLayers: Int? = nil,
+    choices: Int? = nil
   ) throws(FormatError) {
     name = file.path
     self.file = file
+    self.engine = engine
     var (layers, found) = (hiddenLayers, choices)
     var (width, tokens, surveyed) = (Int?.none, 0, 0)
     var guess: ChoiceGuess?
     do throws(JSONProblem) {
-      try Self.rows(of: file) { rows throws(JSONProblem) in
+      try Self.rows(of: file, engine) { rows throws(JSONProblem) in
         guard !rows.ids.isEmpty else { return true }
         tokens += 1
         if let given = rows.choices, let hidden = rows.layers {
@@ -111,7 +121,7 @@ struct RoutedResponses: TraceSource {
     // An error of `body` is not one of the text, and passes unchanged.
     var failure: FormatError?
     do throws(JSONProblem) {
-      try Self.rows(of: file) { rows throws(JSONProblem) in
+      try Self.rows(of: file, engine) { rows throws(JSONProblem) in
         guard rows.layers ?? layers == layers, rows.choices ?? choices == choices,
           rows.width ?? layers * choices == layers * choices,
           rows.ids.count % (layers * choices) == 0
@@ -134,24 +144,26 @@ struct RoutedResponses: TraceSource {
 
   /// Passes on the rows of every response, until `body` says no.
   private static func rows(
-    of file: PositionedFile, _ body: (RoutedRows) throws(JSONProblem) -> Bool
+    of file: PositionedFile, _ engine: Engine?, _ body: (RoutedRows) throws(JSONProblem) -> Bool
   ) throws(JSONProblem) {
     try ResponseLines(file).forEach { document, _ throws(JSONProblem) in
       if case .array = document.value {
-        for response in try document.elements() where try !pieces(response, body) { return false }
+        for response in try document.elements() where try !pieces(response, engine, body) {
+          return false
+        }
         return true
       }
-      return try pieces(document, body)
+      return try pieces(document, engine, body)
     }
   }
 
   private static func pieces(
-    _ response: JSONNode, _ body: (RoutedRows) throws(JSONProblem) -> Bool
+    _ response: JSONNode, _ engine: Engine?, _ body: (RoutedRows) throws(JSONProblem) -> Bool
   ) throws(JSONProblem) -> Bool {
-    if let prompt = try response.optional("prompt_routed_experts") {
+    if engine != .sglang, let prompt = try response.optional("prompt_routed_experts") {
       guard try body(RoutedRows(vLLM: prompt)) else { return false }
     }
-    if let meta = try response.optional("meta_info"),
+    if engine != .vLLM, let meta = try response.optional("meta_info"),
       let rows = try meta.optional("routed_experts")
     {
       let start = try meta.optional("routed_experts_start_len")?.integer() ?? 0
@@ -165,7 +177,9 @@ struct RoutedResponses: TraceSource {
       }
       return try body(RoutedRows(sglang: rows.string(), tokens: tokens))
     }
-    guard let choices = try response.optional("choices")?.elements() else { return true }
+    guard engine != .sglang, let choices = try response.optional("choices")?.elements() else {
+      return true
+    }
     for (index, choice) in choices.enumerated() {
       guard let node = try choice.optional("routed_experts") else { continue }
       var rows = try RoutedRows(vLLM: node)

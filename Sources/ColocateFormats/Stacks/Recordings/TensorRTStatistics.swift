@@ -91,9 +91,15 @@ struct TensorRTStatistics {
       else { throw FormatError(path, "'\(key)', expected names ITERATION_LAYER") }
       entries.append((key, iteration, layer))
     }
-    return entries.sorted {
+    let sorted = entries.sorted {
       ($0.iteration, $0.layer, $0.key) < ($1.iteration, $1.layer, $1.key)
     }
+    // "9_1" and "09_1" are one layer of one iteration.
+    for (one, next) in zip(sorted, sorted.dropFirst())
+    where one.iteration == next.iteration && one.layer == next.layer {
+      throw FormatError(path, "'\(one.key)' and '\(next.key)' are the same, expected one of them")
+    }
+    return sorted
   }
 }
 

@@ -24,7 +24,9 @@ public protocol TraceSource: Sendable {
 
 extension TraceSource {
   /// Counts the recording's transitions, one pass, in the memory of the counts and a block.
-  /// - Parameter moeLayers: the layers of a row to count, ascending; nil for all.
+  /// - Parameters:
+  ///   - accumulator: of as many layers and choices as are counted.
+  ///   - moeLayers: the layers of a row to count, ascending; nil for all.
   /// - Throws: `FormatError` with the place of an id that no expert has.
   public func count(
     into accumulator: inout TransitionAccumulator, moeLayers: [Int]? = nil
