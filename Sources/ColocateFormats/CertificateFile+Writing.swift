@@ -24,9 +24,23 @@ extension CertificateFile {
   }
 
   /// Writes the certificate, whole or not at all.
-  /// - Throws: `FormatError` where the file cannot be written.
+  /// - Throws: `FormatError` where the file cannot be written, or would be larger than a checker
+  ///   reads.
   public func write(to path: String, tool: String? = nil) throws {
-    try AtomicFile.write(json(tool: tool).text, to: path)
+    try Self.write(json(tool: tool), to: path, mostBytes: Self.mostBytes)
+  }
+
+  /// Writes a certificate of either kind.
+  /// - Parameter mostBytes: of the file.
+  package static func write(_ json: JSONText, to path: String, mostBytes: Int) throws {
+    let text = json.text
+    guard text.utf8.count <= mostBytes else {
+      throw FormatError(
+        path,
+        "the certificate has \(text.utf8.count) bytes, more than the \(mostBytes) that are read; "
+          + "it is not written (a shorter --time-limit, or --set windows=off, makes it smaller)")
+    }
+    try AtomicFile.write(text, to: path)
   }
 
   private typealias Members = SharedFields.Members

@@ -116,7 +116,8 @@ public struct DestinationCertificateFile: Sendable {
   /// Writes the certificate, whole or not at all.
   /// - Throws: `FormatError` where the file cannot be written.
   public func write(to path: String, tool: String? = nil) throws {
-    try AtomicFile.write(json(tool: tool).text, to: path)
+    try CertificateFile.write(
+      json(tool: tool), to: path, mostBytes: CertificateFile.mostBytes)
   }
 
   /// The certificate in a document. Nothing in it is believed before `check`.

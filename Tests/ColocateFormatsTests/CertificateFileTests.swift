@@ -210,6 +210,21 @@ import Testing
     #expect(changes > 40)
   }
 
+  /// A file that is larger than a checker reads is refused by who writes it, and nothing is left.
+  @Test func whatNoCheckerReadsIsNotWritten() throws {
+    let path = FileManager.default.temporaryDirectory
+      .appendingPathComponent("certificate-\(UUID().uuidString).json").path
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    let json = JSONText.object([("format", .string("colocate-certificate"))])
+    let bytes = json.text.utf8.count
+    #expect(throws: FormatError.self) {
+      try CertificateFile.write(json, to: path, mostBytes: bytes - 1)
+    }
+    #expect(!FileManager.default.fileExists(atPath: path))
+    try CertificateFile.write(json, to: path, mostBytes: bytes)
+    #expect(FileManager.default.fileExists(atPath: path))
+  }
+
   @Test func otherCountsAreRefused() throws {
     let (instance, file) = try certificates()[1]
     var weights = instance.counts.weights

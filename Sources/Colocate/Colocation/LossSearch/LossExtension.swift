@@ -138,10 +138,7 @@ final class LossExtension {
       var (first, second) = (Int32.max, Int32.max)
       var isEmptySeen = false
       for g in 0..<groups where isOpen(depth, g, e) {
-        if !base.hasNames, sizes[depth * groups + g] == 0 {
-          if isEmptySeen { continue }
-          isEmptySeen = true
-        }
+        if isSameEmptyGroup(depth, g, &isEmptySeen) { continue }
         let cost = table[g * stride + e]
         if cost < first {
           (first, second) = (cost, first)
@@ -172,6 +169,14 @@ final class LossExtension {
     return scan
   }
 
+  /// Whether a group is empty and without a name, as one is that was met before.
+  @inline(__always)
+  private func isSameEmptyGroup(_ depth: Int, _ g: Int, _ isEmptySeen: inout Bool) -> Bool {
+    guard !base.hasNames, sizes[depth * groups + g] == 0 else { return false }
+    defer { isEmptySeen = true }
+    return isEmptySeen
+  }
+
   private func emptyGroups(_ depth: Int) -> Int {
     (0..<groups).reduce(0) { $0 + (sizes[depth * groups + $1] == 0 ? 1 : 0) }
   }
@@ -184,10 +189,7 @@ final class LossExtension {
     var choices = [(cost: Int32, group: Int)]()
     var isEmptySeen = false
     for g in 0..<groups where isOpen(depth, g, e) {
-      if !base.hasNames, sizes[depth * groups + g] == 0 {
-        if isEmptySeen { continue }
-        isEmptySeen = true
-      }
+      if isSameEmptyGroup(depth, g, &isEmptySeen) { continue }
       let cost = table[g * stride + e]
       if cost - first <= scan.spare { choices.append((cost, g)) }
     }
