@@ -1,4 +1,5 @@
 import ColocateFormats
+import ColocateModel
 import Foundation
 import Testing
 
@@ -21,6 +22,21 @@ import Testing
     try runner.write(
       Array("{\"physical_to_logical_map\": [[0, 1, 2, 0, 1, 3], [0, 1, 2, 0, 1, 3]]}".utf8),
       "sglang.json")
+  }
+
+  /// Top-2 of 8 experts, 3 layers, 400 tokens; some experts are asked for far more than others.
+  private func skewed(seed: UInt64) throws -> String {
+    var random = SeededGenerator(seed: seed)
+    var ids = [UInt8]()
+    for _ in 0..<400 {
+      let first = min(random.next(below: 8), random.next(below: 8))
+      for layer in 0..<3 {
+        let expert = (first + layer) % 8
+        let other = (expert + 1 + min(random.next(below: 7), random.next(below: 7))) % 8
+        ids += [UInt8(expert), UInt8(other)]
+      }
+    }
+    return try runner.npy("(400, 3, 2)", ids, name: "skewed-\(seed).npy")
   }
 
   private func expectNarrow(_ text: String) {
@@ -51,14 +67,17 @@ import Testing
       #expect(text.output.contains("rows per token") && text.output.contains(rule))
       expectNarrow(text.output)
     }
-    try runner.refuses(["evaluate", plan, trace, "--gpus", "2"], "evaluate --dispatch")
+    // No expert in every row, so that there is nothing to warn of.
+    let quiet = try runner.npy("(2, 2, 2)", [0, 1, 2, 3, 1, 2, 3, 0], name: "quiet.npy")
+    try runner.refuses(
+      ["evaluate", plan, quiet, "--as", "trace", "--gpus", "2"], "evaluate --dispatch")
     let wrong = try runner.run(["evaluate", plan, trace, "--gpus", "2", "--dispatch", "ours"])
     #expect(wrong.code == 2)
   }
 
   /// A plan without copies is worth the same with the option, under every rule.
   @Test func plansWithoutCopiesStayWhatTheyAre() throws {
-    let trace = runner.instance("tiny-16x8-code.npy")
+    let trace = try skewed(seed: 1)
     let solve = try runner.run([
       "solve", trace, "--gpus", "4", "--nodes", "2", "--mode", "home", "--time-limit", "2",
       "--no-proof", "-q", "-o", "plan.json",
@@ -78,7 +97,7 @@ import Testing
   }
 
   @Test func solveWritesAPlanThatEvaluatesAndConverts() throws {
-    let trace = runner.instance("tiny-16x8-code.npy")
+    let trace = try skewed(seed: 1)
     let arguments = [
       "solve", trace, "--gpus", "4", "--nodes", "2", "--mode", "home", "--redundant", "4",
       "--dispatch", "sglang", "--objective", "joint", "--work-limit", "400000", "--max-load",
@@ -139,9 +158,9 @@ import Testing
 
   @Test func comparesPlansWithCopies() throws {
     let arguments = [
-      "compare", runner.instance("tiny-16x8-code.npy"), "--gpus", "4", "--nodes", "2", "--mode",
+      "compare", try skewed(seed: 1), "--gpus", "4", "--nodes", "2", "--mode",
       "home", "--objective", "flat", "--redundant", "4", "--dispatch", "vllm", "--time-limit", "2",
-      "--holdout", runner.instance("tiny-16x8-docs.npy"),
+      "--holdout", try skewed(seed: 2),
     ]
     let text = try runner.run(arguments)
     #expect(text.code == 0, "\(text.errors)")
@@ -158,10 +177,12 @@ import Testing
   }
 
   @Test func whatCannotBeIsRefused() throws {
-    let trace = try trace()
-    let solve = ["solve", trace, "--gpus", "2", "--mode", "home", "--redundant"]
+    let trace = try skewed(seed: 1)
+    let solve = [
+      "solve", trace, "--as", "trace", "--gpus", "2", "--mode", "home", "--redundant",
+    ]
     try runner.refuses(solve + ["1"], "do not spread evenly over 2 GPUs: expected 2 redundant")
-    try runner.refuses(solve + ["6"], "expected 0 to 4")
+    try runner.refuses(solve + ["10"], "expected 0 to 8")
     try runner.refuses(solve + ["0"], "expected 1 or more")
     try runner.refuses(solve + ["2", "--objective", "staged"], "expected flat, nodes or joint")
     try runner.refuses(solve + ["2", "--certificate", "c.json"], "no such thing")

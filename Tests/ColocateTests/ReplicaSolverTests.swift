@@ -52,7 +52,7 @@ import Testing
   /// EPLB's own packing: the words of its rule, one copy after the other.
   @Test(arguments: 0..<30) func eplbPacksByItsWords(seed: Int) throws {
     var random = SeededGenerator(seed: UInt64(seed) &+ 41)
-    let (gpus, room) = (1 + random.next(below: 4), 2 + random.next(below: 3))
+    let (gpus, room) = (2 + random.next(below: 3), 2 + random.next(below: 3))
     let experts = gpus * room - 1 - random.next(below: gpus)
     let sets = try Self.sets(
       seed: UInt64(seed), layers: 2, experts: experts, choices: 2, tokens: 30)

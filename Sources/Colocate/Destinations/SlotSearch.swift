@@ -5,7 +5,9 @@ import ColocateModel
 /// How many copies an expert has stays as it is; which GPUs hold them changes. Two starts: the
 /// packing by load, which is as even as EPLB's, and, where the experts alone spread evenly over the
 /// GPUs, groups of experts that tokens use together (`DestinationSearch`) with the further copies
-/// packed on top. A load cap is a penalty on mean tokens beyond it; a plan within it goes before
+/// packed on top. Then the best is warmed up again, hot and less hot, until that has helped for the
+/// last time or what a start may take is spent: small layers are searched over and over, large ones
+/// once. A load cap is a penalty on mean tokens beyond it; a plan within it goes before
 /// any beyond. Nothing is proved: no bound of plans with copies is known here.
 struct SlotSearch {
   /// A plan of a layer's slots and what it is worth.
@@ -33,6 +35,8 @@ struct SlotSearch {
   /// Trials of annealing in one start, per slot, at most and at least; and steps of one start.
   private static let trialsPerSlot = (most: 500, least: 20)
   private static let stepsPerStart = 60_000_000
+  /// Annealings from the best plan that did not improve it, after which there are no more.
+  private static let repetitionsInVain = 6
 
   private var room: Int { counts.reduce(0, +) / topology.gpus }
 
@@ -63,8 +67,29 @@ struct SlotSearch {
     offer(gains(packed))
     guard topology.gpus > 1, !control.isOver else { return }
     improve(packed, warmth: 0.05)
-    guard !control.isOver, let grouped = grouped() else { return }
-    improve(grouped, warmth: 0.01)
+    if !control.isOver, let grouped = grouped() { improve(grouped, warmth: 0.01) }
+    again()
+  }
+
+  /// Anneals from the best plan again.
+  private mutating func again() {
+    let gains = gains(best.slots)
+    var left = Self.stepsPerStart / max(1, trials(gains) * gains.trialSteps)
+    var inVain = 0
+    while left > 0, inVain < Self.repetitionsInVain, !control.isOver {
+      let before = best
+      improve(best.slots, warmth: [0.2, 0.05, 0.01][inVain % 3])
+      inVain = best.isBetter(than: before) ? 0 : inVain + 1
+      left -= 1
+    }
+  }
+
+  /// Swaps that one annealing tries.
+  private func trials(_ gains: SlotGains) -> Int {
+    let count = gains.slots.count
+    return min(
+      Self.trialsPerSlot.most * count,
+      max(Self.trialsPerSlot.least * count, Self.stepsPerStart / gains.trialSteps))
   }
 
   private func gains(_ slots: [Int]) -> SlotGains {
@@ -101,10 +126,7 @@ struct SlotSearch {
   }
 
   private mutating func anneal(_ gains: SlotGains, warmth: Double) {
-    let (count, steps) = (gains.slots.count, gains.trialSteps)
-    let trials = min(
-      Self.trialsPerSlot.most * count,
-      max(Self.trialsPerSlot.least * count, Self.stepsPerStart / steps))
+    let (count, steps, trials) = (gains.slots.count, gains.trialSteps, trials(gains))
     let mean = gains.value / Double(count)
     var temperature = mean * warmth
     guard temperature > 0 else { return }
