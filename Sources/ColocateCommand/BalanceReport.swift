@@ -56,15 +56,14 @@ extension EvaluateCommand {
     sizes.moeLayers = reading.moeLayers?.layers ?? loads.layers
     let format = try PlacementReader.format(of: plan)
     if format?.hasDenseLayers != true { sizes.moeLayers = nil }
-    let placement = try PlacementReader.read(plan, as: format, sizes).placement.plan.placement()
-    guard placement.layers == loads.layers.count, placement.experts == loads.experts else {
+    let slots = try PlacementReader.read(plan, as: format, sizes).placement.plan
+    guard slots.layers == loads.layers.count, slots.experts == loads.experts else {
       throw FormatError(
         plan,
-        "a plan for \(placement.layers) layers × \(placement.experts) experts, expected "
+        "a plan for \(slots.layers) layers × \(slots.experts) experts, expected "
           + "\(loads.layers.count) × \(loads.experts) as in \(loads.name)")
     }
-    let gpuLoads = loads.gpuLoads(of: placement)
-    let balance = Balance(gpuLoads: gpuLoads, gpus: placement.topology.gpus)
+    let (balance, perLayer) = try balance(of: loads, under: slots)
     guard json else {
       Terminal.note("colocate: note: \(loads.name): loads alone, balance is all that they tell")
       return Terminal.result(balance.text)
@@ -74,12 +73,30 @@ extension EvaluateCommand {
       (
         "load",
         .object([
-          ("max_over_mean", .number(balance.worstPeak)),
-          ("per_layer", JSONText(gpuLoads, width: placement.topology.gpus)),
+          ("max_over_mean", .number(balance.worstPeak)), ("per_layer", perLayer),
         ])
       ),
       ("balance", balance.json),
     ]
     Terminal.result(JSONText.object(document).text)
+  }
+
+  /// How evenly slots spread the loads, and the loads of each layer's GPUs: whole numbers where
+  /// every expert has one slot, else means under the rule of `--dispatch`.
+  private func balance(
+    of loads: ExpertLoads, under slots: SlotPlan
+  ) throws -> (Balance, perLayer: JSONText) {
+    let gpus = slots.topology.gpus
+    guard slots.redundant > 0 else {
+      let gpuLoads = loads.gpuLoads(of: try slots.placement())
+      return (Balance(gpuLoads: gpuLoads, gpus: gpus), JSONText(gpuLoads, width: gpus))
+    }
+    let recorded = SlotPlanFile.isNamed(by: plan) ? try SlotPlanFile.read(plan).dispatch : nil
+    guard let rule = dispatch ?? recorded else { throw PlanInput.unsaidDispatch(plan, slots) }
+    let means = try slots.gpuLoads(of: loads.loads, rule: rule)
+    let rows = stride(from: 0, to: means.count, by: gpus).map { start in
+      JSONText.array(means[start..<(start + gpus)].map { .number($0) })
+    }
+    return (Balance(meanGPULoads: means, gpus: gpus), .array(rows))
   }
 }

@@ -25,7 +25,8 @@ struct CompareCommand: ParsableCommand {
       With --mode home the columns are the mean number of a token's GPUs (and nodes) in a layer, \
       crossings, load, time, the bound on the first (on nodes where these are minimised) and its \
       gap (of staged: layers of which each step is proved); the known methods are those that \
-      people use about destinations.
+      people use about destinations. With --redundant two rows more have R copies: EPLB's plan as \
+      people run it and the solver's, whose figures are means under --dispatch.
 
       EXAMPLES
         colocate compare train.npy --gpus 4 --holdout test.npy
@@ -54,6 +55,7 @@ struct CompareCommand: ParsableCommand {
   var objective: [ObjectiveName] = []
 
   @OptionGroup var counted: ModeOptions
+  @OptionGroup var replicas: ReplicaOptions
 
   @OptionGroup var joint: JointOptions
   @OptionGroup var load: LoadOptions
@@ -63,6 +65,7 @@ struct CompareCommand: ParsableCommand {
 
   func validate() throws {
     for name in objective { try counted.check(name, nodes: machines.nodes) }
+    _ = try replicas.checked(mode: counted.mode)
     guard !objective.contains(.rows), counted.crossingWeight == nil else {
       throw ValidationError("--objective rows and --crossing-weight are options of solve")
     }
@@ -165,6 +168,14 @@ struct CompareCommand: ParsableCommand {
       row.seconds = outcome.seconds
       (row.outcome, row.objective) = (outcome, goal)
       comparison.rows.append(row)
+    }
+    if let redundant = replicas.redundant, !interrupt.isRequested {
+      var copies = CopyComparison(redundant: redundant, rule: replicas.rule)
+      try input.naming(for: topology.gpus) { () throws(ModelError) in
+        try copies.run(
+          sets, topology: topology, cap: cap, options: options, interrupt: interrupt)
+      }
+      comparison.copies = copies
     }
     interrupt.searchIsOver()
     Terminal.result(try printing.json ? comparison.json.text : comparison.text)

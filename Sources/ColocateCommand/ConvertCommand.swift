@@ -16,8 +16,12 @@ struct ConvertCommand: ParsableCommand {
       they should be. How the stack is made to follow the file, and where it would ignore it \
       without a word, is said on standard error.
 
+      Plans with copies of experts (E + R slots) go to and from colocate, sglang, tensorrt-llm, \
+      vllm, vllm-map and vllm-ascend; exflow and lmdeploy have one place for each expert and \
+      refuse them.
+
       FORMATS
-        colocate      the tool's own plan (JSON)
+        colocate      the tool's own plan, or plan of slots (JSON)
         exflow        ExFlow's table Expert,Node (CSV)
         sglang        SGLang, --init-expert-location (JSON)
         tensorrt-llm  TensorRT-LLM, moe_load_balancer (YAML)

@@ -13,6 +13,12 @@ struct EvaluateCommand: ParsableCommand {
       otherwise; one line says what then differs. A recording that has loads alone (SGLang's stat \
       and per_pass, TensorRT-LLM's statistics) gives the balance alone.
 
+      COPIES
+        Where a plan has several slots for an expert, the stack chooses which copy serves a \
+      token, and --dispatch names its rule. What a trace does not say (the token's home GPU, its \
+      row in a batch, what the stack draws) is averaged over: GPUs and nodes per token, rows \
+      dispatched and loads are means. Crossings are not counted then.
+
       BALANCE
         vLLM's balancedness is Σ mean / Σ max of all layers, SGLang's the mean over layers of \
       mean / max: 1 is even. TensorRT-LLM's imbalance is (max - mean) / mean, vLLM-Ascend's peak \
@@ -21,6 +27,7 @@ struct EvaluateCommand: ParsableCommand {
       EXAMPLES
         colocate evaluate plan.json test.npy
         colocate evaluate exflow.csv test.npy --gpus 8 --nodes 2 --json
+        colocate evaluate sglang.json top8.npy --gpus 8 --dispatch sglang
       """)
 
   @Argument(help: "A plan in any format that convert knows; ExFlow's table ends in .csv.")
@@ -44,6 +51,12 @@ struct EvaluateCommand: ParsableCommand {
       valueName: "N"))
   var nodes: Int?
 
+  @Option(
+    help: DispatchRule.help(
+      "Count means under the rule by which a stack chooses among copies of an expert.",
+      "Without it as the plan says."))
+  var dispatch: DispatchRule?
+
   @OptionGroup var reading: ReadingOptions
 
   @Flag(help: "Print the result as JSON on standard output.")
@@ -51,6 +64,7 @@ struct EvaluateCommand: ParsableCommand {
 
   func run() throws {
     if let loads = try loadsAlone() { return try showBalance(of: loads) }
+    if let slots = try SlotEvaluation(self) { return try slots.run() }
     let recorded = try PlanInput.recorded(self.plan)
     // What the command line does not say is as the plan has it.
     var reading = reading

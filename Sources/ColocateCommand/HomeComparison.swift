@@ -13,6 +13,8 @@ struct HomeComparison {
   let topology: Topology
   let maxLoad: Double?
   var rows = [HomeRow]()
+  /// Plans with copies of experts; nil where they were not asked for.
+  var copies: CopyComparison?
 
   // MARK: - Running
 
@@ -54,6 +56,7 @@ struct HomeComparison {
       text += maxLoad.map { ", load cap \($0)" } ?? ", no load cap"
       text +=
         "\nhome mode: GPUs\(topology.nodes > 1 ? " and nodes" : "") of a token, a layer's mean"
+      if let copies { text += "\n" + copies.heading }
       text += "\non the trace:\n\n"
       text += try table(sets, input.counts, isSeen: true)
       if let unseen, let unseenSets = unseen.sets {
@@ -83,6 +86,13 @@ struct HomeComparison {
       cells.append(Show.ratio(try counts.loadImbalance(of: placement)))
       if isSeen { cells += [Show.seconds(row.seconds)] + proof(of: row, tokens: found.tokens) }
       table.add(cells)
+    }
+    for row in copies?.rows ?? [] {
+      if let cells = try copies?.cells(
+        row, on: sets, showsNodes: topology.nodes > 1, isSeen: isSeen)
+      {
+        table.add(cells)
+      }
     }
     return table.text
   }
@@ -114,8 +124,15 @@ struct HomeComparison {
         ("gpus", .integer(topology.gpus)), ("nodes", .integer(topology.nodes)),
         ("traces", .array(input.paths.map { .string($0) })),
         ("holdout", .array((unseen?.paths ?? []).map { .string($0) })),
-        ("max_load", JSONText(maxLoad)), ("methods", .array(try rows.map(json))),
+        ("max_load", JSONText(maxLoad)), ("methods", .array(try rows.map(json) + copiesJSON)),
       ])
+    }
+  }
+
+  private var copiesJSON: [JSONText] {
+    get throws {
+      guard let copies else { return [] }
+      return try copies.rows.map { try copies.json($0, on: sets, unseen: unseen?.sets) }
     }
   }
 

@@ -8,8 +8,8 @@ enum PlanInput {
   struct Sizes {
     /// `P`; nil as the file says.
     var gpus: Int?
-    /// `N` of a file that does not say.
-    var nodes = 1
+    /// `N` of a file that does not say; nil is 1.
+    var nodes: Int?
     /// The model's layers that the traces are of; nil where these are all.
     var moeLayers: [Int]?
   }
@@ -50,15 +50,34 @@ enum PlanInput {
       return PlanFile(
         placement: try ExFlowCSV.read(
           path, layers: counts.layers, experts: counts.experts, gpus: sizes.gpus,
-          nodes: sizes.nodes))
+          nodes: sizes.nodes ?? 1))
     }
     guard let format = try PlacementReader.format(of: path) else { return try PlanFile.read(path) }
     var reading = PlacementReading()
     (reading.gpus, reading.nodes) = (sizes.gpus, sizes.nodes)
     if format.hasDenseLayers { reading.moeLayers = sizes.moeLayers }
     let found = try PlacementReader.read(path, as: format, reading).placement
+    guard found.plan.redundant == 0 else { throw unsaidDispatch(path, found.plan) }
     return try CommandFailure.naming([path]) { () throws(ModelError) in
       PlanFile(placement: try found.plan.placement())
     }
+  }
+
+  /// What is said of a plan with copies where one slot for each expert is expected.
+  static func unsaidDispatch(_ path: String, _ plan: SlotPlan) -> FormatError {
+    FormatError(
+      path,
+      "\(plan.slotsPerLayer) slots for \(plan.experts) experts, expected one for each (evaluate "
+        + "--dispatch counts plans with copies)")
+  }
+
+  /// The slots of a plan, whether experts have copies or not.
+  /// - Parameter sizes: nodes are put in place of those that the file has.
+  static func slots(_ path: String, experts: Int, _ sizes: Sizes) throws -> SlotPlan {
+    let format = isTable(path) ? .exflow : try PlacementReader.format(of: path) ?? .colocate
+    var reading = PlacementReading()
+    (reading.gpus, reading.nodes, reading.experts) = (sizes.gpus, sizes.nodes, experts)
+    if format.hasDenseLayers { reading.moeLayers = sizes.moeLayers }
+    return try PlacementReader.read(path, as: format, reading).placement.plan
   }
 }

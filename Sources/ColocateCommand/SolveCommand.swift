@@ -22,6 +22,8 @@ struct SolveCommand: ParsableCommand {
         colocate solve trace.npy --gpus 16 --nodes 2 --objective staged \\
           --max-load 1.3 -o plan.csv
         colocate solve top4.safetensors --gpus 8 --mode home --max-load 1.3 -o plan.json
+        colocate solve top4.npy --gpus 8 --mode home --redundant 8 --dispatch sglang \\
+          --max-load 1.1 -o slots.json
         colocate solve prose.npy docs.npy code.npy --gpus 8 --gap 0.01 \\
           --warm-start plan.json > better.json
         colocate solve today.npy --gpus 8 --current plan.json --max-moves 64 \\
@@ -45,6 +47,7 @@ struct SolveCommand: ParsableCommand {
   var objective: ObjectiveName?
 
   @OptionGroup var counted: ModeOptions
+  @OptionGroup var replicas: ReplicaOptions
 
   @OptionGroup var joint: JointOptions
   @OptionGroup var load: LoadOptions
@@ -92,6 +95,7 @@ struct SolveCommand: ParsableCommand {
       throw ValidationError("--preserve-groups with --max-moves: expected one of them")
     }
     try counted.check(objective, nodes: machines.nodes)
+    try replicas.check(self)
     if counted.isAboutSets(objective) {
       for (name, isGiven) in [
         ("--current", migration.current != nil), ("--preserve-groups", preserveGroups != nil),
@@ -129,6 +133,9 @@ struct SolveCommand: ParsableCommand {
   func run() throws {
     let (output, collision) = try checkOutputs()
     if let collision { printing.note("colocate: warning: \(collision)") }
+    if let redundant = replicas.redundant {
+      return try ReplicaSolve(self, redundant: redundant).run(output: output)
+    }
     if counted.isAboutSets(objective) {
       return try DestinationSolve(self).run(output: output, collision: collision)
     }
@@ -311,20 +318,27 @@ struct SolveCommand: ParsableCommand {
 
   /// Writes the plan to where it was asked for; where that fails, to standard output.
   func deliver(_ plan: PlanFile) throws {
+    try deliver(plan.json.text) { path in
+      if isTable {
+        try ExFlowCSV.write(plan.placement, to: path)
+      } else {
+        try plan.write(to: path)
+      }
+    }
+  }
+
+  /// The same of a plan whose JSON is `text`.
+  func deliver(_ text: String, write: (String) throws -> Void) throws {
     if let output {
       do {
-        if isTable {
-          try ExFlowCSV.write(plan.placement, to: output)
-        } else {
-          try plan.write(to: output)
-        }
+        try write(output)
       } catch let error as FormatError {
-        Terminal.result(plan.json.text)
+        Terminal.result(text)
         let place = Terminal.resultFailure == nil ? "; the plan is on standard output" : ""
         throw CommandFailure(error.description + place)
       }
     }
-    if output == nil || printing.json { Terminal.result(plan.json.text) }
+    if output == nil || printing.json { Terminal.result(text) }
     PlanRescue.deliver()
   }
 

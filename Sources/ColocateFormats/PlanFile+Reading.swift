@@ -11,6 +11,11 @@ extension PlanFile {
   }
 
   private static func parse(_ document: JSONNode) throws(JSONProblem) -> PlanFile {
+    guard !SlotPlanFile.isNamed(by: document) else {
+      throw JSONProblem(
+        message: "format '\(SlotPlanFile.formatName)', a plan with copies of experts, expected "
+          + "'\(formatName)', one slot for each expert")
+    }
     try SharedFields.checkHeader(document, formatName, version: formatVersion)
     var plan = PlanFile(
       placement: try SharedFields.placement(document, machines: document.member("topology")))
@@ -48,20 +53,8 @@ extension PlanFile {
     }
     plan.value = try crossings("value", of: document)
     plan.bound = try crossings("bound", of: document)
-    for trace in try document.optional("traces")?.elements() ?? [] {
-      plan.traces.append(
-        Trace(
-          file: try trace.member("file").string(), sha256: try trace.member("sha256").string()))
-    }
-    plan.moeLayers = try document.optional("moe_layers")?.integers()
-    if let moeLayers = plan.moeLayers {
-      guard moeLayers.count == plan.placement.layers,
-        zip(moeLayers, moeLayers.dropFirst()).allSatisfy(<), moeLayers.allSatisfy({ $0 >= 0 })
-      else {
-        throw JSONProblem(
-          message: "'moe_layers' is \(moeLayers), expected \(plan.placement.layers) ascending")
-      }
-    }
+    plan.traces = try SharedFields.traces(document)
+    plan.moeLayers = try SharedFields.moeLayers(document, layers: plan.placement.layers)
     if let options = try document.optional("options") {
       plan.counting = try options.optional("top_k")?.oneOf(TopKCounting.allCases)
       plan.coactivation = try options.optional("coactivation")?.bool()

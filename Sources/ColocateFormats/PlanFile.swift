@@ -159,14 +159,7 @@ public struct PlanFile: Sendable {
     if !stages.isEmpty { members.append(("stages", .array(stages.map(Self.json)))) }
     if let joint { members.append(("joint", Self.json(joint))) }
     if let migration { members.append(("migration", migration.json)) }
-    if !traces.isEmpty {
-      members.append(
-        (
-          "traces",
-          .array(
-            traces.map { .object([("file", .string($0.file)), ("sha256", .string($0.sha256))]) })
-        ))
-    }
+    if !traces.isEmpty { members.append(("traces", SharedFields.json(traces))) }
     if let moeLayers { members.append(("moe_layers", JSONText(moeLayers))) }
     if !options.isEmpty { members.append(("options", .object(options))) }
     members.append(("assignment", SharedFields.assignment(placement)))

@@ -9,6 +9,7 @@ import ColocateModel
 ///                  { "name": "joint", "inter_node": …, "intra_node": … }
 ///     "load_cap": { "numerator": …, "denominator": …, "relaxed_to_feasible": … } or null
 ///     "layers": L, "experts": E, "assignment": [ GPU of each expert, a row for each layer ]
+///     "traces": [ { "file": …, "sha256": … } ], "moe_layers": [ … ]
 enum SharedFields {
   typealias Members = [(key: String, value: JSONText)]
 
@@ -59,6 +60,26 @@ enum SharedFields {
     [("nodes", .integer(topology.nodes)), ("gpus_per_node", .integer(topology.gpusPerNode))]
   }
 
+  private static func sizes(
+    of machines: JSONNode
+  ) throws(JSONProblem) -> (nodes: Int, perNode: Int) {
+    let nodes = try machines.member("nodes").integer()
+    let perNode = try machines.member("gpus_per_node").integer()
+    guard (1...mostMachines).contains(nodes), (1...mostMachines).contains(perNode) else {
+      throw JSONProblem(
+        message: "\(nodes) nodes × \(perNode) GPUs: expected 1 to \(mostMachines) of each")
+    }
+    return (nodes, perNode)
+  }
+
+  /// The machines of a node that has "nodes" and "gpus_per_node".
+  static func topology(_ machines: JSONNode) throws(JSONProblem) -> Topology {
+    let (nodes, perNode) = try sizes(of: machines)
+    return try naming { () throws(ModelError) in
+      try Topology(gpus: nodes * perNode, nodes: nodes)
+    }
+  }
+
   /// `[L, E]` as a row for each layer.
   static func assignment(_ placement: Placement) -> JSONText {
     JSONText(placement.assignment, width: placement.experts)
@@ -71,12 +92,7 @@ enum SharedFields {
   ) throws(JSONProblem) -> Placement {
     let layers = try document.member("layers").integer()
     let experts = try document.member("experts").integer()
-    let nodes = try machines.member("nodes").integer()
-    let perNode = try machines.member("gpus_per_node").integer()
-    guard (1...mostMachines).contains(nodes), (1...mostMachines).contains(perNode) else {
-      throw JSONProblem(
-        message: "\(nodes) nodes × \(perNode) GPUs: expected 1 to \(mostMachines) of each")
-    }
+    let (nodes, perNode) = try sizes(of: machines)
     let rows = try document.member("assignment").table()
     guard rows.count == layers else {
       throw JSONProblem(message: "assignment with \(rows.count) rows, expected \(layers) layers")
@@ -91,6 +107,36 @@ enum SharedFields {
         topology: Topology(gpus: nodes * perNode, nodes: nodes), layers: layers, experts: experts,
         assignment: rows.flatMap { $0 })
     }
+  }
+
+  // MARK: Traces
+
+  /// What the plan was made from.
+  static func json(_ traces: [PlanFile.Trace]) -> JSONText {
+    .array(traces.map { .object([("file", .string($0.file)), ("sha256", .string($0.sha256))]) })
+  }
+
+  /// The traces of a document; none where it does not say.
+  static func traces(_ document: JSONNode) throws(JSONProblem) -> [PlanFile.Trace] {
+    var traces = [PlanFile.Trace]()
+    for trace in try document.optional("traces")?.elements() ?? [] {
+      traces.append(
+        PlanFile.Trace(
+          file: try trace.member("file").string(), sha256: try trace.member("sha256").string()))
+    }
+    return traces
+  }
+
+  /// The traces' layers that a plan of `layers` layers is about; nil where they are all.
+  /// - Throws: where they are not as many, ascending.
+  static func moeLayers(_ document: JSONNode, layers: Int) throws(JSONProblem) -> [Int]? {
+    guard let moeLayers = try document.optional("moe_layers")?.integers() else { return nil }
+    guard moeLayers.count == layers, zip(moeLayers, moeLayers.dropFirst()).allSatisfy(<),
+      moeLayers.allSatisfy({ $0 >= 0 })
+    else {
+      throw JSONProblem(message: "'moe_layers' is \(moeLayers), expected \(layers) ascending")
+    }
+    return moeLayers
   }
 
   // MARK: Objective
@@ -159,7 +205,7 @@ enum SharedFields {
   }
 
   /// Does what may fail with a `ModelError`, and passes its words on.
-  private static func naming<Result>(
+  static func naming<Result>(
     _ body: () throws(ModelError) -> Result
   ) throws(JSONProblem) -> Result {
     do throws(ModelError) { return try body() } catch {

@@ -29,11 +29,19 @@ public struct Balance: Hashable, Sendable {
   ///   - gpuLoads: tokens of each GPU in each layer, `[L, P]`, row-major, none negative.
   ///   - gpus: `P ≥ 1`.
   public init(gpuLoads: [Int], gpus: Int) {
-    precondition(gpus >= 1 && gpuLoads.count % gpus == 0, "loads are not whole layers")
+    self.init(meanGPULoads: gpuLoads.map { Double($0) }, gpus: gpus)
+  }
+
+  /// The same of loads that are means, where experts have copies.
+  /// - Parameters:
+  ///   - meanGPULoads: `[L, P]`, row-major, none negative.
+  ///   - gpus: `P ≥ 1`.
+  public init(meanGPULoads: [Double], gpus: Int) {
+    precondition(gpus >= 1 && meanGPULoads.count % gpus == 0, "loads are not whole layers")
     var (layers, means, peaks, shares, ratios, worst) = (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
-    for start in stride(from: 0, to: gpuLoads.count, by: gpus) {
-      let loads = gpuLoads[start..<(start + gpus)]
-      let (sum, peak) = (Double(loads.reduce(0, +)), Double(loads.max() ?? 0))
+    for start in stride(from: 0, to: meanGPULoads.count, by: gpus) {
+      let loads = meanGPULoads[start..<(start + gpus)]
+      let (sum, peak) = (loads.reduce(0, +), loads.max() ?? 0)
       guard sum > 0 else { continue }
       let mean = sum / Double(gpus)
       layers += 1

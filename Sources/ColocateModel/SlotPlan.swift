@@ -94,6 +94,13 @@ public struct SlotPlan: Hashable, Sendable {
     }
   }
 
+  /// The same slots on GPUs that are spread over `nodes` nodes.
+  /// - Throws: `ModelError.sizes` where the GPUs do not spread evenly over them.
+  public func on(nodes: Int) throws(ModelError) -> SlotPlan {
+    try SlotPlan(
+      topology: Topology(gpus: topology.gpus, nodes: nodes), experts: experts, slots: slots)
+  }
+
   /// The GPU of slot `slot`, in every layer.
   public func gpu(ofSlot slot: Int) -> Int { slot / slotsPerGPU }
 

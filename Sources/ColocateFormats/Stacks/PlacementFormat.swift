@@ -12,6 +12,9 @@ import ColocateModel
 /// | `vllm-map` | JSON table | MoE layers | not in the file |
 /// | `vllm-ascend` | expert map, JSON | MoE layers | in the file |
 /// | `lmdeploy` | JSON table of loads that LMDeploy packs into the plan | all hidden layers | no |
+///
+/// A plan with copies of experts is a `SlotPlanFile` in the tool's own format, and can be in no
+/// `exflow` and no `lmdeploy` file.
 public enum PlacementFormat: String, Hashable, Sendable, CaseIterable {
   case colocate
   case exflow
@@ -27,8 +30,8 @@ public enum PlacementFormat: String, Hashable, Sendable, CaseIterable {
   /// Whether an expert may have several slots.
   public var hasReplicas: Bool {
     switch self {
-    case .colocate, .exflow, .lmdeploy: false
-    case .sglang, .tensorRTLLM, .vllm, .vllmMap, .vllmAscend: true
+    case .exflow, .lmdeploy: false
+    case .colocate, .sglang, .tensorRTLLM, .vllm, .vllmMap, .vllmAscend: true
     }
   }
 }

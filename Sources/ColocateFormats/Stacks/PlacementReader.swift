@@ -33,7 +33,10 @@ public enum PlacementReader {
     }
     var placement: StackPlacement
     switch format {
-    case .colocate: placement = try colocate(path, reading)
+    case .colocate:
+      placement =
+        (try? JSONReader.read(bytes)).map(SlotPlanFile.isNamed) == true
+        ? try slots(path, reading) : try colocate(path, reading)
     case .exflow: placement = try exflow(path, bytes, reading)
     default: placement = try stack(path, bytes, format, reading)
     }
@@ -81,6 +84,7 @@ public enum PlacementReader {
     if keys.contains("record_type") { return .vllm }
     if keys.contains("moe_layer_count") { return .vllmAscend }
     if keys.contains("assignment"), keys.contains("topology") { return .colocate }
+    if SlotPlanFile.isNamed(by: document) { return .colocate }
     return TensorRTPlacement.isNamed(by: keys) ? .tensorRTLLM : nil
   }
 
@@ -97,12 +101,28 @@ public enum PlacementReader {
     }
     do throws(ModelError) {
       var slots = SlotPlan(placement)
-      if let nodes = reading.nodes {
-        slots = try SlotPlan(
-          topology: Topology(gpus: placement.topology.gpus, nodes: nodes),
-          experts: placement.experts, slots: slots.slots)
-      }
+      if let nodes = reading.nodes { slots = try slots.on(nodes: nodes) }
       return try StackPlacement(plan: slots, modelLayers: plan.moeLayers)
+    } catch {
+      throw FormatError(path, error.description)
+    }
+  }
+
+  /// The tool's own plan where experts have copies.
+  private static func slots(
+    _ path: String, _ reading: PlacementReading
+  ) throws(FormatError) -> StackPlacement {
+    let file = try SlotPlanFile.read(path)
+    let plan = file.plan
+    if let gpus = reading.gpus, gpus != plan.topology.gpus {
+      throw FormatError(path, "a plan for \(plan.topology.gpus) GPUs, expected \(gpus)")
+    }
+    if let experts = reading.experts, experts != plan.experts {
+      throw FormatError(path, "a plan for \(plan.experts) experts, expected \(experts)")
+    }
+    do throws(ModelError) {
+      let spread = try reading.nodes.map { nodes throws(ModelError) in try plan.on(nodes: nodes) }
+      return try StackPlacement(plan: spread ?? plan, modelLayers: file.moeLayers)
     } catch {
       throw FormatError(path, error.description)
     }

@@ -3,12 +3,24 @@ import ColocateModel
 /// Writes a placement in any `PlacementFormat`.
 public enum PlacementWriter {
   /// The file's text.
-  /// - Throws: `ModelError.placement` where the format cannot hold the placement: replicas where it
-  ///   has one slot an expert, or a plan that LMDeploy cannot be led to.
+  /// - Throws: `ModelError.placement` where the format cannot hold the placement: copies of experts
+  ///   where it has one place for each, an expert twice on a GPU where that must not be, or a plan
+  ///   that LMDeploy cannot be led to.
   public static func text(
     _ placement: StackPlacement, as format: PlacementFormat
   ) throws(ModelError) -> String {
+    guard placement.plan.redundant == 0 || format.hasReplicas else {
+      throw .placement(
+        "\(placement.plan.redundant) redundant slots, expected none: \(format.rawValue) has one "
+          + "place for each expert, copies are for "
+          + PlacementFormat.allCases.filter(\.hasReplicas).map(\.rawValue).joined(separator: ", "))
+    }
     switch format {
+    case .colocate where placement.plan.redundant > 0:
+      var plan = try SlotPlanFile(placement.plan)
+      plan.moeLayers = placement.modelLayers
+      plan.tool = "colocate \(ToolVersion.current)"
+      return plan.json.text
     case .colocate:
       var plan = PlanFile(placement: try placement.plan.placement())
       plan.moeLayers = placement.modelLayers
