@@ -7,7 +7,8 @@ tokens that have an expert in S,
 
 and Σ λ ≥ Σ u + P · min rc for any prices. Where that is below what is claimed, a placement that is
 better than the claim has groups whose rc − min rc add up to no more than what is missing; exact cover
-shows that there is none. Every group of c experts is looked at, one after the other: where these are
+shows that there is none. A claim about two groups of at most 16 experts comes without prices: for each
+choice among half of the experts all choices among the others are looked at at once. Every group of c experts is looked at, one after the other: where these are
 more than MOST_LOOKED_AT, or MOST_WORK with the sets that each meets, the evidence is too large for
 this checker.
 """
@@ -24,6 +25,9 @@ from .report import verdict
 SCALE = 256
 MOST_LOOKED_AT, MOST_WORK = 1_000_000, 4_000_000_000
 MOST_GROUPS = 3_000_000
+MOST_HALF = 16
+# A token's parts: those of up to eight experts come out even.
+SHARE = 840
 MOST_STEPS = 20_000_000
 KEYS = ("format", "version", "layers", "experts", "nodes", "gpus_per_node", "objective", "sets_sha256", "assignment", "claims")
 
@@ -58,13 +62,17 @@ class Part:
         """Refuses a bound that the prices do not prove."""
         need(unit >= 1 and not (self.weights % unit).any(), f"a unit of {unit} that does not divide every multiplicity")
         need(self.constant % unit == 0, f"a unit of {unit} that does not divide every multiplicity")
-        integers(prices, "prices", self.experts)
-        small([prices], "prices", 50)
+        if prices is not None:
+            integers(prices, "prices", self.experts)
+            small([prices], "prices", 50)
         if bound <= self.least_bound():
             return
         if self.experts > 63:
             raise TooLarge(f"{self.experts} experts")
         claimed = -(-bound // unit) - self.constant // unit
+        if prices is None:
+            need(not self.halves(claimed, unit), f"a placement has fewer destinations than the bound of {bound}")
+            return
         groups, reduced = self.list(prices, unit)
         if not groups:
             return
@@ -78,6 +86,59 @@ class Part:
         if len(listed) > MOST_GROUPS:
             raise TooLarge(f"{len(listed)} groups within the prices")
         need(not self.covers(listed, budget), f"a placement has fewer destinations than the bound of {bound}")
+
+    def halves(self, claimed, unit):
+        """Whether two groups can have fewer destinations than `claimed`, by every placement.
+
+        A token costs 1, and 1 more where both groups have experts of it. `a` is what the first group has of
+        the busier half of the experts, `b` what it has of the others; the busiest is in the first group. A token
+        that `a` leaves whole and that has q of the others is cut by any of them on the wrong side: each pays a
+        q-th of it there, and the h - |a| that pay least for the first group's side bound what `a` can lead to.
+        """
+        h = self.size
+        weights = self.weights // unit
+        total = int(weights.sum())
+        if self.groups != 2 or h > MOST_HALF or total >= 1 << 31:
+            raise TooLarge(f"{self.groups} groups of {h} experts, {total} tokens, without prices")
+        target, full = claimed - total, (1 << h) - 1
+        order = sorted(range(2 * h), key=lambda e: -self.loads[e])
+        each = [self.loads[e] for e in order]
+        low, high = np.zeros(len(weights), np.int64), np.zeros(len(weights), np.int64)
+        for place, e in enumerate(order):
+            bit = (self.masks >> np.uint64(e) & np.uint64(1)).astype(np.int64)
+            part = low if place < h else high
+            part |= bit << place % h
+        subsets = np.arange(full + 1)
+        sizes = np.array([s.bit_count() for s in range(full + 1)])
+        loads = [[sum(each[k + e] for e in range(h) if s >> e & 1) for s in range(full + 1)] for k in (0, h)]
+
+        def sums(places, tokens):
+            table = np.zeros(full + 1, np.int64)
+            np.add.at(table, places, tokens)
+            for e in range(h):
+                table = table.reshape(-1, 2, 1 << e)
+                table[:, 1] += table[:, 0]
+            return table.reshape(-1)
+
+        cut = int(weights[low > 0].sum()) - sums(low[low > 0], weights[low > 0])
+        cut = (cut - sums(low[low > 0], weights[low > 0])[full ^ subsets]) * SHARE
+        leave = np.empty((h, full + 1), np.int64)
+        for e in range(h):
+            own = (high >> e & 1 == 1) & (low > 0)
+            paid = sums(low[own], weights[own] * (SHARE // sizes[high[own]]))
+            cut += paid
+            leave[e] = paid[full ^ subsets] - paid
+        leave = np.vstack([np.zeros(full + 1, np.int64), np.cumsum(np.sort(leave, 0), 0)])
+        cut += leave[h - sizes, subsets]
+        for a in subsets[(subsets & 1 == 1) & (cut < target * SHARE)].tolist():
+            here, there = low & ~a == 0, low & a == 0
+            whole = sums(high[here], weights[here]) + sums(high[there], weights[there])[full ^ subsets]
+            fewer = (total - whole < target) & (sizes == h - a.bit_count())
+            for b in np.flatnonzero(fewer).tolist():
+                load = loads[0][a] + loads[1][b]
+                if self.cap is None or max(load, sum(self.loads) - load) <= self.cap:
+                    return True
+        return False
 
     def list(self, prices, unit):
         """All groups of `size` experts within the cap, and their reduced costs in 1/SCALE units."""
@@ -178,7 +239,7 @@ def check_destinations(certificate, sets):
         levels = {"nodes": ["nodes"], "joint": ["nodes", "gpus"], "staged": ["nodes"] + [f"node {n}" for n in range(nodes)]}[name]
     claims = {}
     for claim in array(certificate["claims"], "claims"):
-        members(claim, "claim", ("layer", "level", "bound", "unit", "prices"))
+        members(claim, "claim", ("layer", "level", "bound", "unit"), ("prices",))
         place = integer(claim["layer"], "layer"), text(claim["level"], "level")
         need(0 <= place[0] < layers and place[1] in levels, f"layer {place[0]}, {place[1]}: no level of the objective")
         need(place not in claims, f"layer {place[0]}, {place[1]}: claimed twice")
@@ -191,7 +252,7 @@ def check_destinations(certificate, sets):
             if claim is not None:
                 claimed = integer(claim["bound"], "bound")
                 need(0 <= claimed <= p.value, f"layer {l}, {level}: a bound of {claimed}, but the placement has {p.value} destinations")
-                p.check(claimed, integer(claim["unit"], "unit"), claim["prices"])
+                p.check(claimed, integer(claim["unit"], "unit"), claim.get("prices"))
                 bound = max(bound, claimed)
             found[level][0] += p.value
             found[level][1] += bound

@@ -16,7 +16,8 @@ public struct DestinationCertificate: Hashable, Sendable {
     public let bound: Int
     /// What the multiplicities were divided by for `prices`.
     public let unit: Int
-    /// `u · 256 / unit` of the level's experts, ascending.
+    /// `u · 256 / unit` of the level's experts, ascending; empty for two groups of at most 16
+    /// experts, which need none.
     public let prices: [Int]
 
     public init(layer: Int, level: Stage, bound: Int, unit: Int, prices: [Int]) {

@@ -12,6 +12,9 @@ import ColocateModel
 ///    `Σ (rc − r) ≤ bound − 1 − Σ u − P · r` in all. It lists the groups that can be among them,
 ///    and `DestinationCover` shows that no `P` of them cover every expert within that sum.
 ///
+/// Two groups of at most 16 experts need no prices: all placements are looked at
+/// (`DestinationHalves`).
+///
 /// All sums are whole numbers: prices are multiples of `1 / scale` tokens. Nothing of the solver
 /// is used. Layers of more than 64 experts, searches of more than `mostSteps` steps and lists of
 /// more than `mostGroups` groups are too large to be checked, and it says so.
@@ -30,6 +33,13 @@ extension DestinationEvidence {
     // Whole units: a bound between two of them says as much as the larger.
     let claimed = (bound + unit - 1) / unit - problem.constant
     if claimed <= problem.trivialBound { return }
+    if prices.isEmpty {
+      let halves = try DestinationHalves(problem, effort: effort)
+      guard try !halves.beats(claimed - problem.weights.reduce(0, +)) else {
+        throw CertificateError("a placement has fewer destinations than the bound of \(bound)")
+      }
+      return
+    }
     guard experts.count <= 64 else {
       throw CertificateError(
         "\(experts.count) experts: evidence for more than 64 is too large to check")
@@ -66,7 +76,7 @@ extension DestinationEvidence {
     else {
       throw CertificateError("the experts of the evidence are not ascending numbers of the layer's")
     }
-    guard prices.count == experts.count else {
+    guard prices.isEmpty || prices.count == experts.count else {
       throw CertificateError("\(prices.count) prices for \(experts.count) experts")
     }
     // Sums of 64 of them are exact.

@@ -12,7 +12,8 @@ public struct DestinationEvidence: Hashable, Sendable {
   public let groups: Int
   /// The most tokens of a group, nil without a cap.
   public let cap: Int?
-  /// `u · scale / unit`, in the order of `experts`: whole numbers.
+  /// `u · scale / unit`, in the order of `experts`: whole numbers. Empty for two groups that a
+  /// checker looks at placement by placement.
   public let prices: [Int]
   /// What the multiplicities of the sets were divided by.
   public let unit: Int

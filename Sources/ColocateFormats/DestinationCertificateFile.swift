@@ -14,11 +14,12 @@ import ColocateCertificate
 ///                      64-bit integers, low byte first,
 ///       "assignment": [ GPU of each expert, a row for each layer ],
 ///       "claims": [ { "layer": l, "level": "gpus", "nodes" or "node k", "bound": …, "unit": 1,
-///                     "prices": [ … ] }, … ] }
+///                     "prices": [ … ] or null }, … ] }
 ///
 /// All numbers are integers. A claim says that no placement has fewer destinations on this level of
 /// this layer; its prices, in 256ths of `unit` tokens, prove it (`DestinationCheck.swift` has the
-/// derivation). Levels without a claim are bounded by what every placement costs. What a checker
+/// derivation). Two groups of at most 16 experts need no prices: a checker looks at all placements.
+/// Levels without a claim are bounded by what every placement costs. What a checker
 /// takes on: layers of 64 experts where there is a claim, `DestinationEvidence.mostSteps` steps of
 /// a search, `DestinationEvidence.mostGroups` groups listed, and the time it is given.
 public struct DestinationCertificateFile: Sendable {
@@ -107,7 +108,7 @@ public struct DestinationCertificateFile: Sendable {
             .object([
               ("layer", .integer(claim.layer)), ("level", .string(claim.level.description)),
               ("bound", .integer(claim.bound)), ("unit", .integer(claim.unit)),
-              ("prices", JSONText(claim.prices)),
+              ("prices", claim.prices.isEmpty ? .null : JSONText(claim.prices)),
             ])
           })
       ), tool: tool)
@@ -146,7 +147,8 @@ public struct DestinationCertificateFile: Sendable {
         DestinationCertificate.Claim(
           layer: try node.member("layer").integer(), level: level,
           bound: try node.member("bound").integer(),
-          unit: try node.member("unit").integer(), prices: try node.member("prices").integers()))
+          unit: try node.member("unit").integer(),
+          prices: try node.optional("prices")?.integers() ?? []))
     }
     return DestinationCertificateFile(
       certificate: DestinationCertificate(

@@ -55,6 +55,33 @@ import Testing
     #expect(accepted > 0)
   }
 
+  /// Two groups without prices: exactly the bounds that are true are accepted.
+  @Test func twoGroupsNeedNoPrices() throws {
+    var checked = 0
+    for seed in 0..<300 {
+      let test = try DestinationTestLayer(
+        seed: UInt64(seed) &+ 20_000, experts: [2, 4, 6, 8, 10], groups: 2)
+      guard let truth = test.bruteForce() else { continue }
+      checked += 1
+      for bound in max(0, truth.value - 2)...(truth.value + 2) {
+        let evidence = DestinationEvidence(
+          experts: Array(0..<test.experts), groups: 2, cap: test.cap, prices: [], unit: 1,
+          bound: bound)
+        let isAccepted = (try? evidence.check(test.sets, effort: CertificateEffort())) != nil
+        #expect(isAccepted == (bound <= truth.value), "\(test), bound \(bound)")
+      }
+    }
+    #expect(checked > 200)
+    // Three groups do.
+    let sets = try TokenSets.Layer(
+      experts: 6, sets: [[0, 1], [1, 2], [0, 2], [3, 4]], multiplicities: [1, 1, 1, 1])
+    let three = DestinationEvidence(
+      experts: Array(0..<6), groups: 3, cap: nil, prices: [], unit: 1, bound: 6)
+    #expect(throws: CertificateError.self) {
+      try three.check(sets, effort: CertificateEffort())
+    }
+  }
+
   @Test func evidenceForSomethingElseIsRefused() throws {
     let sets = try TokenSets.Layer(
       experts: 4, sets: [[0, 1], [1, 2], [2, 3], [0, 3]], multiplicities: [2, 4, 6, 8])
@@ -69,7 +96,7 @@ import Testing
       evidence(experts: [0, 1, 2]), evidence(experts: [1, 0, 2, 3]), evidence(groups: 3),
       evidence(experts: [0, 1, 2, 4]), evidence(prices: [0, 0, 0]), evidence(unit: 4),
       evidence(unit: 0), evidence(prices: [1 << 51, 0, 0, 0]), evidence(bound: -1),
-      evidence(bound: 29),
+      evidence(bound: 29), evidence(prices: [], bound: 29),
     ]
     for (index, one) in wrong.enumerated() {
       #expect(throws: CertificateError.self, "case \(index)") {

@@ -12,7 +12,11 @@ struct DestinationTestLayer: CustomStringConvertible {
     "seed \(seed): E=\(experts) P=\(groups) sets=\(sets.count) cap=\(cap.map(String.init) ?? "-")"
   }
 
-  init(seed: UInt64, experts sizes: [Int] = [2, 4, 6, 8, 9], caps: Bool = true) throws {
+  /// - Parameter groups: nil for any number that divides the experts.
+  init(
+    seed: UInt64, experts sizes: [Int] = [2, 4, 6, 8, 9], groups given: Int? = nil,
+    caps: Bool = true
+  ) throws {
     var random = SeededGenerator(seed: seed)
     let size = sizes[random.next(below: sizes.count)]
     let divisors = (1...size).filter { size % $0 == 0 }
@@ -28,7 +32,8 @@ struct DestinationTestLayer: CustomStringConvertible {
     }
     self.seed = seed
     experts = size
-    groups = divisors[random.next(below: divisors.count)]
+    let drawn = divisors[random.next(below: divisors.count)]
+    groups = given ?? drawn
     sets = try TokenSets.Layer(experts: size, sets: lists, multiplicities: multiplicities)
     let tokensServed = sets.loads.reduce(0, +)
     let fair = Double(tokensServed) / Double(groups)

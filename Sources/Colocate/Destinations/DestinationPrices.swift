@@ -7,7 +7,8 @@ public struct DestinationPrices: Hashable, Sendable {
   public let groups: Int
   /// The most tokens of a group, nil without a cap.
   public let cap: Int?
-  /// `u · scale / unit`, in the order of `experts`: whole numbers.
+  /// `u · scale / unit`, in the order of `experts`: whole numbers. Empty where the bound stands
+  /// without any (`HalvesSearch`).
   public let prices: [Int]
   /// What the multiplicities of the sets were divided by.
   public let unit: Int

@@ -47,6 +47,10 @@ package struct LevelSolver {
     var answer = Answer(
       groupOf: best.groupOf, value: best.value * layer.unit, bound: floor * layer.unit)
     guard proves, !answer.isProved, !control.isOver else { return answer }
+    if HalvesSearch.takes(layer) {
+      halve(layer, experts, &answer, control)
+      return answer
+    }
     var relaxation = DestinationRelaxation(layer, groupOf: best.groupOf, control: control)
     guard layer.experts <= 64 else {
       answer.bound = relaxation.run(goal: best.value) * layer.unit
@@ -68,6 +72,22 @@ package struct LevelSolver {
         unit: layer.unit, bound: proof.bound * layer.unit)
     }
     return answer
+  }
+
+  /// Two groups, looked at half by half; the bound stands without prices.
+  private func halve(
+    _ layer: DestinationLayer, _ experts: [Int], _ answer: inout Answer, _ control: SearchControl
+  ) {
+    var halves = HalvesSearch(layer, control: control)
+    let found = halves.run(below: answer.value / layer.unit)
+    if let groupOf = found.groupOf {
+      answer.groupOf = groupOf
+      answer.value = layer.value(groupOf) * layer.unit
+    }
+    answer.bound = max(answer.bound, found.bound * layer.unit)
+    answer.prices = DestinationPrices(
+      experts: experts, groups: layer.groups, cap: layer.cap, prices: [], unit: layer.unit,
+      bound: answer.bound)
   }
 }
 
