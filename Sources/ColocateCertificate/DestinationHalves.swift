@@ -4,17 +4,19 @@ import ColocateModel
 /// half of the experts at a time. For claims that come without prices.
 ///
 /// With two groups, `S` and the others, a token costs 1, and 1 more where it has experts in both.
-/// The `h` experts with the most tokens are the lower half, the others the upper. What `S` takes of the lower half, `A`,
-/// cuts the tokens that have lower experts both inside and outside `A`. Where these alone are as
-/// many as the target, no choice in the upper half helps. More can be said: a token with lower
-/// experts on one side alone is cut by each of its upper experts on the other side, so each of its
-/// `q` upper experts can be made to pay a q-th of it there; and `h − |A|` of the upper experts are in
-/// `S`, at best those that pay least for it. If `A` is still of interest, the tokens that stay whole are
-/// counted for every `B` of `h − |A|` upper experts at once: those inside `A ∪ B`, and those outside
-/// of it, both by sums over subsets (Yates' method, one pass for each upper expert).
+/// The `h` experts with the most tokens are the lower half, the others the upper. What `S` takes of
+/// the lower half, `A`, cuts the tokens that have lower experts both inside and outside `A`. Where
+/// these alone are as many as the target, no choice in the upper half helps. More can be said: a
+/// token with lower experts on one side alone is cut by each of its upper experts on the other
+/// side, so each of its `q` upper experts can be made to pay a q-th of it there; and `h − |A|` of
+/// the upper experts are in `S`, at best those that pay least for it. If `A` is still of interest,
+/// the tokens that stay whole are counted for every `B` of `h − |A|` upper experts at once: those
+/// inside `A ∪ B`, and those outside of it, both by sums over subsets (Yates' method, one pass for
+/// each upper expert).
 ///
-/// Of two placements that differ in the names of the groups alone one is looked at: the busiest expert
-/// is in `S`. Sums are at most the tokens of the layer in units, below `2^31`, or it is too large.
+/// Of two placements that differ in the names of the groups alone one is looked at: the busiest
+/// expert is in `S`. Sums are at most the tokens of the layer in units, below `2^31`, or it is too
+/// large.
 struct DestinationHalves {
   static let mostExperts = 32
 

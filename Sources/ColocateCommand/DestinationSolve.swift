@@ -107,7 +107,6 @@ struct DestinationSolve {
     _ input: TraceInput, _ sets: TokenSets, _ topology: Topology, _ cap: LoadCap?
   ) throws -> DestinationOptions {
     var options = Self.options(command.solver.options(defaultTime: 60))
-    if isRows { options.proves = false }
     if let path = command.warmStart {
       let start = try WarmStart(path, input: input, topology: topology)
       options.warmStart = start.placement
@@ -217,12 +216,26 @@ struct DestinationSolve {
 
     /// The plan of an answer.
     func plan(of placement: Placement, outcome: DestinationOutcome) throws -> PlanFile {
-      var plan = try plan(of: placement, stopReason: outcome.stopReason)
-      guard case .home(_, let weight) = goal else { return plan }
-      // What counts beside destinations costs 0 at the least.
-      plan.bound = outcome.bound
-      plan.layerOutcomes = weight == 0 ? outcome.layers : []
-      plan.status = weight == 0 || plan.bound == plan.value ? outcome.status : .feasible
+      let isOnlyDestinations =
+        if case .home(_, crossingWeight: 0) = goal { true } else { false }
+      // Proved destinations prove nothing else.
+      let isElse = outcome.stopReason == .proved && !isOnlyDestinations
+      let reason = isElse ? .finished : outcome.stopReason
+      var plan = try plan(of: placement, stopReason: reason)
+      switch goal {
+      case .home:
+        // What counts beside destinations costs 0 at the least.
+        plan.bound = outcome.bound
+      case .rows:
+        plan.bound = outcome.bound.map {
+          CoherentRows.bound(destinations: $0, tokens: sets.layerSets.reduce(0) { $0 + $1.tokens })
+        }
+      }
+      if isOnlyDestinations {
+        (plan.layerOutcomes, plan.status) = (outcome.layers, outcome.status)
+      } else if plan.bound == plan.value {
+        (plan.status, plan.stopReason) = (.optimal, .proved)
+      }
       return plan
     }
   }

@@ -20,7 +20,9 @@ enum DestinationSummary {
           "\(crossings.gpu) of \(crossings.total) (\(Show.percent(crossings.gpuShare))), not sent "
             + "in home mode"))
     }
-    return lines + SolveSummary.load(imbalance, plan.loadCap)
+    lines += SolveSummary.load(imbalance, plan.loadCap)
+    if let cap = plan.loadCap { lines.append(row("", SampleNote.line(forCap: cap.ratio))) }
+    return lines
   }
 
   /// Destinations, in a line or two.
@@ -46,17 +48,15 @@ enum DestinationSummary {
     let status = plan.status ?? .feasible
     let what =
       isStaged && status == .optimal
-      ? "each step proved" : "\(status.rawValue) (\(outcome.stopReason.rawValue))"
+      ? "each step proved"
+      : "\(status.rawValue) (\((plan.stopReason ?? outcome.stopReason).rawValue))"
     return "\(what) after \(Show.seconds(outcome.seconds))"
   }
 
   private static func proof(
     _ plan: PlanFile, _ outcome: DestinationOutcome, _ goal: DestinationGoal
   ) -> [String] {
-    guard case .home(let objective, let weight) = goal else {
-      return plan.value.map { [row("rows", "\($0) dispatched and combined; no bound is known")] }
-        ?? []
-    }
+    guard case .home(let objective, let weight) = goal else { return rows(plan) }
     let proved = outcome.layers.count { $0.status == .optimal }
     let layers = "\(proved) of \(outcome.layers.count) layers proved"
     var lines = [String]()
@@ -73,6 +73,15 @@ enum DestinationSummary {
     return lines + [row("bound", "\(bound), gap \(Show.percent(gap, 3)), \(layers)\(note)")]
   }
 
+  private static func rows(_ plan: PlanFile) -> [String] {
+    guard let value = plan.value else { return [] }
+    var lines = [row("rows", "\(value) dispatched and combined")]
+    if let bound = plan.bound, let gap = plan.gap {
+      lines.append(row("bound", "\(bound), gap \(Show.percent(gap, 3)), from destinations alone"))
+    }
+    return lines
+  }
+
   private static func row(_ name: String, _ text: String) -> String {
     SolveSummary.row(name, text)
   }
@@ -82,6 +91,16 @@ enum DestinationSummary {
 enum SampleNote {
   /// Sequences below which a plan carries over badly to other traffic.
   static let fewSequences = 100
+  /// How much more, of an even share, the fullest GPU of a layer may carry on unseen sequences than
+  /// on those that a plan was made from (`Benchmarks/results/destinations-2026-11-26.md`).
+  static let loadMargin = 0.15
+
+  /// The cap to plan with so that `cap` is kept on unseen traffic.
+  static func line(forCap cap: Double) -> String {
+    let planned = ((cap - loadMargin) * 100).rounded() / 100
+    let remedy = planned > 1 ? "plan with --max-load \(planned)" : "--redundant may help"
+    return "(for \(cap) on unseen traffic \(remedy))"
+  }
 
   static func lines(_ sets: TokenSets, paths: [String]) -> [String] {
     let sample = sets.sample

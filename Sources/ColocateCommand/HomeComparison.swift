@@ -62,10 +62,27 @@ struct HomeComparison {
       if let unseen, let unseenSets = unseen.sets {
         text += "\non the hold-out, which no method saw:\n\n"
         text += try table(unseenSets, unseen.counts, isSeen: false)
+        if let line = try capLine(unseen.counts) { text += "\n" + Show.wrapped(line, indent: 0) }
       }
       let notes = rows.compactMap { $0.reason.map { Show.wrapped($0, indent: 2) } }
       return text + (notes.isEmpty ? "" : "\n") + notes.joined()
     }
+  }
+
+  /// What to plan with where the hold-out breaks the cap that the plan keeps.
+  private func capLine(_ unseen: TransitionCounts) throws -> String? {
+    guard let maxLoad, let row = rows.first(where: { $0.outcome != nil }),
+      let placement = row.placement, row.breaksCap != true
+    else { return nil }
+    let (seen, found) = (
+      try input.counts.loadImbalance(of: placement), try unseen.loadImbalance(of: placement)
+    )
+    guard seen <= maxLoad + 1e-9, found > maxLoad else { return nil }
+    let planned = (100 * maxLoad * maxLoad / found).rounded(.down) / 100
+    return
+      "\(row.method) keeps the load cap of \(maxLoad) on the trace and has "
+      + "\(Show.ratio(found)) on the hold-out: for \(maxLoad) on such traffic, plan with "
+      + (planned > 1 ? "--max-load \(planned)" : "more redundant copies (--redundant)")
   }
 
   private func table(
@@ -103,8 +120,7 @@ struct HomeComparison {
     guard let outcome = row.outcome else { return ["-", "-"] }
     guard let bound = outcome.bound, let gap = outcome.gap else {
       let proved = outcome.layers.count { $0.status == .optimal }
-      return proved == outcome.layers.count
-        ? ["each step", "proved"] : ["-", "\(proved)/\(outcome.layers.count)"]
+      return ["-", "\(proved)/\(outcome.layers.count)"]
     }
     // A joint cost is no number of GPUs.
     var perToken = "-"

@@ -48,6 +48,14 @@ public struct CoherentRows: Hashable, Sendable {
 
   /// Dispatched and combined rows of all layers.
   public var total: Int { (dispatchedPerLayer + combinedPerLayer).reduce(0, +) }
+
+  /// What no placement's rows are below. A token is on one GPU before the dispatch and on one after
+  /// the combination, so each of the two sends `λ − 1` rows at the least, and
+  /// `λ(S ∪ {t}) ≥ λ(S)`.
+  /// - Parameters:
+  ///   - bound: of the GPU destinations of all layers.
+  ///   - tokens: of all layers.
+  public static func bound(destinations bound: Int, tokens: Int) -> Int { 2 * (bound - tokens) }
 }
 
 /// What a placement's destinations cost: which of them count, and how much.

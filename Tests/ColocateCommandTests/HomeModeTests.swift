@@ -59,6 +59,7 @@ import Testing
       let plan = try result.json()
       #expect((plan["bound"] as? Int != nil) == (objective != "staged"), "\(objective)")
       #expect(result.errors.contains("per token"), "\(result.errors)")
+      #expect(result.errors.contains("(for 1.5 on unseen traffic plan with --max-load 1.35)"))
       let check = try runner.run(["check", "c.json", trace])
       #expect(check.code == 0, "\(objective): \(check.errors)")
       for line in (check.output + result.errors).split(separator: "\n") {
@@ -69,11 +70,12 @@ import Testing
 
   @Test func crossingsAndRowsCanCountToo() throws {
     let trace = runner.instance("tiny-32x12-prose.npy")
-    func value(_ arguments: [String]) throws -> (
+    func value(_ arguments: [String], gpus: Int = 4) throws -> (
       destinations: Int, crossings: Int, plan: [String: Any]
     ) {
       let result = try runner.run(
-        ["solve", trace, "--gpus", "4", "--work-limit", "3000000", "--threads", "2"] + arguments)
+        ["solve", trace, "--gpus", "\(gpus)", "--work-limit", "3000000", "--threads", "2"]
+          + arguments)
       let plan = try result.json()
       let found = try #require(plan["destinations"] as? [String: Any])
       let crossings = try #require(plan["crossings"] as? [String: Any])
@@ -87,10 +89,15 @@ import Testing
     #expect(both.crossings < alone.crossings)
     #expect(both.plan["value"] as? Int == both.destinations + 2 * both.crossings)
     #expect(try #require(both.plan["bound"] as? Int) <= both.destinations)
-    let rows = try value(["--objective", "rows"])
-    #expect(rows.plan["bound"] is NSNull)
-    let total = (rows.plan["rows"] as? [String: Any])?["total"] as? Int
-    #expect(total == rows.plan["value"] as? Int && total != nil)
+    let rows = try value(["--objective", "rows"], gpus: 2)
+    let total = try #require((rows.plan["rows"] as? [String: Any])?["total"] as? Int)
+    #expect(total == rows.plan["value"] as? Int)
+    // Both ways, of every token and layer, from the destinations' optimum.
+    let tokens = try #require((rows.plan["destinations"] as? [String: Any])?["tokens"] as? Int)
+    let least = try #require(value(["--mode", "home"], gpus: 2).plan["bound"] as? Int)
+    let bound = try #require(rows.plan["bound"] as? Int)
+    #expect(bound <= total && bound <= 2 * (least - tokens) && bound > 0)
+    #expect(rows.plan["status"] as? String == "feasible" || bound == total)
   }
 
   @Test func comparesWithWhatPeopleUse() throws {
@@ -103,6 +110,8 @@ import Testing
     ]
     let text = try runner.run(arguments)
     #expect(text.code == 0, "\(text.errors)")
+    #expect(text.output.contains("keeps the load cap of 2.0 on the trace"))
+    #expect(text.output.contains("on such traffic, plan with --max-load 1.97"))
     for name in ["contiguous", "EPLB packing, no replicas", "TRT-LLM co-occurrence", "spectral"] {
       #expect(text.output.contains(name), "\(text.output)")
     }

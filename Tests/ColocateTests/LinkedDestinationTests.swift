@@ -61,6 +61,8 @@ import Testing
     let start = try Self.placement(&random, topology, layers: layers, experts: experts)
     let rows = try #require(try sets.coherentRows(of: start))
     #expect(rows.total == Self.rows(ids, start), "seed \(seed)")
+    let found = try sets.destinations(of: start)
+    #expect(CoherentRows.bound(destinations: found.gpu, tokens: found.tokens) <= rows.total)
     for target in [LinkedDestinations.Target.rows, .crossings(weight: 2), .crossings(weight: 0)] {
       let linked = try LinkedDestinations(
         sets, counts: counts, topology: topology, target: target)

@@ -52,6 +52,27 @@ struct ColumnDescent {
     }
   }
 
+  /// The groups that one swap makes of `mask`, those within the cap and with a reduced cost of at
+  /// most `limit`, in `1 / scale`.
+  func neighbours(of mask: UInt64, prices: [Int], limit: Int) -> [Column] {
+    let covered = measure(mask)
+    let load = ExpertSet(bits: mask).reduce(0) { $0 + layer.loads[$1] }
+    let outside = ExpertSet.all(layer.experts).subtracting(ExpertSet(bits: mask))
+    let base = DestinationPricing.reduced(Column(mask: mask, cost: covered), prices: prices)
+    var found = [Column]()
+    for e in ExpertSet(bits: mask) {
+      for f in outside {
+        let tokens = fresh[f] - lone[e] + both[e * 64 + f]
+        let reduced = base + tokens * DestinationPricing.scale - prices[f] + prices[e]
+        guard reduced <= limit else { continue }
+        if let cap = layer.cap, load - layer.loads[e] + layer.loads[f] > cap { continue }
+        let bits = (1 << UInt64(e)) | (1 << UInt64(f)) as UInt64
+        found.append(Column(mask: mask ^ bits, cost: covered + tokens))
+      }
+    }
+    return found
+  }
+
   /// Fills the sums for `mask`.
   /// - Returns: what it covers.
   private func measure(_ mask: UInt64) -> Int {

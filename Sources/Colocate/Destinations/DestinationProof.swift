@@ -3,14 +3,16 @@ import ColocateModel
 /// Bounds one layer by prices and, where the sizes allow, proves its optimum.
 ///
 /// Column generation: a linear program over known groups (`ColumnProgram`) gives prices, swaps
-/// (`ColumnDescent`) find groups that beat them, until there are none; then the exact search
-/// (`DestinationPricing`) finds what the swaps missed, or the least reduced cost, which makes any
-/// prices a bound:
+/// (`ColumnDescent`) find groups that beat them, from the groups in use and from those shaken,
+/// until there are none; then the exact search (`DestinationPricing`) finds what the swaps missed,
+/// or the least reduced cost, which makes any prices a bound:
 ///
 ///     Σ cover ≥ Σ u + P · min rc.
 ///
 /// What a better placement can use are the groups with `rc(S) − min rc ≤ incumbent − 1 − bound`:
-/// the same search lists them, and `DestinationClosing` finds the best placement among them.
+/// the same search lists them, and `DestinationClosing` finds the best placement among them. Before,
+/// it looks among the groups that swaps ever ended at, and those a swap away from the best of them:
+/// a better incumbent makes the list short.
 ///
 /// For layers of at most 64 experts, without anchors and linear costs.
 struct DestinationProof {
@@ -26,6 +28,11 @@ struct DestinationProof {
     var treeNodes = 5_000
     /// Rounds of column generation.
     var rounds = 400
+    /// Groups shaken before the exact search is asked.
+    var shakes = 1_000
+    /// Groups among which a better placement is looked for before the list is made, those of them
+    /// whose swaps are tried, and nodes of the tree over them.
+    var restricted = (columns: 20_000, swapped: 300, treeNodes: 50)
   }
 
   private let layer: DestinationLayer
@@ -35,6 +42,10 @@ struct DestinationProof {
   private let descent: ColumnDescent
   private let pricing: DestinationPricing
   private var known = Set<UInt64>()
+  /// Where swaps ended, and whether they have been there.
+  private var pool: [Column] = []
+  private var seen = Set<UInt64>()
+  private var random = SeededGenerator(seed: 1)
   /// The best placement.
   private(set) var groupOf: [Int]
   /// Its value, in units of the layer.
@@ -106,7 +117,13 @@ struct DestinationProof {
       let raw = roundedPrices()
       center = zip(center, raw).map { ($0 + $1) / 2 }
       if generate(at: center, judgedBy: raw) || generate(at: raw, judgedBy: raw) { continue }
+      if shake(raw) { continue }
       // Dry: ask the exact search.
+      restrict(raw)
+      if let isDone = listAtOnce(raw) {
+        if isDone || control.isOver { return }
+        continue
+      }
       let answer = pricing.run(
         prices: raw, limit: -1, keepsAll: false, nodeLimit: limits.pricingNodes)
       let found = raw.reduce(0, +) + layer.groups * answer.least
@@ -146,15 +163,109 @@ struct DestinationProof {
   private mutating func generate(at prices: [Int], judgedBy judge: [Int]) -> Bool {
     var isNew = false
     for start in program.solution.map(\.column.mask) {
-      let column = descent.descend(from: start, prices: prices)
-      control.spend(layer.count / 2 + 1)
-      guard DestinationPricing.reduced(column, prices: judge) < -2 else { continue }
-      guard known.insert(column.mask).inserted else { continue }
-      program.add(column)
-      isNew = true
       if control.isOver { return false }
+      isNew = descend(from: start, prices: prices, judgedBy: judge) || isNew
     }
     return isNew
+  }
+
+  /// Swaps from groups in use of which up to half of the experts were exchanged at random.
+  /// - Returns: whether a group was found that beats the prices.
+  private mutating func shake(_ prices: [Int]) -> Bool {
+    let inUse = program.solution.map(\.column.mask)
+    let all = ExpertSet.all(layer.experts)
+    var isNew = false
+    for _ in 0..<limits.shakes {
+      if control.isOver { return false }
+      var mask = inUse[random.next(below: inUse.count)]
+      for _ in 0..<(1 + random.next(below: max(1, layer.size / 2))) {
+        let inside = Array(ExpertSet(bits: mask))
+        let outside = Array(all.subtracting(ExpertSet(bits: mask)))
+        mask ^= 1 << UInt64(inside[random.next(below: inside.count)])
+        mask ^= 1 << UInt64(outside[random.next(below: outside.count)])
+      }
+      let load = ExpertSet(bits: mask).reduce(0) { $0 + layer.loads[$1] }
+      guard load <= layer.cap ?? .max else { continue }
+      isNew = descend(from: mask, prices: prices, judgedBy: prices) || isNew
+    }
+    return isNew
+  }
+
+  /// - Returns: whether the group at the end of the swaps is new and beats the prices `judge`.
+  private mutating func descend(
+    from mask: UInt64, prices: [Int], judgedBy judge: [Int]
+  ) -> Bool {
+    let column = descent.descend(from: mask, prices: prices)
+    control.spend(layer.count / 2 + 1)
+    if seen.insert(column.mask).inserted { pool.append(column) }
+    guard DestinationPricing.reduced(column, prices: judge) < -2 else { return false }
+    guard known.insert(column.mask).inserted else { return false }
+    program.add(column)
+    return true
+  }
+
+  /// Looks for a better placement among the groups that swaps ended at and their neighbours.
+  private mutating func restrict(_ prices: [Int]) {
+    let budget = target - prices.reduce(0, +)
+    guard budget >= 0, !control.isOver else { return }
+    func sorted(_ columns: [Column]) -> [(reduced: Int, column: Column)] {
+      columns.map { (DestinationPricing.reduced($0, prices: prices), $0) }
+        .filter { $0.0 <= budget }.sorted { ($0.0, $0.1.mask) < ($1.0, $1.1.mask) }
+    }
+    var (found, isThere) = ([Column](), Set<UInt64>())
+    for start in sorted(pool).prefix(limits.restricted.swapped).map(\.column) {
+      if isThere.insert(start.mask).inserted { found.append(start) }
+      control.spend(layer.count / 2 + 1)
+      for column in descent.neighbours(of: start.mask, prices: prices, limit: budget)
+      where isThere.insert(column.mask).inserted { found.append(column) }
+    }
+    let priced = sorted(found)
+    var closing = DestinationClosing(
+      layer, costLimit: value - layer.constant, control: control)
+    let end = closing.run(
+      priced.prefix(limits.restricted.columns).map(\.column),
+      start: program.solution.map(\.column), bound: .min,
+      treeNodeLimit: limits.restricted.treeNodes)
+    // The bound is of these groups alone.
+    take(end.best)
+  }
+
+  private mutating func take(_ best: (groups: [Column], cost: Int)?) {
+    guard let best else { return }
+    for (g, column) in best.groups.enumerated() {
+      for e in ExpertSet(bits: column.mask) { groupOf[e] = g }
+    }
+    value = best.cost + layer.constant
+  }
+
+  /// Where little is missing, the list that would end the proof is made at once: it shows as well
+  /// whether there are groups below the prices.
+  /// - Returns: whether the layer is done, false where groups were found that beat the prices; nil
+  ///   where the list is too long.
+  private mutating func listAtOnce(_ prices: [Int]) -> Bool? {
+    let sum = prices.reduce(0, +)
+    let gap = target - sum
+    guard gap * 100 <= (value - layer.constant) * DestinationPricing.scale else { return nil }
+    // What rounding leaves of the prices' own groups, in all groups of a placement.
+    let slack = 3
+    let answer = pricing.run(
+      prices: prices, limit: max(-1, gap) + slack * layer.groups, keepsAll: true,
+      nodeLimit: limits.pricingNodes, columnLimit: limits.columns)
+    guard answer.isComplete else { return nil }
+    let priced = sum + layer.groups * answer.least
+    if priced > pricedBound { (pricedBound, self.prices, isPriced) = (priced, prices, true) }
+    raiseBound(toScaled: pricedBound)
+    if isProved { return true }
+    guard answer.least >= -slack else {
+      let better = answer.columns.filter { DestinationPricing.reduced($0, prices: prices) < -2 }
+      for column in better.prefix(500) {
+        take(descent.descend(from: column.mask, prices: prices).mask)
+        take(column.mask)
+      }
+      return better.isEmpty ? nil : false
+    }
+    close(answer.columns)
+    return true
   }
 
   /// Lists what a better placement can use and searches it.
@@ -167,17 +278,18 @@ struct DestinationProof {
       prices: prices, limit: least + budget, keepsAll: true, nodeLimit: limits.pricingNodes,
       columnLimit: limits.columns)
     guard answer.isComplete else { return }
+    close(answer.columns)
+  }
+
+  /// Finds the best placement of all that are better than the incumbent.
+  /// - Parameter list: every group that one of them can use.
+  private mutating func close(_ list: [Column]) {
     var closing = DestinationClosing(
       layer, costLimit: value - layer.constant, control: control)
     let end = closing.run(
-      answer.columns, start: program.solution.map(\.column), bound: pricedBound,
+      list, start: program.solution.map(\.column), bound: pricedBound,
       treeNodeLimit: limits.treeNodes)
-    if let best = end.best {
-      for (g, column) in best.groups.enumerated() {
-        for e in ExpertSet(bits: column.mask) { groupOf[e] = g }
-      }
-      value = best.cost + layer.constant
-    }
+    take(end.best)
     bound = max(bound, min(value, end.bound + layer.constant))
   }
 }

@@ -17,9 +17,9 @@ import ColocateModel
 ///
 /// where `in(j, A)` charges the tokens with `j` that have experts in `A` and none in `L \ A`, and
 /// `out` those that have some in `L \ A` and none in `A`. The `c − |A|` experts `j` with the least
-/// `out − in` give the least of it over all `B`. All `cut`, `in` and `out` come from zeta transforms
-/// (sums over all subsets) of `L`. The `A` are taken by ascending bound until one is no better than
-/// the best placement.
+/// `out − in` give the least of it over all `B`. All `cut`, `in` and `out` come from zeta
+/// transforms (sums over all subsets) of `L`. The `A` are taken by ascending bound until one is no
+/// better than the best placement.
 ///
 /// For one `A`, let `h₀(C)` be the tokens that are nowhere but in `A` and on `C ⊆ R`, and `h₁(C)`
 /// those in `L \ A` and on `C`; tokens all in `R` stand in both. A token of `h₀` stays whole where
@@ -31,8 +31,8 @@ import ColocateModel
 /// load fits the cap. For 32 experts there are `2^15` choices of `A`; a good placement leaves some
 /// hundred of them.
 ///
-/// Where it is stopped, the bound of the next `A` bounds all that has not been looked at. Nothing is
-/// left for a checker but to look again: such a bound comes without prices.
+/// Where it is stopped, the bound of the next `A` bounds all that has not been looked at. Nothing
+/// is left for a checker but to look again: such a bound comes without prices.
 ///
 /// **Numbers.** Sums are at most `Σ w`, which is below `2^31`: exact in 32 bits. Charges are in
 /// parts of a token, rounded down, as small as 32 bits allow.
