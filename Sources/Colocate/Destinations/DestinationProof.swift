@@ -10,9 +10,9 @@ import ColocateModel
 ///     Σ cover ≥ Σ u + P · min rc.
 ///
 /// What a better placement can use are the groups with `rc(S) − min rc ≤ incumbent − 1 − bound`:
-/// the same search lists them, and `DestinationClosing` finds the best placement among them. Before,
-/// it looks among the groups that swaps ever ended at, and those a swap away from the best of them:
-/// a better incumbent makes the list short.
+/// the same search lists them, and `DestinationClosing` finds the best placement among them.
+/// Before, it looks among the groups that swaps ever ended at, and those a swap away from the best
+/// of them: a better incumbent makes the list short.
 ///
 /// For layers of at most 64 experts, without anchors and linear costs.
 struct DestinationProof {
