@@ -26,7 +26,7 @@ struct DestinationClosing {
   private static let cutsPerRound = 25
   private static let mostCuts = 200
   private static let coverColumns = 30_000
-  private static let coverSteps = 20_000_000
+  private static let coverSteps = 300_000
 
   private struct TreeNode {
     var list: [Column]

@@ -56,8 +56,12 @@ package struct LevelSolver {
       answer.bound = relaxation.run(goal: best.value) * layer.unit
       return answer
     }
+    // Something is kept for the bound that needs little.
+    let most = SearchControl(
+      part: max(control.remaining * 0.85, control.remaining - 2),
+      work: control.workLimit == .max ? .max : control.workLeft / 20 * 17, of: control)
     var proof = DestinationProof(
-      layer, groupOf: best.groupOf, optima: search.optima, control: control)
+      layer, groupOf: best.groupOf, optima: search.optima, control: most)
     proof.run()
     answer.groupOf = proof.groupOf
     answer.value = proof.value * layer.unit
