@@ -7,10 +7,12 @@ tokens that have an expert in S,
 
 and Σ λ ≥ Σ u + P · min rc for any prices. Where that is below what is claimed, a placement that is
 better than the claim has groups whose rc − min rc add up to no more than what is missing; exact cover
-shows that there is none. A claim about two groups of at most 16 experts comes without prices: for each
-choice among half of the experts all choices among the others are looked at at once. Every group of c experts is looked at, one after the other: where these are
+shows that there is none. Every group of c experts is looked at, one after the other: where these are
 more than MOST_LOOKED_AT, or MOST_WORK with the sets that each meets, the evidence is too large for
 this checker.
+
+A claim about two groups of at most MOST_HALF experts comes without prices: for each choice among half of
+the experts all choices among the others are looked at at once.
 """
 
 import itertools
@@ -120,8 +122,8 @@ class Part:
                 table[:, 1] += table[:, 0]
             return table.reshape(-1)
 
-        cut = int(weights[low > 0].sum()) - sums(low[low > 0], weights[low > 0])
-        cut = (cut - sums(low[low > 0], weights[low > 0])[full ^ subsets]) * SHARE
+        inside = sums(low[low > 0], weights[low > 0])
+        cut = (int(weights[low > 0].sum()) - inside - inside[full ^ subsets]) * SHARE
         leave = np.empty((h, full + 1), np.int64)
         for e in range(h):
             own = (high >> e & 1 == 1) & (low > 0)

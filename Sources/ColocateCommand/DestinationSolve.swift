@@ -233,7 +233,7 @@ struct DestinationSolve {
       }
       if isOnlyDestinations {
         (plan.layerOutcomes, plan.status) = (outcome.layers, outcome.status)
-      } else if plan.bound == plan.value {
+      } else if let bound = plan.bound, bound == plan.value {
         (plan.status, plan.stopReason) = (.optimal, .proved)
       }
       return plan

@@ -98,8 +98,9 @@ enum SampleNote {
   /// The cap to plan with so that `cap` is kept on unseen traffic.
   static func line(forCap cap: Double) -> String {
     let planned = ((cap - loadMargin) * 100).rounded() / 100
-    let remedy = planned > 1 ? "plan with --max-load \(planned)" : "--redundant may help"
-    return "(for \(cap) on unseen traffic \(remedy))"
+    return planned > 1
+      ? "(for \(cap) on unseen traffic plan with --max-load \(planned))"
+      : "(unseen traffic may add \(loadMargin), more than a smaller cap can take off)"
   }
 
   static func lines(_ sets: TokenSets, paths: [String]) -> [String] {

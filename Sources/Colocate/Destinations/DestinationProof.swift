@@ -28,8 +28,9 @@ struct DestinationProof {
     var treeNodes = 5_000
     /// Rounds of column generation.
     var rounds = 400
-    /// Groups shaken before the exact search is asked.
-    var shakes = 1_000
+    /// Groups shaken before the exact search is asked: at most, and of layers with many sets as
+    /// many as look at so many sets once.
+    var shakes = (most: 1_000, sets: 5_000_000)
     /// Groups among which a better placement is looked for before the list is made, those of them
     /// whose swaps are tried, and nodes of the tree over them.
     var restricted = (columns: 20_000, swapped: 300, treeNodes: 50)
@@ -175,7 +176,8 @@ struct DestinationProof {
     let inUse = program.solution.map(\.column.mask)
     let all = ExpertSet.all(layer.experts)
     var isNew = false
-    for _ in 0..<limits.shakes {
+    let shakes = min(limits.shakes.most, limits.shakes.sets / max(1, layer.count))
+    for _ in 0..<shakes where !inUse.isEmpty {
       if control.isOver { return false }
       var mask = inUse[random.next(below: inUse.count)]
       for _ in 0..<(1 + random.next(below: max(1, layer.size / 2))) {
@@ -227,10 +229,10 @@ struct DestinationProof {
       start: program.solution.map(\.column), bound: .min,
       treeNodeLimit: limits.restricted.treeNodes)
     // The bound is of these groups alone.
-    take(end.best)
+    adopt(end.best)
   }
 
-  private mutating func take(_ best: (groups: [Column], cost: Int)?) {
+  private mutating func adopt(_ best: (groups: [Column], cost: Int)?) {
     guard let best else { return }
     for (g, column) in best.groups.enumerated() {
       for e in ExpertSet(bits: column.mask) { groupOf[e] = g }
@@ -291,7 +293,7 @@ struct DestinationProof {
     let end = closing.run(
       list, start: program.solution.map(\.column), bound: pricedBound,
       treeNodeLimit: limits.treeNodes)
-    take(end.best)
+    adopt(end.best)
     bound = max(bound, min(value, end.bound + layer.constant))
   }
 }

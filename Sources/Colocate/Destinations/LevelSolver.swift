@@ -58,7 +58,7 @@ package struct LevelSolver {
     }
     // Something is kept for the bound that needs little.
     let most = SearchControl(
-      part: max(control.remaining * 0.85, control.remaining - 2),
+      part: max(control.remaining * 0.85, control.remaining - 0.3),
       work: control.workLimit == .max ? .max : control.workLeft / 20 * 17, of: control)
     var proof = DestinationProof(
       layer, groupOf: best.groupOf, optima: search.optima, control: most)
