@@ -5,8 +5,8 @@ import ColocateModel
 /// Swapping `e` out of the group `S` and `f` in changes `cover(S) − u(S)` by
 /// `fresh[f] − lone[e] + both[e,f] − u_f + u_e`, with the sums of `SwapGains` for one group. They
 /// are made anew after each swap, in one pass over the sets.
-struct ColumnDescent {
-  typealias Column = DestinationPricing.Column
+package struct ColumnDescent {
+  package typealias Column = DestinationPricing.Column
 
   private let layer: DestinationLayer
   private let lone: SharedBuffer<Int>
@@ -14,7 +14,7 @@ struct ColumnDescent {
   private let both: SharedBuffer<Int>
 
   /// - Parameter layer: of at most 64 experts.
-  init(_ layer: DestinationLayer) {
+  package init(_ layer: DestinationLayer) {
     self.layer = layer
     lone = SharedBuffer(repeating: 0, count: 64)
     fresh = SharedBuffer(repeating: 0, count: 64)
@@ -30,7 +30,7 @@ struct ColumnDescent {
 
   /// The group at the end of the best swaps from `start`, and what it covers.
   /// - Parameter prices: `u · scale`, `[E]`.
-  func descend(from start: UInt64, prices: [Int]) -> Column {
+  package func descend(from start: UInt64, prices: [Int]) -> Column {
     var mask = start
     let all = ExpertSet.all(layer.experts)
     var load = ExpertSet(bits: mask).reduce(0) { $0 + layer.loads[$1] }

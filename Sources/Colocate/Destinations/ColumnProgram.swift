@@ -8,17 +8,24 @@ import ColocateModel
 /// Of three experts a placement puts two together at most once, and linear programming does not
 /// know it: those are the cuts. Rows are few (`E ≤ 64` and some dozens of cuts), so the inverse of
 /// the basis is kept as a dense matrix. New columns are taken in by the primal simplex, new cuts by
-/// the dual one. Each expert has an artificial column of a high cost, so that there is always a
-/// solution. The right-hand side is moved by different tiny amounts, which keeps the primal simplex
-/// from turning in circles; the prices are used as they come, since a bound holds for any prices
-/// and is evaluated in whole numbers elsewhere.
-final class ColumnProgram {
-  typealias Column = DestinationPricing.Column
+/// the dual one. Each expert has an artificial column, so that there is always a solution. Its cost
+/// is what the fullest expert serves, and rises where that is not enough to keep it out: a high one
+/// from the start gives prices as high wherever a tiny part of it is in the basis. The right-hand
+/// side is moved by different tiny amounts, which keeps the primal simplex from turning in circles,
+/// and so are the costs, for the dual one; the prices are used as they come, since a bound holds
+/// for any prices and is evaluated in whole numbers elsewhere.
+package final class ColumnProgram {
+  package typealias Column = DestinationPricing.Column
 
   private let experts: Int
-  private let highCost: Double
+  /// Of an artificial column, and at most.
+  private var highCost: Double
+  private let mostCost: Double
   private(set) var columns: [Column] = []
-  private(set) var cuts: [UInt64] = []
+  /// Costs, moved by less than this.
+  private var costs: [Double] = []
+  private static let costMove = 0x1p-10
+  package private(set) var cuts: [UInt64] = []
   /// What stands in each row: a column, or `-1 - row` for the row's own unit column.
   private var basis: [Int]
   private var isBasic: [Bool] = []
@@ -28,16 +35,17 @@ final class ColumnProgram {
   /// Values of the basic variables, `[m]`.
   private var level: [Double]
   /// Prices of the rows, `[m]`: of experts, then of cuts (those at most 0).
-  private(set) var prices: [Double] = []
+  package private(set) var prices: [Double] = []
   private var pivotsSinceRefresh = 0
   private var random = SeededGenerator(seed: 1)
   private let control: SearchControl
 
   private var rows: Int { experts + cuts.count }
 
-  init(experts: Int, highCost: Double, control: SearchControl) {
-    self.experts = experts
-    self.highCost = highCost
+  package init(_ layer: DestinationLayer, control: SearchControl) {
+    experts = layer.experts
+    mostCost = Double(2 * layer.total + 2)
+    highCost = min(mostCost, Double((layer.loads.max() ?? 0) / layer.unit + 1))
     self.control = control
     basis = (0..<experts).map { -1 - $0 }
     inverse = [Double](repeating: 0, count: experts * experts)
@@ -47,13 +55,14 @@ final class ColumnProgram {
     level = right
   }
 
-  func add(_ column: Column) {
+  package func add(_ column: Column) {
     columns.append(column)
+    costs.append(Double(column.cost) + Self.costMove * random.nextUnit())
     isBasic.append(false)
   }
 
   /// Adds the cut of a triple; its slack enters the basis.
-  func add(cut: UInt64) {
+  package func add(cut: UInt64) {
     let (old, m) = (rows, rows + 1)
     var larger = [Double](repeating: 0, count: m * m)
     for r in 0..<old {
@@ -76,14 +85,14 @@ final class ColumnProgram {
   }
 
   /// The least value, of the artificial columns too.
-  var value: Double {
+  package var value: Double {
     var sum = 0.0
     for r in 0..<rows { sum += level[r] * cost(basis[r]) }
     return sum
   }
 
   /// Columns in the solution with their values.
-  var solution: [(column: Column, value: Double)] {
+  package var solution: [(column: Column, value: Double)] {
     (0..<rows).compactMap { r in
       basis[r] >= 0 && level[r] > 1e-5 ? (columns[basis[r]], level[r]) : nil
     }
@@ -92,7 +101,7 @@ final class ColumnProgram {
   /// Optimises.
   /// - Returns: false where it was cut short or lost its accuracy; prices are usable all the same.
   @discardableResult
-  func solve() -> Bool {
+  package func solve() -> Bool {
     refresh()
     let dualLimit = 50 * rows + 200
     for _ in 0..<dualLimit {
@@ -100,6 +109,22 @@ final class ColumnProgram {
       guard dualPivot(row) else { break }
       if control.isOver { return false }
     }
+    while primal() {
+      guard highCost < mostCost, artificialLevel > 1e-3 else { return true }
+      highCost = min(mostCost, 4 * highCost)
+    }
+    return false
+  }
+
+  /// How much of artificial columns is in use.
+  private var artificialLevel: Double {
+    var sum = 0.0
+    for r in 0..<rows where basis[r] < 0 && -1 - basis[r] < experts { sum += max(0, level[r]) }
+    return sum
+  }
+
+  /// - Returns: whether the optimum was reached.
+  private func primal() -> Bool {
     for _ in 0..<(200 * rows + 2000) {
       computePrices()
       guard let (entering, _) = bestEntering() else { return true }
@@ -110,7 +135,7 @@ final class ColumnProgram {
   }
 
   private func cost(_ variable: Int) -> Double {
-    if variable >= 0 { return Double(columns[variable].cost) }
+    if variable >= 0 { return costs[variable] }
     return -1 - variable < experts ? highCost : 0
   }
 
@@ -129,14 +154,14 @@ final class ColumnProgram {
 
   /// `cost − Σ prices` of a column.
   @inline(__always)
-  private func reduced(_ column: Column, _ y: UnsafePointer<Double>, _ active: [Int]) -> Double {
-    var sum = Double(column.cost)
-    var rest = column.mask
+  private func reduced(_ index: Int, _ y: UnsafePointer<Double>, _ active: [Int]) -> Double {
+    let mask = columns[index].mask
+    var (sum, rest) = (costs[index], mask)
     while rest != 0 {
       sum -= y[rest.trailingZeroBitCount]
       rest &= rest - 1
     }
-    for k in active where Self.isCut(cuts[k], column.mask) { sum -= y[experts + k] }
+    for k in active where Self.isCut(cuts[k], mask) { sum -= y[experts + k] }
     return sum
   }
 
@@ -145,8 +170,8 @@ final class ColumnProgram {
     var best = (index: Int.min, value: -1e-7 * max(1, highCost * 1e-6))
     prices.withUnsafeBufferPointer { y in
       guard let y = y.baseAddress else { return }
-      for (index, column) in columns.enumerated() where !isBasic[index] {
-        let value = reduced(column, y, active)
+      for index in columns.indices where !isBasic[index] {
+        let value = reduced(index, y, active)
         if value < best.value { best = (index, value) }
       }
       for r in 0..<rows {
@@ -200,7 +225,7 @@ final class ColumnProgram {
     let active = cuts.indices.filter { abs(prices[experts + $0]) > 1e-9 }
     let line = Array(inverse[(row * m)..<((row + 1) * m)])
     let lineActive = cuts.indices.filter { abs(line[experts + $0]) > 1e-12 }
-    var best = (index: Int.min, ratio: Double.infinity)
+    var best = (index: Int.min, ratio: Double.infinity, slope: 0.0)
     prices.withUnsafeBufferPointer { y in
       guard let y = y.baseAddress else { return }
       for (index, column) in columns.enumerated() where !isBasic[index] {
@@ -208,12 +233,16 @@ final class ColumnProgram {
         for e in ExpertSet(bits: column.mask) { alpha += line[e] }
         for k in lineActive where Self.isCut(cuts[k], column.mask) { alpha += line[experts + k] }
         guard alpha < -1e-9 else { continue }
-        let ratio = max(0, reduced(column, y, active)) / -alpha
-        if ratio < best.ratio { best = (index, ratio) }
+        let ratio = max(0, reduced(index, y, active)) / -alpha
+        if ratio < best.ratio || (ratio == best.ratio && -alpha > best.slope) {
+          best = (index, ratio, -alpha)
+        }
       }
       for r in 0..<m where line[r] < -1e-9 && !basis.contains(-1 - r) {
         let ratio = max(0, cost(-1 - r) - y[r]) / -line[r]
-        if ratio < best.ratio { best = (-1 - r, ratio) }
+        if ratio < best.ratio || (ratio == best.ratio && -line[r] > best.slope) {
+          best = (-1 - r, ratio, -line[r])
+        }
       }
     }
     guard best.index != .min else { return false }

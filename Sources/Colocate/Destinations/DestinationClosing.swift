@@ -39,7 +39,7 @@ struct DestinationClosing {
   private let experts: Int
   private let groups: Int
   private let size: Int
-  private let highCost: Double
+  private let layer: DestinationLayer
   private let control: SearchControl
   private var best: (groups: [Column], cost: Int)?
   /// Placements that cover this much are of no interest.
@@ -51,7 +51,7 @@ struct DestinationClosing {
     experts = layer.experts
     groups = layer.groups
     size = layer.size
-    highCost = Double(2 * layer.total + 2)
+    self.layer = layer
     self.costLimit = costLimit
     self.control = control
   }
@@ -99,7 +99,7 @@ struct DestinationClosing {
   /// Bounds a node, closes it, or splits it.
   private mutating func process(_ node: TreeNode) -> [TreeNode] {
     var list = node.list
-    let program = ColumnProgram(experts: experts, highCost: highCost, control: control)
+    let program = ColumnProgram(layer, control: control)
     var present = Set<UInt64>()
     for column in node.start where present.insert(column.mask).inserted { program.add(column) }
     for cut in node.cuts { program.add(cut: cut) }
@@ -154,7 +154,8 @@ struct DestinationClosing {
     _ program: ColumnProgram, _ list: [Column]
   ) -> (result: Priced, raw: [Int], least: Int, bound: Int) {
     let scale = Double(DestinationPricing.scale)
-    let clip = highCost * scale
+    // Sums of them stay whole numbers.
+    let clip = 0x1p50
     func rounded(_ price: Double) -> Int {
       price.isFinite ? Int(max(-clip, min(clip, price * scale)).rounded()) : 0
     }

@@ -8,28 +8,22 @@ import ColocateModel
 ///     Σ_groups cover = Σ u + Σ_groups rc,     rc(S) = cover(S) − u(S),
 ///
 /// and whoever knows all `S` with `rc(S)` up to a limit knows all that better placements can use.
-/// Depth-first over experts by falling load. With `B` the `r` experts still to be chosen among the
-/// candidates, and `M1_i`, `M2_ij` the uncovered tokens with `i`, with `i` and `j`: for `r ≤ 2`
-/// inclusion–exclusion is exact. Otherwise, with `s_t = |B ∩ t|`, what `B` covers is
+/// Depth-first. At a node some experts are chosen, and what they cover is known; `B` are the `r`
+/// still to be chosen among the candidates, and the sets are those not yet covered. Two experts
+/// cover `M1_i + M1_j − M2_ij` more, the sets with each less those with both. For more,
+/// `PricingNode` has a bound: it drops candidates, and ends the node where it passes the limit.
+/// Then the candidate that looks worst is chosen, and afterwards struck off: the promising ones are
+/// left with few others.
 ///
-///     Σ_{i ∈ B} Σ_{t ∋ i} w_t / s_t   and   1/s ≥ (2m + 1 − s) / (m (m + 1))
+/// **Children that need not be made.** With `e` chosen, its sets no longer count. In the bound of
+/// the node, `v_j = A_j − (the r − 1 largest x_jk)`, that takes from `A_j` the part `R_je = Σ_{t ∋
+/// j, e} 2 w / (m_jt + 1)`, and `j` has one partner less: `e` where it was one, the least of them
+/// otherwise. What `e` takes from the other `x_jk` only helps, so the `r − 1` smallest of `v_j −
+/// R_je + (x_je or the least x_jk)` bound the child.
 ///
-/// for integers s, m ≥ 1 (the chord through m and m + 1 of a convex function, at integers). So for
-/// any `m_i`, and any antisymmetric `θ`, which cancels inside `B`,
-///
-///     cover − u ≥ Σ_{i ∈ B} v_i,
-///     v_i = 2/(m_i + 1) · M1_i − u_i − (the r − 1 largest over j of M2_ij/(m_i (m_i + 1)) + θ_ij)
-///
-/// and the `r` smallest `v` bound the node. `θ` moves by Polyak's subgradient step towards the
-/// limit; the root's stays for the next prices. A candidate `j` whose `v_j` in place of the r-th
-/// smallest passes the limit is dropped.
-///
-/// **Exactness.** Prices are multiples of `1 / scale`, so reduced costs at leaves are whole numbers
-/// of doubles' exact range. Bounds of nodes have rounding errors. No term of `v` is larger than
-/// `magnitude = 2 Σ w + Σ |u|` (`θ` is kept within `Σ w`), a `v` has at most 66 of them, so it is
-/// off by less than `66 · 66 · 2⁻⁵³ magnitude < 2⁻⁴⁰ magnitude`, and the sum of up to 64 of them by
-/// less than `2⁻³⁴` of these and its own additions (`64 · 64 · 66 · 2⁻⁵³`) less than `2⁻³⁴` too.
-/// `margin` allows `2⁻³²`.
+/// **Exactness.** Everything is in whole numbers, kept in doubles below 2⁵³ and so never rounded:
+/// prices are multiples of `1 / scale`, and all is multiplied by `scale` and by `chord`, which the
+/// denominators of the bound divide. `takes` says for which layers there is room.
 package final class DestinationPricing {
   /// Prices are multiples of `1 / scale`.
   package static let scale = 256
@@ -38,6 +32,11 @@ package final class DestinationPricing {
   package struct Column: Hashable, Sendable {
     package let mask: UInt64
     package let cost: Int
+
+    package init(mask: UInt64, cost: Int) {
+      self.mask = mask
+      self.cost = cost
+    }
   }
 
   package struct Answer {
@@ -51,58 +50,54 @@ package final class DestinationPricing {
 
   let layer: DestinationLayer
   let size: Int
-  let count: Int
   /// Expert of each rank; ranks fall by load.
   private let expertOf: [Int]
-  /// `[U, ·]` members as ranks, beside `layer.starts`.
-  private let members: SharedBuffer<Int32>
-  /// Loads by rank.
-  let loads: SharedBuffer<Int>
-  private let covered: SharedBuffer<Bool>
+  private let loads: SharedBuffer<Int>
   /// One for each number of chosen experts.
-  let frames: [PricingFrame]
-  /// Prices by rank.
-  let price: SharedBuffer<Double>
+  private let nodes: [PricingNode]
+  /// Prices by rank, in the unit of the bound.
+  private let price: SharedBuffer<Double>
+  /// The root's `θ` and `z`, which stay for the next prices, `[E, E]`.
+  private let shift: SharedBuffer<Double>
+  private let partnership: SharedBuffer<Float>
+  /// Scratch of a leaf: `M2`, `[E, E]`.
+  private let pairs: SharedBuffer<Double>
 
-  /// Reduced costs above are of no interest.
-  var limit = 0.0
-  private(set) var margin = 0.0
+  /// Reduced costs above are of no interest, in the unit of the bound.
+  private var limit = 0.0
   private var keepsAll = false
   private var columnLimit = 0
   private var answer = Answer()
   private var leastOpen = Double.infinity
   private(set) var nodesLeft = 0
   private let control: SearchControl
-  private let bits: [UInt64]
 
-  /// - Parameter layer: of at most 64 experts, without anchors and linear costs.
+  /// Units of the bound in one of prices.
+  private static let chord = PricingNode.chord
+
+  /// Whether all sums of a layer's search are below 2⁵³, whatever the prices that a linear program
+  /// over its groups gives.
+  package static func takes(_ layer: DestinationLayer) -> Bool {
+    let (k, total) = (layer.largestSet, layer.total + 1)
+    guard layer.experts <= 64, layer.linear.isEmpty, !layer.masks.isEmpty else { return false }
+    let (sum, isOver) = total.multipliedReportingOverflow(by: (k * k + k + 2 * 64) * scale)
+    return !isOver && sum <= (1 << 51) / Int(chord)
+  }
+
+  /// - Parameter layer: one that it `takes`.
   package init(_ layer: DestinationLayer, control: SearchControl) {
     self.layer = layer
     self.control = control
-    (size, count) = (layer.size, layer.experts)
-    let order = (0..<layer.experts).sorted { (layer.loads[$0], $1) > (layer.loads[$1], $0) }
+    size = layer.size
+    let experts = layer.experts
+    let order = (0..<experts).sorted { (layer.loads[$0], $1) > (layer.loads[$1], $0) }
     expertOf = order
-    bits = order.map { 1 << UInt64($0) }
-    var rank = [Int32](repeating: 0, count: layer.experts)
-    for (r, e) in order.enumerated() { rank[e] = Int32(r) }
-    members = SharedBuffer(
-      (0..<layer.members.count).map { rank[Int(layer.members[$0])] }, filler: 0)
     loads = SharedBuffer(order.map { layer.loads[$0] }, filler: 0)
-    covered = SharedBuffer(repeating: false, count: layer.count)
-    let width = layer.experts
-    frames = (0...layer.size).map { _ in PricingFrame(width: width) }
-    price = SharedBuffer(repeating: 0, count: width)
-    let root = frames[0]
-    for t in 0..<layer.count {
-      let range = Int(layer.starts[t])..<Int(layer.starts[t + 1])
-      let w = Double(layer.weights[t])
-      for a in range {
-        root.single[Int(members[a])] += w
-        for b in range where b != a {
-          root.pair[Int(members[a]) * width + Int(members[b])] += w
-        }
-      }
-    }
+    nodes = (0...layer.size).map { _ in PricingNode(width: experts, layer) }
+    price = SharedBuffer(repeating: 0, count: experts)
+    shift = SharedBuffer(repeating: 0, count: experts * experts)
+    partnership = SharedBuffer(repeating: 0, count: experts * experts)
+    pairs = SharedBuffer(repeating: 0, count: experts * experts)
   }
 
   /// - Parameters:
@@ -114,27 +109,18 @@ package final class DestinationPricing {
   package func run(
     prices: [Int], limit: Int, keepsAll: Bool, nodeLimit: Int = .max, columnLimit: Int = .max
   ) -> Answer {
-    var magnitude = Double(2 * layer.total)
-    for r in 0..<count {
-      price[r] = Double(prices[expertOf[r]]) / Double(Self.scale)
-      magnitude += price[r].magnitude
-    }
-    margin = magnitude * 0x1p-32
-    self.limit = Double(limit) / Double(Self.scale)
+    for (r, e) in expertOf.enumerated() { price[r] = Double(prices[e]) * Self.chord }
+    self.limit = Double(limit) * Self.chord
     self.keepsAll = keepsAll
     self.columnLimit = columnLimit
     answer = Answer()
     leastOpen = .infinity
     nodesLeft = nodeLimit
-    for t in 0..<layer.count { covered[t] = false }
-    let root = frames[0]
-    root.candidates = (0..<count).map { Int32($0) }
-    for r in 0..<count { root.slope[r] = 1 }
+    nodes[0].fill(layer, expertOf: expertOf, shift: shift, partnership: partnership)
     search(depth: 0, base: 0, load: 0, mask: 0)
     // Every group is found, above the limit, or in an open part.
-    let open = min(leastOpen, self.limit)
-    let least = Int(((open - margin) * Double(Self.scale)).rounded(.down))
-    answer.least = min(answer.least, answer.isComplete ? limit : least)
+    let open = (min(leastOpen, self.limit) / Self.chord).rounded(.down)
+    answer.least = min(answer.least, answer.isComplete ? limit : Int(open))
     return answer
   }
 
@@ -150,149 +136,77 @@ package final class DestinationPricing {
   /// - Parameters:
   ///   - depth: experts chosen.
   ///   - base: reduced cost of what is chosen.
+  ///   - mask: the experts chosen.
   private func search(depth: Int, base: Double, load: Int, mask: UInt64) {
-    let frame = frames[depth]
+    let node = nodes[depth]
     let left = size - depth
-    guard frame.candidates.count >= left else { return }
+    guard node.count >= left else { return }
     nodesLeft -= 1
-    if nodesLeft & 1023 == 0 {
-      control.spend(16 * 1024)
-      if control.isOver { nodesLeft = 0 }
-    }
     if left <= 2 {
-      left == 2
-        ? finishPairs(frame, base: base, load: load, mask: mask)
-        : finishSingles(frame, base: base, load: load, mask: mask)
-      return
+      return left == 2
+        ? finishPairs(node, base: base, load: load, mask: mask)
+        : finishSingles(node, base: base, load: load, mask: mask)
     }
-    let bound = tighten(frame, left: left, base: base, load: load, depth: depth)
-    if bound > limit || frame.candidates.count < left { return }
-    // Every candidate is chosen once, with those still in the list to choose from.
-    var list = frame.candidates
-    while list.count >= left {
+    node.start(left: left, price: price)
+    if let cap = layer.cap { node.drop(by: loads, load: load, cap: cap) }
+    var effort = PricingNode.Effort(depth: depth, size: size, base: base, limit: limit)
+    let bound = node.tighten(&effort)
+    control.spend(effort.spent)
+    if control.isOver { nodesLeft = 0 }
+    if depth == 0 { node.keep(shift: shift, partnership: partnership) }
+    if bound > limit { return }
+    // Every candidate is chosen once, with those still there to choose from.
+    while let e = node.next(base: base, limit: limit) {
       if isCutShort {
         answer.isComplete = false
         leastOpen = min(leastOpen, bound)
         return
       }
-      let e = Int(list.remove(at: next(frame, list)))
-      descend(frame, list, e, base: base, load: load, mask: mask, depth)
-      guard list.count >= left else { return }
-      // Without e the others have fewer partners: some may be beyond the limit now.
-      guard narrow(frame, &list, left: left, base: base) else { return }
+      node.strike(e)
+      let rank = Int(node.experts[e])
+      let chosen = base + node.cover(e) - price[rank]
+      let newLoad = load + loads[rank]
+      if newLoad > layer.cap ?? .max || node.boundWithout(e, base: chosen) > limit { continue }
+      nodes[depth + 1].fill(node, without: e)
+      search(
+        depth: depth + 1, base: chosen, load: newLoad, mask: mask | 1 << UInt64(expertOf[rank]))
     }
   }
 
-  /// The candidate to choose next: the one with the largest `v`, whose part of the search is small,
-  /// so that the promising ones are left with few others.
-  private func next(_ frame: PricingFrame, _ list: [Int32]) -> Int {
-    var best = 0
-    for position in list.indices
-    where frame.worth[Int(list[position])] > frame.worth[Int(list[best])] { best = position }
-    return best
-  }
-
-  /// The search with expert `e` chosen and `rest` to choose from.
-  private func descend(
-    _ frame: PricingFrame, _ rest: [Int32], _ e: Int, base: Double, load: Int, mask: UInt64,
-    _ depth: Int
-  ) {
-    let newLoad = load + loads[e]
-    if let cap = layer.cap, newLoad > cap { return }
-    let child = frames[depth + 1]
-    let width = count
-    child.candidates = rest
-    for i in rest {
-      let row = Int(i) * width
-      child.single[Int(i)] = frame.single[Int(i)]
-      child.slope[Int(i)] = frame.slope[Int(i)]
-      for j in rest {
-        child.pair[row + Int(j)] = frame.pair[row + Int(j)]
-        child.shift[row + Int(j)] = frame.shift[row + Int(j)]
-      }
-    }
-    let expert = expertOf[e]
-    let from = Int(layer.listStarts[expert])
-    let to = Int(layer.listStarts[expert + 1])
-    child.hidden.removeAll(keepingCapacity: true)
-    for index in from..<to {
-      let t = Int(layer.lists[index])
-      guard !covered[t] else { continue }
-      covered[t] = true
-      child.hidden.append(Int32(t))
-      let w = Double(layer.weights[t])
-      let range = Int(layer.starts[t])..<Int(layer.starts[t + 1])
-      for a in range {
-        let i = Int(members[a])
-        child.single[i] -= w
-        for b in range { child.pair[i * width + Int(members[b])] -= w }
-      }
-    }
-    search(
-      depth: depth + 1, base: base + frame.single[e] - price[e], load: newLoad,
-      mask: mask | bits[e])
-    for t in child.hidden { covered[Int(t)] = false }
-  }
-
-  private func finishPairs(_ frame: PricingFrame, base: Double, load: Int, mask: UInt64) {
-    let list = frame.candidates
+  private func finishPairs(_ node: PricingNode, base: Double, load: Int, mask: UInt64) {
+    let n = node.count
     let cap = layer.cap ?? .max
-    for a in 1..<list.count {
-      let i = Int(list[a])
-      let row = frame.pair.base + i * count
-      let first = base + frame.single[i] - price[i]
+    node.measurePairs(into: pairs)
+    for a in 1..<n {
+      let i = Int(node.experts[a])
+      let first = base + node.single[a] - price[i]
       for b in 0..<a {
-        let j = Int(list[b])
-        let reduced = first + frame.single[j] - price[j] - row[j]
+        let j = Int(node.experts[b])
+        let reduced = first + node.single[b] - price[j] - pairs[a * n + b]
         if reduced <= limit, load + loads[i] + loads[j] <= cap {
-          found(mask | bits[i] | bits[j], reduced)
+          found(mask | 1 << UInt64(expertOf[i]) | 1 << UInt64(expertOf[j]), reduced)
         }
       }
     }
   }
 
-  private func finishSingles(_ frame: PricingFrame, base: Double, load: Int, mask: UInt64) {
-    for i in frame.candidates.map({ Int($0) }) {
-      let reduced = base + frame.single[i] - price[i]
-      if reduced <= limit, load + loads[i] <= layer.cap ?? .max { found(mask | bits[i], reduced) }
+  private func finishSingles(_ node: PricingNode, base: Double, load: Int, mask: UInt64) {
+    node.measurePairs(into: pairs)
+    for a in 0..<node.count {
+      let i = Int(node.experts[a])
+      let reduced = base + node.single[a] - price[i]
+      if reduced <= limit, load + loads[i] <= layer.cap ?? .max {
+        found(mask | 1 << UInt64(expertOf[i]), reduced)
+      }
     }
   }
 
   private func found(_ mask: UInt64, _ reduced: Double) {
     var prices = 0.0
-    for r in 0..<count where mask & bits[r] != 0 { prices += price[r] }
-    answer.columns.append(Column(mask: mask, cost: Int(reduced + prices)))
-    let scaled = Int(reduced * Double(Self.scale))
-    answer.least = min(answer.least, scaled)
-    if !keepsAll { limit = reduced - 1 / Double(Self.scale) }
-  }
-}
-
-/// What a depth of the search works on: moments of the uncovered tokens over the candidates.
-final class PricingFrame {
-  /// Ranks that may still be chosen, ascending.
-  var candidates: [Int32] = []
-  /// Sets that the last chosen expert covered first.
-  var hidden: [Int32] = []
-  /// `M1`, `[E]`.
-  let single: SharedBuffer<Double>
-  /// `M2`, `[E, E]`.
-  let pair: SharedBuffer<Double>
-  /// `θ`, `[E, E]`.
-  let shift: SharedBuffer<Double>
-  /// `m`, `[E]`.
-  let slope: SharedBuffer<Int>
-  /// `v`, `[E]`.
-  let worth: SharedBuffer<Double>
-  /// The partners that `v_i` counted, as bits, `[E]`.
-  let partners: SharedBuffer<UInt64>
-
-  init(width: Int) {
-    single = SharedBuffer(repeating: 0, count: width)
-    pair = SharedBuffer(repeating: 0, count: width * width)
-    shift = SharedBuffer(repeating: 0, count: width * width)
-    slope = SharedBuffer(repeating: 1, count: width)
-    worth = SharedBuffer(repeating: 0, count: width)
-    partners = SharedBuffer(repeating: 0, count: width)
+    for r in 0..<expertOf.count where mask >> UInt64(expertOf[r]) & 1 == 1 { prices += price[r] }
+    let cost = (reduced + prices) / (Self.chord * Double(Self.scale))
+    answer.columns.append(Column(mask: mask, cost: Int(cost)))
+    answer.least = min(answer.least, Int(reduced / Self.chord))
+    if !keepsAll { limit = reduced - Self.chord }
   }
 }

@@ -21,9 +21,11 @@ struct DestinationProof {
   /// How far to go.
   struct Limits: Sendable {
     /// Nodes of one exact pricing search.
-    var pricingNodes = 40_000_000
+    var pricingNodes = 20_000_000
     /// Groups listed for the end of a proof.
     var columns = 3_000_000
+    /// A list that is searched at once.
+    var shortList = 200_000
     /// Nodes of the tree at the end.
     var treeNodes = 5_000
     /// Rounds of column generation.
@@ -72,8 +74,7 @@ struct DestinationProof {
     self.limits = limits
     self.groupOf = groupOf
     value = layer.value(groupOf)
-    program = ColumnProgram(
-      experts: layer.experts, highCost: Double(2 * layer.total + 2), control: control)
+    program = ColumnProgram(layer, control: control)
     descent = ColumnDescent(layer)
     pricing = DestinationPricing(layer, control: control)
     bound = layer.trivialBound
@@ -215,7 +216,8 @@ struct DestinationProof {
         .filter { $0.0 <= budget }.sorted { ($0.0, $0.1.mask) < ($1.0, $1.1.mask) }
     }
     var (found, isThere) = ([Column](), Set<UInt64>())
-    for start in sorted(pool).prefix(limits.restricted.swapped).map(\.column) {
+    let starts = program.solution.map(\.column) + pool
+    for start in sorted(starts).prefix(limits.restricted.swapped).map(\.column) {
       if isThere.insert(start.mask).inserted { found.append(start) }
       control.spend(layer.count / 2 + 1)
       for column in descent.neighbours(of: start.mask, prices: prices, limit: budget)
@@ -273,16 +275,37 @@ struct DestinationProof {
   }
 
   /// Lists what a better placement can use and searches it.
+  ///
+  /// Where that is long, the groups of the smallest reduced costs are searched first: a better
+  /// placement of them makes the list short.
   private mutating func close() {
     guard isPriced, !isProved, !control.isOver else { return }
+    if let list = list(part: 1, most: limits.shortList) { return close(list) }
+    for part in [8, 4, 2] {
+      let before = value
+      guard let list = list(part: part, most: limits.shortList) else { break }
+      var closing = DestinationClosing(
+        layer, costLimit: value - layer.constant, control: control)
+      let end = closing.run(
+        list, start: program.solution.map(\.column), bound: .min,
+        treeNodeLimit: limits.restricted.treeNodes)
+      // The bound is of these groups alone.
+      adopt(end.best)
+      raiseBound(toScaled: pricedBound)
+      if isProved || control.isOver { return }
+      if value < before { break }
+    }
+    if let list = list(part: 1, most: limits.columns) { close(list) }
+  }
+
+  /// Every group whose reduced cost is up to a `part`-th of what the incumbent leaves.
+  /// - Returns: nil where there are more than `most`, or the time is over.
+  private func list(part: Int, most: Int) -> [Column]? {
     let least = (pricedBound - prices.reduce(0, +)) / layer.groups
-    let budget = target - pricedBound
-    guard budget >= 0 else { return raiseBound(toScaled: target + 1) }
     let answer = pricing.run(
-      prices: prices, limit: least + budget, keepsAll: true, nodeLimit: limits.pricingNodes,
-      columnLimit: limits.columns)
-    guard answer.isComplete else { return }
-    close(answer.columns)
+      prices: prices, limit: least + max(0, target - pricedBound) / part, keepsAll: true,
+      nodeLimit: limits.pricingNodes, columnLimit: most)
+    return answer.isComplete ? answer.columns : nil
   }
 
   /// Finds the best placement of all that are better than the incumbent.

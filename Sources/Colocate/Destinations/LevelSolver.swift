@@ -52,7 +52,7 @@ package struct LevelSolver {
       return answer
     }
     var relaxation = DestinationRelaxation(layer, groupOf: best.groupOf, control: control)
-    guard layer.experts <= 64 else {
+    guard DestinationPricing.takes(layer) else {
       answer.bound = relaxation.run(goal: best.value) * layer.unit
       return answer
     }
