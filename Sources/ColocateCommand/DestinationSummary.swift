@@ -92,7 +92,7 @@ enum SampleNote {
   /// Sequences below which a plan carries over badly to other traffic.
   static let fewSequences = 100
   /// How much more, of an even share, the fullest GPU of a layer may carry on unseen sequences than
-  /// on those that a plan was made from (`Benchmarks/results/destinations-2026-11-26.md`).
+  /// on those that a plan was made from (`Benchmarks/results/destinations-2026-11-27.md`).
   static let loadMargin = 0.15
 
   /// The cap to plan with so that `cap` is kept on unseen traffic.

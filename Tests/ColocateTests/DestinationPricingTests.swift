@@ -1,7 +1,8 @@
 import Colocate
 import Testing
 
-/// The exact search over groups too large for `DestinationTests`, and the linear program beneath it.
+/// The exact search over groups too large for `DestinationTests`, and the linear program beneath
+/// it.
 @Suite struct DestinationPricingTests {
   /// Sets that live in a few clusters, as routes do, so that bounds have something to find.
   private func layer(

@@ -24,8 +24,9 @@ struct DestinationProof {
     var pricingNodes = 20_000_000
     /// Groups listed for the end of a proof.
     var columns = 3_000_000
-    /// A list that is searched at once.
+    /// A list that is searched at once, and one in which only a better placement is looked for.
     var shortList = 200_000
+    var partList = 1_000_000
     /// Nodes of the tree at the end.
     var treeNodes = 5_000
     /// Rounds of column generation.
@@ -283,7 +284,7 @@ struct DestinationProof {
     if let list = list(part: 1, most: limits.shortList) { return close(list) }
     for part in [8, 4, 2] {
       let before = value
-      guard let list = list(part: part, most: limits.shortList) else { break }
+      guard let list = list(part: part, most: limits.partList) else { break }
       var closing = DestinationClosing(
         layer, costLimit: value - layer.constant, control: control)
       let end = closing.run(
