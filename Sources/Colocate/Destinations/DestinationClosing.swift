@@ -36,9 +36,6 @@ struct DestinationClosing {
     var bound: Int
   }
 
-  private let experts: Int
-  private let groups: Int
-  private let size: Int
   private let layer: DestinationLayer
   private let control: SearchControl
   private var best: (groups: [Column], cost: Int)?
@@ -48,9 +45,6 @@ struct DestinationClosing {
   /// - Parameters:
   ///   - costLimit: what the incumbent covers.
   init(_ layer: DestinationLayer, costLimit: Int, control: SearchControl) {
-    experts = layer.experts
-    groups = layer.groups
-    size = layer.size
     self.layer = layer
     self.costLimit = costLimit
     self.control = control
@@ -154,15 +148,15 @@ struct DestinationClosing {
     _ program: ColumnProgram, _ list: [Column]
   ) -> (result: Priced, raw: [Int], least: Int, bound: Int) {
     let scale = Double(DestinationPricing.scale)
-    // Sums of them stay whole numbers.
-    let clip = 0x1p50
+    // Hundreds of them, times the groups, fit an integer.
+    let clip = 0x1p44
     func rounded(_ price: Double) -> Int {
       price.isFinite ? Int(max(-clip, min(clip, price * scale)).rounded()) : 0
     }
-    let prices = program.prices.prefix(experts).map(rounded)
+    let prices = program.prices.prefix(layer.experts).map(rounded)
     var cuts = [(triple: UInt64, price: Int)]()
     for (k, triple) in program.cuts.enumerated() {
-      let price = rounded(-program.prices[experts + k])
+      let price = rounded(-program.prices[layer.experts + k])
       if price > 0 { cuts.append((triple, price)) }
     }
     var least = Int.max
@@ -176,19 +170,20 @@ struct DestinationClosing {
     }
     guard least < .max else { return (Priced(reduced: [], bound: .max), [], 0, .max) }
     let sum = prices.reduce(0, +) - cuts.reduce(0) { $0 + $1.price }
-    let bound = sum + groups * least
+    let bound = sum + layer.groups * least
     return (Priced(reduced: raw.map { $0 - least }, bound: bound), raw, least, bound)
   }
 
   /// A solution in whole numbers is a placement.
   private mutating func takeSolution(_ program: ColumnProgram) {
     let chosen = program.solution.filter { $0.value > 0.99 }.map(\.column)
-    guard chosen.count == groups else { return }
+    guard chosen.count == layer.groups else { return }
     offer(chosen, cost: chosen.reduce(0) { $0 + $1.cost })
   }
 
   private mutating func offer(_ chosen: [Column], cost: Int) {
-    guard cost < costLimit, chosen.reduce(0, { $0 | $1.mask }).nonzeroBitCount == experts else {
+    guard cost < costLimit, chosen.reduce(0, { $0 | $1.mask }).nonzeroBitCount == layer.experts
+    else {
       return
     }
     best = (chosen, cost)
@@ -198,7 +193,7 @@ struct DestinationClosing {
   /// - Returns: whether everything within the budget was looked at.
   private mutating func closes(_ list: [ColumnCover.Priced], budget: Int) -> Bool {
     var cover = ColumnCover(
-      experts: experts, size: size, costLimit: costLimit, steps: Self.coverSteps,
+      experts: layer.experts, size: layer.size, costLimit: costLimit, steps: Self.coverSteps,
       control: control)
     let isWhole = cover.run(list, budget: budget)
     if let found = cover.best { offer(found.groups, cost: found.cost) }
@@ -211,7 +206,7 @@ struct DestinationClosing {
     let solution = program.solution
     let known = Set(program.cuts)
     var found = [(triple: UInt64, sum: Double)]()
-    for a in 2..<max(2, experts) {
+    for a in 2..<max(2, layer.experts) {
       for b in 1..<a {
         for c in 0..<b {
           let triple = (1 << UInt64(a)) | (1 << UInt64(b)) | (1 << UInt64(c)) as UInt64
@@ -235,7 +230,7 @@ struct DestinationClosing {
     cuts: [UInt64], bound: Int
   ) -> [TreeNode] {
     var (pair, distance) = (UInt64(0), 2.0)
-    for a in 1..<max(1, experts) {
+    for a in 1..<max(1, layer.experts) {
       for b in 0..<a {
         let mask = (1 << UInt64(a)) | (1 << UInt64(b)) as UInt64
         var share = 0.0

@@ -16,10 +16,13 @@ import ColocateModel
 /// left with few others.
 ///
 /// **Children that need not be made.** With `e` chosen, its sets no longer count. In the bound of
-/// the node, `v_j = A_j − (the r − 1 largest x_jk)`, that takes from `A_j` the part `R_je = Σ_{t ∋
-/// j, e} 2 w / (m_jt + 1)`, and `j` has one partner less: `e` where it was one, the least of them
-/// otherwise. What `e` takes from the other `x_jk` only helps, so the `r − 1` smallest of `v_j −
-/// R_je + (x_je or the least x_jk)` bound the child.
+/// the node, `v_j = A_j − (the r − 1 largest x_jk)`, that takes from `A_j` the part
+///
+///     R_je = Σ_{t ∋ j, e} 2 w / (m_jt + 1),
+///
+/// and `j` has one partner less: `e` where it was one, the least of them otherwise. What `e` takes
+/// from the other `x_jk` only helps, so the `r − 1` smallest of `v_j − R_je + (x_je or the least
+/// x_jk)` bound the child.
 ///
 /// **Exactness.** Everything is in whole numbers, kept in doubles below 2⁵³ and so never rounded:
 /// prices are multiples of `1 / scale`, and all is multiplied by `scale` and by `chord`, which the
@@ -76,12 +79,15 @@ package final class DestinationPricing {
   private static let chord = PricingNode.chord
 
   /// Whether all sums of a layer's search are below 2⁵³, whatever the prices that a linear program
-  /// over its groups gives.
+  /// over its groups gives: up to 64 experts, and of sets of 8 up to 35 million tokens.
+  ///
+  /// Of `N` tokens in sets of `k`, `Σ A ≤ k N`, what is lost no more, `Σ (x − θ) ≤ k² N / 2`, and
+  /// prices are below `2 N + 2` for each of 64 experts; `θ` adds less than 2⁵⁰ in all.
   package static func takes(_ layer: DestinationLayer) -> Bool {
     let (k, total) = (layer.largestSet, layer.total + 1)
     guard layer.experts <= 64, layer.linear.isEmpty, !layer.masks.isEmpty else { return false }
     let (sum, isOver) = total.multipliedReportingOverflow(by: (k * k + k + 2 * 64) * scale)
-    return !isOver && sum <= (1 << 51) / Int(chord)
+    return !isOver && sum <= (1 << 52) / Int(chord)
   }
 
   /// - Parameter layer: one that it `takes`.
@@ -149,7 +155,7 @@ package final class DestinationPricing {
     }
     node.start(left: left, price: price)
     if let cap = layer.cap { node.drop(by: loads, load: load, cap: cap) }
-    var effort = PricingNode.Effort(depth: depth, size: size, base: base, limit: limit)
+    var effort = PricingNode.Effort(depth: depth, base: base, limit: limit)
     let bound = node.tighten(&effort)
     control.spend(effort.spent)
     if control.isOver { nodesLeft = 0 }
@@ -166,8 +172,8 @@ package final class DestinationPricing {
       let rank = Int(node.experts[e])
       let chosen = base + node.cover(e) - price[rank]
       let newLoad = load + loads[rank]
-      if newLoad > layer.cap ?? .max || node.boundWithout(e, base: chosen) > limit { continue }
-      nodes[depth + 1].fill(node, without: e)
+      if newLoad > layer.cap ?? .max || node.bound(choosing: e, base: chosen) > limit { continue }
+      nodes[depth + 1].fill(from: node, without: e)
       search(
         depth: depth + 1, base: chosen, load: newLoad, mask: mask | 1 << UInt64(expertOf[rank]))
     }

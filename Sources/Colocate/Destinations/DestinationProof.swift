@@ -14,7 +14,7 @@ import ColocateModel
 /// Before, it looks among the groups that swaps ever ended at, and those a swap away from the best
 /// of them: a better incumbent makes the list short.
 ///
-/// For layers of at most 64 experts, without anchors and linear costs.
+/// For layers that `DestinationPricing` takes.
 struct DestinationProof {
   typealias Column = DestinationPricing.Column
 
@@ -224,14 +224,16 @@ struct DestinationProof {
       for column in descent.neighbours(of: start.mask, prices: prices, limit: budget)
       where isThere.insert(column.mask).inserted { found.append(column) }
     }
-    let priced = sorted(found)
+    improve(among: sorted(found).prefix(limits.restricted.columns).map(\.column))
+  }
+
+  /// Looks for a better placement among some groups; what they bound says nothing of others.
+  private mutating func improve(among list: [Column]) {
     var closing = DestinationClosing(
       layer, costLimit: value - layer.constant, control: control)
     let end = closing.run(
-      priced.prefix(limits.restricted.columns).map(\.column),
-      start: program.solution.map(\.column), bound: .min,
+      list, start: program.solution.map(\.column), bound: .min,
       treeNodeLimit: limits.restricted.treeNodes)
-    // The bound is of these groups alone.
     adopt(end.best)
   }
 
@@ -285,13 +287,7 @@ struct DestinationProof {
     for part in [8, 4, 2] {
       let before = value
       guard let list = list(part: part, most: limits.partList) else { break }
-      var closing = DestinationClosing(
-        layer, costLimit: value - layer.constant, control: control)
-      let end = closing.run(
-        list, start: program.solution.map(\.column), bound: .min,
-        treeNodeLimit: limits.restricted.treeNodes)
-      // The bound is of these groups alone.
-      adopt(end.best)
+      improve(among: list)
       raiseBound(toScaled: pricedBound)
       if isProved || control.isOver { return }
       if value < before { break }

@@ -14,7 +14,7 @@ extension PricingNode {
     /// Units of work.
     var spent = 0
 
-    init(depth: Int, size: Int, base: Double, limit: Double) {
+    init(depth: Int, base: Double, limit: Double) {
       self.depth = depth
       self.base = base
       self.limit = limit
@@ -37,7 +37,7 @@ extension PricingNode {
       }
       evaluate()
       effort.spent += count * count / 16 + 4
-      guard let (sum, last, chosen) = smallest() else { return .infinity }
+      guard let (sum, last, chosen) = smallest(left, of: { worth[$0] }) else { return .infinity }
       let bound = base + sum
       if round == 0 { first = bound }
       best = max(best, bound)
@@ -175,23 +175,26 @@ extension PricingNode {
     partners[i] = chosen
   }
 
-  /// The sum of the `left` smallest `v`, the largest among them, and who they are as bits; nil
-  /// where there are not so many.
-  private func smallest() -> (sum: Double, last: Double, chosen: UInt64)? {
-    withUnsafeTemporaryAllocation(of: (Double, Int).self, capacity: left + 1) { low in
+  /// The sum of the `wanted` smallest values of candidates, the largest among them, and who they
+  /// are as bits; nil where there are not so many.
+  @inline(__always)
+  private func smallest(
+    _ wanted: Int, of value: (Int) -> Double
+  ) -> (sum: Double, last: Double, chosen: UInt64)? {
+    withUnsafeTemporaryAllocation(of: (Double, Int).self, capacity: wanted + 1) { low in
       var held = 0
       for i in 0..<count where isThere[i] {
-        let v = worth[i]
-        if held == left && v >= low[held - 1].0 { continue }
-        var position = held < left ? held : held - 1
+        let v = value(i)
+        if held == wanted && v >= low[held - 1].0 { continue }
+        var position = held < wanted ? held : held - 1
         while position > 0 && low[position - 1].0 > v {
           low[position] = low[position - 1]
           position -= 1
         }
         low[position] = (v, i)
-        if held < left { held += 1 }
+        if held < wanted { held += 1 }
       }
-      guard held == left else { return nil }
+      guard held == wanted else { return nil }
       var (sum, bits) = (0.0, UInt64(0))
       for index in 0..<held {
         sum += low[index].0
@@ -242,7 +245,9 @@ extension PricingNode {
   ///   those left is within the limit.
   func next(base: Double, limit: Double) -> Int? {
     evaluate()
-    guard let (sum, last, _) = smallest(), base + sum <= limit else { return nil }
+    guard let (sum, last, _) = smallest(left, of: { worth[$0] }), base + sum <= limit else {
+      return nil
+    }
     var worst = -1
     for i in 0..<count where isThere[i] {
       if base + sum - last + worth[i] > limit {
@@ -254,30 +259,15 @@ extension PricingNode {
     return worst
   }
 
-  /// A bound for the node with `e`, struck off already, chosen.
+  /// A bound for the child in which `e`, struck off already, is chosen.
   /// - Parameter base: with `e`.
-  func boundWithout(_ e: Int, base: Double) -> Double {
-    let wanted = left - 1
-    return withUnsafeTemporaryAllocation(of: Double.self, capacity: wanted + 1) { low in
-      var held = 0
-      for j in 0..<count where isThere[j] {
-        let isPartner = partners[j] >> UInt64(e) & 1 == 1
-        let freed = isPartner ? pair[j * stride + e] + wasShift(j, e) : least[j]
-        let v = worth[j] - lost[j * stride + e] + freed
-        if held == wanted && v >= low[held - 1] { continue }
-        var position = held < wanted ? held : held - 1
-        while position > 0 && low[position - 1] > v {
-          low[position] = low[position - 1]
-          position -= 1
-        }
-        low[position] = v
-        if held < wanted { held += 1 }
-      }
-      guard held == wanted else { return .infinity }
-      return low.prefix(held).reduce(base, +)
+  func bound(choosing e: Int, base: Double) -> Double {
+    let rest = smallest(left - 1) { j in
+      let isPartner = partners[j] >> UInt64(e) & 1 == 1
+      // θ_je went when e was struck off; that of the row of e is still there.
+      let freed = isPartner ? pair[j * stride + e] - shift[e * stride + j] : least[j]
+      return worth[j] - lost[j * stride + e] + freed
     }
+    return rest.map { base + $0.sum } ?? .infinity
   }
-
-  /// `θ_je` after `e` was struck off: that of its own row is still there.
-  private func wasShift(_ j: Int, _ e: Int) -> Double { -shift[e * stride + j] }
 }

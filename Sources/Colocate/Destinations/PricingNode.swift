@@ -40,6 +40,7 @@ final class PricingNode {
   /// A unit of tokens.
   static let token = chord * Double(DestinationPricing.scale)
 
+  private let width: Int
   private(set) var count = 0
   private(set) var stride = 0
   private(set) var left = 0
@@ -80,28 +81,20 @@ final class PricingNode {
 
   /// - Parameter width: the most candidates.
   init(width: Int, _ layer: DestinationLayer) {
+    func row<T: BitwiseCopyable & ExpressibleByIntegerLiteral>(_ n: Int) -> SharedBuffer<T> {
+      SharedBuffer(repeating: 0, count: n)
+    }
+    self.width = width
+    let (sets, places) = (layer.count, layer.members.count)
     let area = width * ((width + 3) & ~3)
-    experts = SharedBuffer(repeating: 0, count: width)
-    single = SharedBuffer(repeating: 0, count: width)
-    lone = SharedBuffer(repeating: 0, count: width)
-    duo = SharedBuffer(repeating: 0, count: area)
-    shared = SharedBuffer(repeating: 0, count: width)
-    price = SharedBuffer(repeating: 0, count: width)
     isThere = SharedBuffer(repeating: true, count: width)
-    number = SharedBuffer(repeating: 0, count: width)
-    starts = SharedBuffer(repeating: 0, count: layer.count + 1)
-    members = SharedBuffer(repeating: 0, count: layer.members.count)
-    weights = SharedBuffer(repeating: 0, count: layer.count)
-    rowStarts = SharedBuffer(repeating: 0, count: width + 1)
-    rows = SharedBuffer(repeating: 0, count: layer.members.count)
-    factor = SharedBuffer(repeating: 0, count: width)
-    worth = SharedBuffer(repeating: 0, count: width)
-    least = SharedBuffer(repeating: 0, count: width)
-    partners = SharedBuffer(repeating: 0, count: width)
-    pair = SharedBuffer(repeating: 0, count: area)
-    shift = SharedBuffer(repeating: 0, count: area)
-    lost = SharedBuffer(repeating: 0, count: area)
-    partnership = SharedBuffer(repeating: 0, count: area)
+    (experts, number, partners) = (row(width), row(width), row(width))
+    (single, lone, shared, price) = (row(width), row(width), row(width), row(width))
+    (factor, worth, least) = (row(width), row(width), row(width))
+    (starts, weights, members) = (row(sets + 1), row(sets), row(places))
+    (rowStarts, rows) = (row(width + 1), row(places))
+    (duo, pair, shift, lost) = (row(area), row(area), row(area), row(area))
+    partnership = row(area)
   }
 
   // MARK: - Where a node comes from
@@ -158,12 +151,8 @@ final class PricingNode {
     end = begin
   }
 
-  /// A child of `node`: the candidates that are still there, and the sets without candidate `e`.
-  func fill(_ node: PricingNode, without e: Int) { take(from: node, without: e) }
-
   /// What `keep` got is what the root starts from under the next prices.
   func keep(shift kept: SharedBuffer<Double>, partnership share: SharedBuffer<Float>) {
-    let width = Int(Double(kept.count).squareRoot().rounded())
     for i in 0..<count where isThere[i] {
       for j in 0..<count where isThere[j] && j != i {
         let index = Int(experts[i]) * width + Int(experts[j])
@@ -173,26 +162,30 @@ final class PricingNode {
     }
   }
 
-  /// Takes over what is still there of `node`, which may be this one.
-  private func take(from node: PricingNode, without e: Int) {
-    let n = node.count
-    let (old, width) = (node, node.stride)
+  /// A child of `node`: the candidates that are still there, and the sets without candidate `e`.
+  /// - Parameters:
+  ///   - node: may be this one.
+  ///   - e: one that was struck off; nil where the sets of those only lose a candidate.
+  func fill(from node: PricingNode, without e: Int?) {
+    let (n, chosen) = (node.count, e ?? -1)
+    // As it was: this node's own changes below.
+    let old = node.stride
     var kept = 0
     for i in 0..<n {
       number[i] = -1
-      guard old.isThere[i] else { continue }
+      guard node.isThere[i] else { continue }
       number[i] = Int8(kept)
-      experts[kept] = old.experts[i]
-      price[kept] = old.price[i]
-      lone[kept] = old.lone[i]
+      experts[kept] = node.experts[i]
+      price[kept] = node.price[i]
+      lone[kept] = node.lone[i]
       kept += 1
     }
     let to = (kept + 3) & ~3
     var a = 0
     for i in 0..<n where number[i] >= 0 {
-      let (source, target) = (old.shift.base + i * width, shift.base + a * to)
-      let (share, shareTo) = (old.partnership.base + i * width, partnership.base + a * to)
-      let (both, bothTo) = (old.duo.base + i * width, duo.base + a * to)
+      let (source, target) = (node.shift.base + i * old, shift.base + a * to)
+      let (share, shareTo) = (node.partnership.base + i * old, partnership.base + a * to)
+      let (both, bothTo) = (node.duo.base + i * old, duo.base + a * to)
       var b = 0
       for j in 0..<n {
         if number[j] >= 0 {
@@ -200,7 +193,7 @@ final class PricingNode {
           shareTo[b] = share[j]
           bothTo[b] = both[j]
           b += 1
-        } else if j != e {
+        } else if j != chosen {
           lone[a] += both[j]
         }
       }
@@ -215,11 +208,11 @@ final class PricingNode {
     for t in 0..<node.sets {
       let (begin, from) = (end, next)
       // What is written below may be where this was.
-      next = Int(old.starts[t + 1])
+      next = Int(node.starts[t + 1])
       var isHit = false
       for index in from..<next {
-        let member = Int(old.members[index])
-        if member == e {
+        let member = Int(node.members[index])
+        if member == chosen {
           isHit = true
           break
         }
@@ -232,7 +225,7 @@ final class PricingNode {
       if isHit {
         end = begin
       } else {
-        close(&held, begin, &end, weight: old.weights[t])
+        close(&held, begin, &end, weight: node.weights[t])
       }
     }
     starts[0] = 0
@@ -298,7 +291,7 @@ final class PricingNode {
 
   /// Forgets those struck off.
   func shrink() {
-    take(from: self, without: -1)
+    fill(from: self, without: nil)
     index()
   }
 
