@@ -58,6 +58,10 @@ package final class ColocationRelaxation: @unchecked Sendable {
   package internal(set) var searchStart: Int?
   /// Called with a better placement, `[L, E]`, and what it keeps.
   package var onPlacement: ([Int], Int) -> Void = { _, _ in }
+  /// Whether the state is kept in which the first pairs were fixed because of the incumbent.
+  package var keepsUnfixed = false
+  /// That state: its multipliers are about all placements.
+  package internal(set) var unfixed: ColocationRelaxation?
   /// Held against everything that is fixed, and against the search.
   package var known: KnownSolution?
   var history = SearchHistory()
@@ -98,7 +102,8 @@ package final class ColocationRelaxation: @unchecked Sendable {
   /// Seconds that the last evaluation took.
   var evaluationSeconds = 0.0
 
-  package init(problem: GroupingProblem, control: SearchControl) {
+  /// - Parameter fractionBits: q, where less is wanted than what fits.
+  package init(problem: GroupingProblem, control: SearchControl, fractionBits most: Int = 28) {
     self.problem = problem
     self.control = control
     keptBound = problem.total
@@ -117,7 +122,7 @@ package final class ColocationRelaxation: @unchecked Sendable {
     objective = AlignedRows(rows: layout.blocks * experts, stride: width)
     triples = (0..<boundaries).map { TripleCuts(boundary: $0) }
     sparse = (0..<boundaries).map { SparseCuts(boundary: $0) }
-    var bits = experts > 128 ? 12 : 28
+    var bits = min(most, experts > 128 ? 12 : 28)
     while bits > 0 && problem.total > (1 << 52) >> bits { bits -= 1 }
     fractionBits = bits
     for place in 0..<layout.count { inverse[place] = 1 / Double(layout.entries(of: place)) }

@@ -116,6 +116,14 @@ struct Schedule: Sendable {
       part: control.remaining.isFinite ? control.remaining * 0.9 : 60, of: control)
   }
 
+  /// What the descent on the windows' shares may take before their trees: a quarter of what is
+  /// left.
+  func descent(of part: SearchControl) -> SearchControl {
+    SearchControl(
+      part: part.remaining.isFinite ? part.remaining * 0.25 : 30,
+      work: part.workLeft == .max ? .max : part.workLeft / 4, of: part)
+  }
+
   /// What the last local search may take: all the time that is left.
   var moreLocalSearch: SearchControl {
     control.isLimitedByWorkOnly

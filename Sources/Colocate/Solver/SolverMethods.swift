@@ -35,8 +35,7 @@ public struct SolverMethods: Hashable, Sendable {
   public var colocationIterations: Int?
   public var colocationFixing = true
   public var colocationStates = 1_000_000
-  /// Off until its share of the time is measured.
-  public var windows = false
+  public var windows = true
   public var windowIterations = 50
 
   public init() {}

@@ -55,6 +55,7 @@ extension StageSolver {
       return nil
     }
     let relaxation = ColocationRelaxation(problem: problem, control: part)
+    relaxation.keepsUnfixed = searchesWindows
     self.relaxation = relaxation
     return run(relaxation, incumbent, part)
   }
@@ -79,11 +80,13 @@ extension StageSolver {
     relaxation.known = bound.known
     relaxation.onPlacement = { incumbent.offer($0, kept: $1, source: .exact) }
     let isBounded = control.workLimit != .max
+    var gaps = GapHistory()
     if relaxation.parameters.maxIterations > before {
       relaxation.run(targetKept: incumbent.kept) { [self] kept in
         bound.offer(kept, .colocation)
         bound.known?.check(relaxation.multipliers)
-        return !isDone(incumbent)
+        gaps.add(iteration: relaxation.iterations, gap: kept - incumbent.kept)
+        return !isDone(incumbent) && !(searchesWindows && gaps.isStalled)
       }
       control.spend((relaxation.iterations - before) * iteration)
     }

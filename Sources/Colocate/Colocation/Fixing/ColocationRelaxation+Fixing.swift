@@ -27,6 +27,14 @@ extension ColocationRelaxation {
           && Double(more.count - fixings.count) >= Self.leastShare * free)
     else { return false }
     known?.check(more, incumbent: incumbent)
+    if keepsUnfixed, !fixings.dependsOnTarget {
+      let copy = ColocationRelaxation(problem: problem, control: control)
+      copy.parameters = parameters
+      copy.start(from: self)
+      copy.multipliers = multipliers ?? candidate
+      copy.keptBound = keptBound
+      unfixed = copy
+    }
     fixings = more
     if keepsFixingSteps { fixingSteps.append(candidate) }
     listFixedPlaces()

@@ -20,7 +20,7 @@ extension ColocationRelaxation {
   ) {
     let factor = Self.windowPenalty
     rho = whole.rho * Double(1 << fractionBits) * factor
-    copy(boundary: w, of: whole)
+    copy(boundary: w, of: whole, to: 0)
     let duals = dual(0, .left)
     for i in 0..<(3 * experts * width) { duals[i] /= factor }
     for (block, added) in [
@@ -41,24 +41,28 @@ extension ColocationRelaxation {
   /// Starts from another relaxation of the same problem.
   package func start(from other: ColocationRelaxation) {
     rho = other.rho
-    copy(boundary: 0, of: other)
+    for l in 0..<boundaries { copy(boundary: l, of: other, to: l) }
     prepare()
-    triples[0].adopt(other.triples[0], layout)
-    sparse[0].adopt(other.sparse[0], context)
+    for l in 0..<boundaries {
+      triples[l].adopt(other.triples[l], layout)
+      sparse[l].adopt(other.sparse[l], context)
+    }
     goOn()
   }
 
-  private func copy(boundary w: Int, of other: ColocationRelaxation) {
+  private func copy(boundary w: Int, of other: ColocationRelaxation, to own: Int) {
     let count = 3 * experts * width
-    matrix(0, .left).update(from: other.matrix(w, .left), count: count)
-    dual(0, .left).update(from: other.dual(w, .left), count: count)
+    matrix(own, .left).update(from: other.matrix(w, .left), count: count)
+    dual(own, .left).update(from: other.dual(w, .left), count: count)
   }
 
   private func goOn() {
     for place in 0..<sums.count { sums[place] = 0 }
-    triples[0].addSums(to: sums.base)
-    sparse[0].addSums(to: sums.base)
-    sparse[0].weigh(inverse.base)
+    for l in 0..<boundaries {
+      triples[l].addSums(to: sums.base)
+      sparse[l].addSums(to: sums.base)
+      sparse[l].weigh(inverse.base)
+    }
     isStarted = true
     boxStep()
   }

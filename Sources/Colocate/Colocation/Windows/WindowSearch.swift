@@ -2,9 +2,15 @@ import ColocateModel
 
 /// Branch and bound over all windows at once (`WindowSplit`, `WindowTree`).
 ///
-/// **Best first.** The bound on the whole is the sum of the windows' bounds, so the node whose
-/// bound exceeds what is known of its window by the most comes next, from whatever window: closing
-/// it lowers the sum the most. Open nodes wait in a heap.
+/// **Which node next.** A window's bound is the largest of its open nodes, so of a window that node
+/// comes first: open nodes wait in a heap for each window. The bound on the whole is the sum of the
+/// windows' bounds. A window that has taken n nodes so far is expected to take as many again to
+/// lose what its bound still exceeds its best known value by, so the window comes next for which
+///
+///     (bound - best) / (n + 8)
+///
+/// is largest: easy windows are closed first, and hard ones share what is left. (The node with the
+/// largest excess of all windows would leave many easy windows open for a few hard ones.)
 ///
 /// **Parallel.** Nodes are taken in rounds of a fixed number, solved side by side, each by one
 /// thread, and their results are taken in order. So the result does not depend on the number of
@@ -34,7 +40,7 @@ package final class WindowSearch {
   let parameters: Parameters
   let trees: [WindowTree]
   private let whole: ColocationRelaxation
-  private var open = OpenNodes()
+  private var open: [OpenNodes]
   /// Nodes solved.
   package private(set) var solved = 0
   /// Iterations of all of them.
@@ -42,49 +48,59 @@ package final class WindowSearch {
   /// No placement keeps more; never above what the relaxation of the whole proved.
   package var keptBound: Int { split.keptBound(trees.map(\.bound)) }
   /// Nodes that wait.
-  package var openCount: Int { open.count }
+  package var openCount: Int { open.reduce(0) { $0 + $1.count } }
+  /// What the windows' trees are closed against now.
+  package var bests: [Int] { trees.map(\.best) }
+  /// Placements of each window that are better than what was known of it, `[2, E]`.
+  package var found: [[[Int]]] { trees.map(\.found) }
 
   /// - Parameters:
-  ///   - whole: a relaxation with multipliers.
-  ///   - incumbent: `[L, E]`.
-  package init?(
+  ///   - whole: a relaxation, from whose state the windows' relaxations start.
+  ///   - bests: what each window's trees are to be closed against, in the split's units: the best
+  ///     known value, or a little more.
+  package init(
+    whole: ColocationRelaxation, split: WindowSplit, bests: [Int], parameters: Parameters,
+    control: SearchControl
+  ) {
+    self.whole = whole
+    self.split = split
+    self.control = control
+    self.parameters = parameters
+    trees = zip(split.windows, bests).enumerated().map { w, window in
+      WindowTree(window.0, number: w, best: window.1)
+    }
+    open = trees.map { _ in OpenNodes() }
+  }
+
+  /// At the shares of the whole's multipliers, against the incumbent's parts; nil where it has
+  /// none.
+  /// - Parameter incumbent: `[L, E]`.
+  package convenience init?(
     whole: ColocationRelaxation, incumbent: [Int], parameters: Parameters, control: SearchControl
   ) {
     guard let multipliers = whole.multipliers,
       let split = WindowSplit(problem: whole.problem, multipliers: multipliers)
     else { return nil }
-    self.whole = whole
-    self.split = split
-    self.control = control
-    self.parameters = parameters
-    trees = (0..<(whole.problem.layers - 1)).map { w in
-      let window = split.windows[w]
-      return WindowTree(
-        window, number: w, best: window.problem.kept(split.labels(incumbent, window: w)))
-    }
-  }
-
-  /// Better placements of the windows than the incumbent's part.
-  /// - Parameter improve: finds a placement of a window and says what it keeps; called by several
-  ///   threads.
-  package func improve(_ improve: @Sendable (GroupingProblem, _ window: Int) -> Int) {
-    let problems = trees.map(\.problem)
-    let found = concurrentMap(problems.count, threads: control.threads) {
-      improve(problems[$0], $0)
-    }
-    for (tree, kept) in zip(trees, found) { tree.raise(best: kept) }
+    self.init(
+      whole: whole, split: split,
+      bests: split.windows.indices.map {
+        split.windows[$0].problem.kept(split.labels(incumbent, window: $0))
+      },
+      parameters: parameters, control: control)
   }
 
   /// Solves nodes until none is open, a limit is reached, or `onRound`, called after each round,
   /// returns false.
   package func run(onRound: (WindowSearch) -> Bool) {
     for tree in trees { push(tree, 0) }
-    while open.count > 0, solved < parameters.nodeLimit, !control.shouldStop, !control.isWorkOver {
+    while openCount > 0, solved < parameters.nodeLimit, !control.shouldStop, !control.isWorkOver {
       let size = min(parameters.roundSize, parameters.nodeLimit - solved)
       var round = [(tree: WindowTree, node: Int)]()
-      while round.count < size, let next = open.pop() {
-        let tree = trees[next.window]
-        if tree.isOpen(next.node) { round.append((tree, next.node)) }
+      var taken = trees.map(\.solvedCount)
+      while round.count < size, let window = nextWindow(taken), let next = open[window].pop() {
+        guard trees[window].isOpen(next.node) else { continue }
+        round.append((trees[window], next.node))
+        taken[window] += 1
       }
       let tasks = round.map { tree, node in
         Task(tree: tree, node: node, search: self)
@@ -96,7 +112,7 @@ package final class WindowSearch {
         iterations += result.relaxation.iterations
         control.spend(
           result.relaxation.iterations * ColocationRelaxation.iterationWork(tree.problem))
-        let children = tree.take(result, of: node, keepsEvidence: parameters.keepsEvidence)
+        let children = tree.take(result, of: node)
         tree.release(node)
         for child in children { push(tree, child) }
       }
@@ -104,12 +120,29 @@ package final class WindowSearch {
     }
   }
 
-  private func push(_ tree: WindowTree, _ node: Int) {
-    let excess = tree.nodes[node].bound - tree.best
-    guard excess > 0 else { return }
-    if Double(open.count) * bytesOfNode > parameters.mostBytes { return }
-    open.push(OpenNodes.Entry(excess: excess, window: tree.number, node: node))
+  /// The window whose best open node comes next, with the nodes that each has taken; nil where none
+  /// is open.
+  private func nextWindow(_ taken: [Int]) -> Int? {
+    var next: (window: Int, value: Double)?
+    for (w, tree) in trees.enumerated() {
+      guard let top = open[w].top else { continue }
+      let value = Double(top.bound - tree.best) / Double(taken[w] + 8)
+      if value > next?.value ?? -.infinity { next = (w, value) }
+    }
+    return next?.window
   }
+
+  private func push(_ tree: WindowTree, _ node: Int) {
+    let bound = tree.nodes[node].bound
+    guard bound > tree.best else { return }
+    // Without its parent's state a node starts from the whole's.
+    if Double(openCount) * bytesOfNode > parameters.mostBytes { tree.release(node) }
+    open[tree.number].push(OpenNodes.Entry(bound: bound, node: node))
+  }
+
+  /// q of the windows' multipliers, whose units are the split's already: more digits make a
+  /// certificate larger and no bound better.
+  private var multiplierBits: Int { max(0, 16 - split.fractionBits) }
 
   /// A parent's state, roughly: four blocks of three, and cuts.
   private var bytesOfNode: Double {
@@ -126,7 +159,8 @@ package final class WindowSearch {
       let (entry, parameters) = (tree.nodes[node], search.parameters)
       let relaxation = ColocationRelaxation(
         problem: tree.problem,
-        control: SearchControl(part: .infinity, of: search.control, threads: 1))
+        control: SearchControl(part: .infinity, of: search.control, threads: 1),
+        fractionBits: search.multiplierBits)
       relaxation.parameters.maxIterations =
         node == 0 ? parameters.rootIterations : parameters.nodeIterations
       relaxation.parameters.firstCuts = 5
@@ -140,7 +174,8 @@ package final class WindowSearch {
       relaxation.parameters.searchStates = parameters.searchStates
       relaxation.keepsFixingSteps = parameters.keepsEvidence
       relaxation.incumbent = tree.best
-      relaxation.fixings = ColocationFixings(problem: tree.problem, decisions: entry.decisions)
+      let known = ColocationFixings(problem: tree.problem, decisions: entry.decisions)
+      relaxation.fixings = known
       if let parent = entry.relaxation {
         relaxation.start(from: parent)
       } else {
@@ -148,31 +183,36 @@ package final class WindowSearch {
           fromBoundary: tree.number, of: search.whole, window: tree.window,
           fractionBits: search.split.fractionBits)
       }
+      var placement: (labels: [Int], kept: Int)?
+      relaxation.onPlacement = { placement = ($0, $1) }
       relaxation.run(targetKept: tree.best)
+      if let kept = placement?.kept, kept <= tree.best { placement = nil }
       let isClosed = relaxation.keptBound <= relaxation.incumbent
       return WindowTree.Solved(
-        relaxation: relaxation, best: relaxation.incumbent,
-        branch: isClosed ? nil : WindowTree.branch(relaxation))
+        relaxation: relaxation, best: relaxation.incumbent, placement: placement?.labels,
+        branch: isClosed ? nil : WindowTree.branch(relaxation),
+        evidence: parameters.keepsEvidence
+          ? WindowEvidence(
+            relaxation: relaxation, known: known, best: relaxation.incumbent,
+            searchStates: parameters.searchStates
+          ).shortest() : nil)
     }
   }
 }
 
-/// Open nodes of all windows, the one with the largest excess on top (a binary heap); of equals the
-/// first window's first node.
+/// Open nodes of a window, the one with the largest bound on top (a binary heap); of equals the
+/// first.
 struct OpenNodes {
   struct Entry: Sendable {
-    /// What the node's bound exceeds the best known value of its window by.
-    let excess: Int
-    let window: Int
+    let bound: Int
     let node: Int
 
-    func isBefore(_ other: Entry) -> Bool {
-      (-excess, window, node) < (-other.excess, other.window, other.node)
-    }
+    func isBefore(_ other: Entry) -> Bool { (-bound, node) < (-other.bound, other.node) }
   }
 
   private var heap = [Entry]()
   var count: Int { heap.count }
+  var top: Entry? { heap.first }
 
   mutating func push(_ entry: Entry) {
     heap.append(entry)

@@ -53,10 +53,14 @@ package struct WindowSplit: Sendable {
     windows = (0..<(problem.layers - 1)).map { window($0) }
   }
 
+  /// Where the windows agree, several placements of a window keep the same. Rounding must not make
+  /// one of them better than the others by what could matter.
+  private static let mostFractionBits = 14
+
   /// S from multipliers; nil where these are malformed.
   package init?(problem: GroupingProblem, multipliers: ColocationMultipliers) {
     guard let split = multipliers.split(of: problem) else { return nil }
-    var bits = 10
+    var bits = Self.mostFractionBits
     while bits > 0, problem.total > (1 << 48) >> bits { bits -= 1 }
     self.init(
       problem: problem, fractionBits: bits,
