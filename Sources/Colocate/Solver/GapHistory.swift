@@ -1,6 +1,6 @@
 /// How a gap has fallen with the iterations of a relaxation, to tell when to stop it: once the last
-/// third of the iterations has brought less than a twentieth of what is left, and there were several
-/// hundred.
+/// third of the iterations has brought less than a twentieth of what is left, and there were
+/// several hundred.
 struct GapHistory {
   private var points: [(iteration: Int, gap: Int)] = []
 

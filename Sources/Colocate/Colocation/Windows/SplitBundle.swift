@@ -14,8 +14,8 @@ import ColocateModel
 ///
 /// **Model.** For each window a list of placements ("columns") is kept. The largest of a window's
 /// columns is below v_w; the sum of these maxima is a model of f that is exact at the points where
-/// columns were made. The next shares minimise the model plus (μ/2)·‖S - S̄‖², where S̄ are the best
-/// shares so far (Kiwiel, Methods of Descent for Nondifferentiable Optimization, 1985). With a
+/// columns were made. The next shares minimise the model plus (μ/2)·‖S - S̄‖², where S̄ are the
+/// best shares so far (Kiwiel, Methods of Descent for Nondifferentiable Optimization, 1985). With a
 /// weight θ_wk ≥ 0 for each column, Σ_k θ_wk = 1, the minimiser is
 ///
 ///     S_l = S̄_l - D_l/μ,    D_l = Σ_k θ_lk·Z_lk(first) - Σ_k θ_(l-1)k·Z_(l-1)k(second),
