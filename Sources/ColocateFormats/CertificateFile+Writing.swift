@@ -30,10 +30,11 @@ extension CertificateFile {
     try Self.write(json(tool: tool), to: path, mostBytes: Self.mostBytes)
   }
 
-  /// Writes a certificate of either kind.
+  /// Writes a certificate of either kind; on one line where it is too large with indentation.
   /// - Parameter mostBytes: of the file.
   package static func write(_ json: JSONText, to path: String, mostBytes: Int) throws {
-    let text = json.text
+    let readable = json.text
+    let text = readable.utf8.count > mostBytes ? json.compactText : readable
     guard text.utf8.count <= mostBytes else {
       throw FormatError(
         path,

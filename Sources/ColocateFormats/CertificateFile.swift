@@ -45,11 +45,12 @@ import ColocateCertificate
 ///                   cuts and for the latter dolls, or branch: [layer, first, second] and
 ///                   children: [together, apart] (places in the list)
 ///
-/// What a checker takes on: files of 128 MiB; chains of 60,000 partitions a layer; paths of 64
-/// experts and 60,000 subsets a layer, counts and prices that add up to 2^60/64; layered searches
-/// of 16 groups, 8,000,000 partitions a layer and 80,000,000 arcs; co-location of 512 experts and
-/// 2^20 cuts; 1,024 steps of fixing, and searches over the rest of 64 experts, 16 groups, 4,000,000
-/// partitions a layer and 16,000,000 arcs; and the time it is given. What is beyond is refused.
+/// A file too large with line breaks and spaces is written without. What a checker takes on: files
+/// of 128 MiB; chains of 60,000 partitions a layer; paths of 64 experts and 60,000 subsets a layer,
+/// counts and prices that add up to 2^60/64; layered searches of 16 groups, 8,000,000 partitions a
+/// layer and 80,000,000 arcs; co-location of 512 experts and 2^20 cuts; 1,024 steps of fixing, and
+/// searches over the rest of 64 experts, 16 groups, 4,000,000 partitions a layer and 16,000,000
+/// arcs; and the time it is given. What is beyond is refused.
 public struct CertificateFile: Sendable {
   public static let formatName = "colocate-certificate"
   public static let formatVersion = 1

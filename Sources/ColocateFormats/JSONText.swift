@@ -64,7 +64,14 @@ public enum JSONText: Hashable, Sendable, ExpressibleByStringLiteral, Expressibl
   /// The document, ending in a line break.
   public var text: String {
     var text = ""
-    write(to: &text, indent: "")
+    write(to: &text, line: "\n")
+    return text + "\n"
+  }
+
+  /// The same on one line, without a space.
+  package var compactText: String {
+    var text = ""
+    write(to: &text, line: nil)
     return text + "\n"
   }
 
@@ -75,8 +82,11 @@ public enum JSONText: Hashable, Sendable, ExpressibleByStringLiteral, Expressibl
     }
   }
 
-  private func write(to text: inout String, indent: String) {
-    let inner = indent + "  "
+  /// - Parameter line: a line break and the indentation of a line; nil where all is on one line
+  ///   and as short as it can be.
+  private func write(to text: inout String, line: String?) {
+    let inner = line.map { $0 + "  " }
+    let space = line == nil ? "" : " "
     switch self {
     case .null: text += "null"
     case .bool(let value): text += value ? "true" : "false"
@@ -87,26 +97,26 @@ public enum JSONText: Hashable, Sendable, ExpressibleByStringLiteral, Expressibl
     case .array(let values) where values.allSatisfy(\.isScalar):
       text += "["
       for (index, value) in values.enumerated() {
-        if index > 0 { text += ", " }
-        value.write(to: &text, indent: inner)
+        if index > 0 { text += "," + space }
+        value.write(to: &text, line: inner)
       }
       text += "]"
     case .array(let values):
       text += "["
       for (index, value) in values.enumerated() {
-        text += (index > 0 ? ",\n" : "\n") + inner
-        value.write(to: &text, indent: inner)
+        text += (index > 0 ? "," : "") + (inner ?? "")
+        value.write(to: &text, line: inner)
       }
-      text += "\n" + indent + "]"
+      text += (line ?? "") + "]"
     case .object(let members):
       text += "{"
       for (index, member) in members.enumerated() {
-        text += (index > 0 ? ",\n" : "\n") + inner
+        text += (index > 0 ? "," : "") + (inner ?? "")
         Self.quote(member.key, to: &text)
-        text += ": "
-        member.value.write(to: &text, indent: inner)
+        text += ":" + space
+        member.value.write(to: &text, line: inner)
       }
-      text += members.isEmpty ? "}" : "\n" + indent + "}"
+      text += (members.isEmpty ? "" : line ?? "") + "}"
     }
   }
 

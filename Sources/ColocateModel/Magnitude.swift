@@ -33,6 +33,8 @@
 ///     dolls, in ticks                       2^29             Int32; larger budgets are "overflow"
 ///     co-location, multipliers · 2^q        2^52             Int, sums in Int128, q so that
 ///                                                            T·2^q ≤ 2^52; cut rows checked
+///     windows' weights · 2^b                2^53             T·2^b ≤ 2^48 or b = 0; shares are
+///                                                            cut so that they add at most 2^51
 ///     loads · cut multipliers               checked          a bound that overflows is no bound
 ///     load products t_i · t_j               2^48             Int, only for layers below 2^24
 ///     ratio · tokens of a load cap          2^115            Int128

@@ -149,8 +149,8 @@ import Testing
     (parameters.rootIterations, parameters.nodeIterations) = (15, 15)
     (parameters.searchStates, parameters.keepsEvidence) = (0, true)
     let search = try #require(
-      WindowSearch(
-        whole: relaxation, incumbent: placement.assignment, parameters: parameters,
+      WindowSearch.atMultipliers(
+        of: relaxation, incumbent: placement.assignment, parameters: parameters,
         control: SearchControl()))
     var rounds = 0
     search.run { _ in
@@ -215,8 +215,19 @@ import Testing
     let path = FileManager.default.temporaryDirectory
       .appendingPathComponent("certificate-\(UUID().uuidString).json").path
     defer { try? FileManager.default.removeItem(atPath: path) }
-    let json = JSONText.object([("format", .string("colocate-certificate"))])
-    let bytes = json.text.utf8.count
+    let json = JSONText.object([
+      ("format", .string("colocate-certificate")),
+      ("rows", .array([JSONText([1, -2]), .array([]), 3])),
+    ])
+    let readable = json.text.utf8.count
+    try CertificateFile.write(json, to: path, mostBytes: readable)
+    #expect(try String(contentsOfFile: path, encoding: .utf8) == json.text)
+    // Where that is too large it has no spaces and line breaks that can be spared.
+    try CertificateFile.write(json, to: path, mostBytes: readable - 1)
+    let compact = try String(contentsOfFile: path, encoding: .utf8)
+    #expect(compact == #"{"format":"colocate-certificate","rows":[[1,-2],[],3]}"# + "\n")
+    try FileManager.default.removeItem(atPath: path)
+    let bytes = compact.utf8.count
     #expect(throws: FormatError.self) {
       try CertificateFile.write(json, to: path, mostBytes: bytes - 1)
     }

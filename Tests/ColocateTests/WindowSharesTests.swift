@@ -154,4 +154,65 @@ import Testing
     }
     #expect(seen > 20, "\(seen)")
   }
+
+  /// Proofs by the solver's own windows, on problems of which other methods are kept away.
+  @Test(arguments: 1...4 as ClosedRange<UInt64>) func windowsProve(seed: UInt64) throws {
+    var byWindows = 0
+    for number in (40 * seed)..<(40 * seed + 40) {
+      let random = RandomProblem(seed: number, experts: [6, 8], maxLayers: 5, caps: false)
+      guard let best = Self.optimum(random.problem) else { continue }
+      let options = Self.windowsOnly(seed: seed, work: 200_000_000)
+      let outcome = try Solver(options).solve(random.problem.instance())
+      let found = random.problem.total - best
+      #expect(outcome.internalFault == nil, "\(random)")
+      #expect(outcome.value == found && outcome.bound ?? 0 <= found, "\(random)")
+      if outcome.status == .optimal, outcome.stages[0].boundMethod == .windows { byWindows += 1 }
+    }
+    #expect(byWindows > 4, "seed \(seed): \(byWindows)")
+  }
+
+  /// Counts of which the sums are as large as they may be: nothing overflows, no bound is wrong.
+  @Test func hugeCountsDoNotOverflow() throws {
+    var seen = 0
+    for seed in 500...560 as ClosedRange<UInt64> {
+      let random = RandomProblem(seed: seed, experts: [6], maxLayers: 4, caps: false)
+      for bits in [40, 48, 51] {
+        let problem = random.enlarged(toBits: bits)
+        guard let best = Self.optimum(problem) else { continue }
+        let options = Self.windowsOnly(seed: seed, work: 20_000_000)
+        let outcome = try Solver(options).solve(problem.instance())
+        let found = problem.total - best
+        #expect(outcome.internalFault == nil, "\(random), \(bits) bits")
+        #expect(outcome.value == found && outcome.bound ?? 0 <= found, "\(random), \(bits) bits")
+        // Shares beyond all measure are cut, and still make a valid split.
+        let split = WindowSplit(
+          problem: problem, fractionBits: 0,
+          shares: (1..<(problem.layers - 1)).map { _ in
+            [Int](repeating: seed % 2 == 0 ? .max : -.max, count: problem.experts * problem.experts)
+          })
+        let promise = try #require(Self.promise(split))
+        #expect(promise >= best, "\(random), \(bits) bits")
+        seen += 1
+      }
+    }
+    #expect(seen > 20, "\(seen)")
+  }
+
+  /// What an optimal placement keeps, of problems that have windows.
+  private static func optimum(_ problem: GroupingProblem) -> Int? {
+    guard problem.groups > 2, problem.groupSize > 1, problem.layers > 2, problem.caps == nil,
+      problem.total > 0
+    else { return nil }
+    return problem.bruteForce()?.kept
+  }
+
+  /// Few iterations of the co-location relaxation, then windows.
+  private static func windowsOnly(seed: UInt64, work: Int) -> SolverOptions {
+    var options = SolverOptions()
+    (options.seed, options.workLimit, options.threads) = (seed, work, 2)
+    (options.methods.chain, options.methods.path) = (false, false)
+    (options.methods.localRounds, options.methods.colocationIterations) = (3, 20)
+    (options.methods.colocationStates, options.keepsCertificate) = (0, true)
+    return options
+  }
 }

@@ -23,8 +23,8 @@ import Testing
     var parameters = WindowSearch.Parameters()
     (parameters.rootIterations, parameters.nodeIterations) = (60, 30)
     change(&parameters)
-    let search = WindowSearch(
-      whole: relaxation(problem, iterations: iterations), incumbent: best.labels,
+    let search = WindowSearch.atMultipliers(
+      of: relaxation(problem, iterations: iterations), incumbent: best.labels,
       parameters: parameters, control: SearchControl(threads: threads))
     return search.map { ($0, best.kept) }
   }

@@ -134,6 +134,9 @@ package final class ColocationRelaxation: @unchecked Sendable {
     if isStarted { makeProjections() }
   }
 
+  /// Lets go of the memory that only iterations need, and `goOn(under:)` makes again.
+  func letGo() { projections = [] }
+
   /// Units of work of an iteration, an eigen-decomposition of order 2E for each boundary: about
   /// (2E)³ / 5 each.
   package static func iterationWork(_ problem: GroupingProblem) -> Int {

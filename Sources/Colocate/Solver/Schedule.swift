@@ -100,7 +100,7 @@ struct Schedule: Sendable {
     guard options.methods.windows, options.methods.colocation, problem.groups > 2,
       problem.layers > 2
     else { return false }
-    let iterations = 2 * options.methods.windowIterations
+    let iterations = options.methods.windowRootIterations
     if control.isLimitedByWorkOnly {
       let (work, over) = iterations.multipliedReportingOverflow(
         by: ColocationRelaxation.iterationWork(problem))

@@ -40,6 +40,9 @@ public struct SolverMethods: Hashable, Sendable {
 
   public init() {}
 
+  /// Iterations of a window's relaxation before its tree branches for the first time.
+  var windowRootIterations: Int { 6 * windowIterations }
+
   /// What these switches leave to the search on the path relaxation.
   var pathSearch: GroupingSearch.Options {
     var options = GroupingSearch.Options()

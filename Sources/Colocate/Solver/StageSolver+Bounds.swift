@@ -57,12 +57,14 @@ extension StageSolver {
     let relaxation = ColocationRelaxation(problem: problem, control: part)
     relaxation.keepsUnfixed = searchesWindows
     self.relaxation = relaxation
-    return run(relaxation, incumbent, part)
+    return run(relaxation, incumbent, part, untilStalled: searchesWindows)
   }
 
-  /// Runs the relaxation, or lets it go on, for as long as `part` lets it.
+  /// Runs the relaxation, or lets it go on, for as long as `part` lets it, and perhaps only until
+  /// it is stalled (`GapHistory`).
   func run(
-    _ relaxation: ColocationRelaxation, _ incumbent: Incumbent, _ part: SearchControl
+    _ relaxation: ColocationRelaxation, _ incumbent: Incumbent, _ part: SearchControl,
+    untilStalled: Bool
   ) -> BoundReport {
     relaxation.goOn(under: part)
     let before = relaxation.iterations
@@ -86,7 +88,7 @@ extension StageSolver {
         bound.offer(kept, .colocation)
         bound.known?.check(relaxation.multipliers)
         gaps.add(iteration: relaxation.iterations, gap: kept - incumbent.kept)
-        return !isDone(incumbent) && !(searchesWindows && gaps.isStalled)
+        return !isDone(incumbent) && !(untilStalled && gaps.isStalled)
       }
       control.spend((relaxation.iterations - before) * iteration)
     }

@@ -66,7 +66,7 @@ extension StageSolver {
     var parameters = WindowSearch.Parameters()
     parameters.keepsEvidence = options.keepsCertificate
     parameters.nodeIterations = options.methods.windowIterations
-    parameters.rootIterations = 6 * options.methods.windowIterations
+    parameters.rootIterations = options.methods.windowRootIterations
     if let limit = options.treeNodeLimit { parameters.nodeLimit = max(0, limit - treeNodes) }
     let split = bundle.split
     let bests = split.windows.indices.map { w in
@@ -74,28 +74,27 @@ extension StageSolver {
     }
     // What the windows' best placements leave to the next integer above the incumbent may be given
     // away, each window its part.
-    let next = (incumbent.kept + 1) << split.fractionBits
-    let sum = zip(bests, split.windows).reduce(0) { $0 + $1.0 - $1.1.constant }
-    let slack = max(0, (next - 1 - sum) / split.windows.count)
+    let kept = Int128(incumbent.kept)
+    let most = ((kept + 1) << Int128(split.fractionBits)) - 1
+    let room = most - split.sum(bests)
+    let slack = Int(max(0, room) / Int128(split.windows.count))
     let search = WindowSearch(
       whole: whole, split: split, bests: bests.map { $0 + slack }, parameters: parameters,
       control: part)
     let unit = Double(1 << split.fractionBits)
-    let disagreement = max(0, Double(sum) - Double(incumbent.kept) * unit)
-    let expected = sum + slack * split.windows.count
+    let disagreement = max(0, Double(split.sum(bests)) - Double(kept) * unit)
     let begun = (time: part.elapsed, work: part.workSpent)
     let before = treeNodes
     search.run { [self] search in
       bound.offer(search.keptBound, .windows)
       treeNodes = before + search.solved
       feed.tree(nodes: treeNodes, open: search.openCount)
-      // Once the windows' best placements leave no room for a proof other shares will do better;
-      // unless so much has been spent on these that there is not the time.
-      let sum = zip(search.bests, split.windows).reduce(0) { $0 + $1.0 - $1.1.constant }
       let isClosed =
         rest > 0
         && Double(search.keptBound - incumbent.kept) * unit - disagreement <= rest * disagreement
-      let isHopeless = sum > max(next - 1, expected) && isEarly(begun, part)
+      // Where there was room for a proof and the windows' better placements have taken it, other
+      // shares will do better; unless there is not the time for them.
+      let isHopeless = room >= 0 && split.sum(search.bests) > most && isEarly(begun, part)
       return !isDone(incumbent) && !isHopeless && !isClosed
     }
     return search

@@ -156,7 +156,13 @@ final class StageSolver {
         take(relaxColocation(incumbent))
       case .windows:
         if isDone(incumbent) { return false }
+        guard searchesWindows else { continue }
         take(searchWindows(incumbent))
+        // What time they leave goes to the relaxation that they came from.
+        if let relaxation, !isDone(incumbent) {
+          let part = schedule.colocation(beforeWindows: false)
+          take(run(relaxation, incumbent, part, untilStalled: false))
+        }
       case .moreLocalSearch:
         guard !isDone(incumbent), control.remaining.isFinite else { return false }
         searchLocally(
@@ -166,12 +172,12 @@ final class StageSolver {
     return false
   }
 
-  /// Takes what a bounding method answered.
+  /// Takes what a bounding method answered; its evidence only where no bound is better.
   private func take(_ report: BoundReport?) {
     guard let report else { return }
     bound.offer(report.keptBound, report.method)
     stopReason = report.stop ?? stopReason
-    if let found = report.evidence { evidence = found }
+    if report.keptBound <= bound.kept, let found = report.evidence { evidence = found }
   }
 
   /// How listing all states ended.

@@ -56,8 +56,9 @@ package struct SplitBundle {
   private var shares: [[Double]]
   private var center: [[Double]]
   private var columns: [[Column]]
-  /// 1/μ.
+  /// 1/μ, and what it began with.
   private var reach = 0.0
+  private var firstReach = 0.0
   /// f(S̄), as far as columns know it.
   package private(set) var value = Double.infinity
   /// What the model expected of the last step.
@@ -65,6 +66,8 @@ package struct SplitBundle {
 
   /// Columns of a window that are kept.
   private static let mostColumns = 120
+  /// 1/μ over what it began with: without a limit it would grow for as long as f falls.
+  private static let mostReach = 1000.0
 
   package init(split: WindowSplit) {
     problem = split.problem
@@ -171,7 +174,9 @@ package struct SplitBundle {
     judge()
     let found = modelValue(at: shares)
     if found < value {
-      if value.isFinite, found <= value - 0.1 * expected { reach *= 1.5 }
+      if value.isFinite, found <= value - 0.1 * expected {
+        reach = min(1.5 * reach, Self.mostReach * firstReach)
+      }
       value = found
       center = shares
     } else {
@@ -197,6 +202,7 @@ package struct SplitBundle {
       squares += disagreement(l).reduce(0) { $0 + $1 * $1 }
     }
     reach = squares > 0 ? 0.3 * max(0, value - target) / squares : 0
+    firstReach = reach
   }
 
   /// D_l, `[E·E]`.

@@ -45,7 +45,7 @@ package final class WindowSearch {
   package private(set) var solved = 0
   /// Iterations of all of them.
   package private(set) var iterations = 0
-  /// No placement keeps more; never above what the relaxation of the whole proved.
+  /// No placement keeps more.
   package var keptBound: Int { split.keptBound(trees.map(\.bound)) }
   /// Nodes that wait.
   package var openCount: Int { open.reduce(0) { $0 + $1.count } }
@@ -72,23 +72,6 @@ package final class WindowSearch {
     open = trees.map { _ in OpenNodes() }
   }
 
-  /// At the shares of the whole's multipliers, against the incumbent's parts; nil where it has
-  /// none.
-  /// - Parameter incumbent: `[L, E]`.
-  package convenience init?(
-    whole: ColocationRelaxation, incumbent: [Int], parameters: Parameters, control: SearchControl
-  ) {
-    guard let multipliers = whole.multipliers,
-      let split = WindowSplit(problem: whole.problem, multipliers: multipliers)
-    else { return nil }
-    self.init(
-      whole: whole, split: split,
-      bests: split.windows.indices.map {
-        split.windows[$0].problem.kept(split.labels(incumbent, window: $0))
-      },
-      parameters: parameters, control: control)
-  }
-
   /// Solves nodes until none is open, a limit is reached, or `onRound`, called after each round,
   /// returns false.
   package func run(onRound: (WindowSearch) -> Bool) {
@@ -98,7 +81,10 @@ package final class WindowSearch {
       var round = [(tree: WindowTree, node: Int)]()
       var taken = trees.map(\.solvedCount)
       while round.count < size, let window = nextWindow(taken), let next = open[window].pop() {
-        guard trees[window].isOpen(next.node) else { continue }
+        guard trees[window].isOpen(next.node) else {
+          trees[window].release(next.node)
+          continue
+        }
         round.append((trees[window], next.node))
         taken[window] += 1
       }
@@ -106,9 +92,11 @@ package final class WindowSearch {
         Task(tree: tree, node: node, search: self)
       }
       let results = concurrentMap(tasks.count, threads: control.threads) { tasks[$0].solve() }
-      // What a stopped relaxation leaves behind is no worse than nothing.
+      // What a stopped relaxation leaves behind is no worse than nothing. Its children need the
+      // state alone.
       for ((tree, node), result) in zip(round, results) {
         solved += 1
+        result.relaxation.letGo()
         iterations += result.relaxation.iterations
         control.spend(
           result.relaxation.iterations * ColocationRelaxation.iterationWork(tree.problem))

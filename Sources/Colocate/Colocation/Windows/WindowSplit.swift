@@ -45,17 +45,23 @@ package struct WindowSplit: Sendable {
     package let constant: Int
   }
 
-  /// - Parameter shares: see `shares`; the caller vouches for their form.
+  /// - Parameter shares: see `shares`; the caller vouches for their form. Larger ones than
+  ///   `mostShare` are cut to it: any shares make a valid split.
   package init(problem: GroupingProblem, fractionBits: Int, shares: [[Int]]) {
     self.problem = problem
     self.fractionBits = fractionBits
-    self.shares = shares
+    let most = Self.mostShare(experts: problem.experts)
+    self.shares = shares.map { $0.map { min(max($0, -most), most) } }
     windows = (0..<(problem.layers - 1)).map { window($0) }
   }
 
   /// Where the windows agree, several placements of a window keep the same. Rounding must not make
   /// one of them better than the others by what could matter.
   private static let mostFractionBits = 14
+
+  /// A window's pairs, fewer than E², are each raised by at most twice this: by 2^51 in all, so
+  /// that with the counts they stay below 2^53 (`Magnitude`).
+  private static func mostShare(experts: Int) -> Int { (1 << 50) / max(1, experts * experts) }
 
   /// S from multipliers; nil where these are malformed.
   package init?(problem: GroupingProblem, multipliers: ColocationMultipliers) {
@@ -120,9 +126,12 @@ package struct WindowSplit: Sendable {
   /// What the windows' bounds come to: in kept weight, rounded down. Bounds and constants are in
   /// the windows' units.
   package func keptBound(_ bounds: [Int]) -> Int {
-    var sum = Int128(0)
-    for (w, bound) in bounds.enumerated() { sum += Int128(bound) - Int128(windows[w].constant) }
-    return Int(min(sum >> Int128(fractionBits), Int128(problem.total)))
+    Int(min(sum(bounds) >> Int128(fractionBits), Int128(problem.total)))
+  }
+
+  /// What values of the windows come to without the windows' constants, in the windows' units.
+  package func sum(_ values: [Int]) -> Int128 {
+    zip(values, windows).reduce(0) { $0 + Int128($1.0) - Int128($1.1.constant) }
   }
 
   /// A placement of the whole as one of window `w`.
