@@ -89,6 +89,33 @@ import Testing
     #expect(seen > 20)
   }
 
+  /// So do the search's own: cuts of load caps have coefficients of millions, and multipliers that
+  /// must not be rounded away.
+  @Test func windowsOfCappedProblemsStartThereToo() throws {
+    var seen = 0
+    for seed in 1...200 as ClosedRange<UInt64> {
+      let random = RandomProblem(seed: seed, experts: [6, 8])
+      let problem = random.enlarged(toBits: 22)
+      guard problem.groups > 1, problem.caps != nil, problem.total > 0,
+        let best = problem.bruteForce()
+      else { continue }
+      let whole = Self.relaxation(problem, iterations: 100)
+      var parameters = WindowSearch.Parameters()
+      (parameters.rootIterations, parameters.nodeLimit) = (0, problem.layers - 1)
+      (parameters.searchStates, parameters.roundSize) = (0, 1)
+      guard
+        let search = WindowSearch.atMultipliers(
+          of: whole, incumbent: best.labels, parameters: parameters, control: SearchControl())
+      else { continue }
+      search.run { _ in true }
+      guard search.solved == problem.layers - 1 else { continue }
+      let above = Double(search.keptBound - whole.keptBound) / Double(problem.total)
+      #expect(above < 0.01, "\(random): \(search.keptBound), \(whole.keptBound)")
+      seen += 1
+    }
+    #expect(seen > 20, "\(seen)")
+  }
+
   /// Searched to the end, each window's bound is its maximum by brute force; stopped anywhere, the
   /// sum is no less than the optimum.
   @Test func treesFindTheWindowsMaxima() throws {

@@ -122,7 +122,8 @@ package final class ColocationRelaxation: @unchecked Sendable {
     objective = AlignedRows(rows: layout.blocks * experts, stride: width)
     triples = (0..<boundaries).map { TripleCuts(boundary: $0) }
     sparse = (0..<boundaries).map { SparseCuts(boundary: $0) }
-    var bits = min(most, experts > 128 ? 12 : 28)
+    // Multipliers of load caps' cuts are as small as products of loads are large.
+    var bits = min(most, experts > 128 && problem.caps == nil ? 12 : 28)
     while bits > 0 && problem.total > (1 << 52) >> bits { bits -= 1 }
     fractionBits = bits
     for place in 0..<layout.count { inverse[place] = 1 / Double(layout.entries(of: place)) }

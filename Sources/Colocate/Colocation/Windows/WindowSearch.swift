@@ -129,8 +129,11 @@ package final class WindowSearch {
   }
 
   /// q of the windows' multipliers, whose units are the split's already: more digits make a
-  /// certificate larger and no bound better.
-  private var multiplierBits: Int { max(0, 16 - split.fractionBits) }
+  /// certificate larger and no bound better. Only cuts of load caps need them, with coefficients as
+  /// large as products of loads and multipliers as small in turn.
+  private var multiplierBits: Int {
+    max(0, (split.problem.caps == nil ? 16 : 28) - split.fractionBits)
+  }
 
   /// A parent's state, roughly: four blocks of three, and cuts.
   private var bytesOfNode: Double {
