@@ -1,6 +1,11 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// Most of what is measured is no more than `package`, so the benchmarks say that they are of
+/// Colocate's package, which SwiftPM names after its folder.
+let folder = Context.packageDirectory.split(separator: "/").dropLast().last ?? "colocate"
+let colocate = String(folder.lowercased().map { $0.isLetter || $0.isNumber ? $0 : "_" })
+
 /// Speed and memory of the solver; a package of its own so that nobody who embeds Colocate builds a
 /// benchmark tool.
 ///
@@ -20,6 +25,8 @@ let package = Package(
         .product(name: "ColocateFormats", package: "colocate"),
       ],
       path: "Benchmarks/SolverBenchmarks",
+      packageAccess: false,
+      swiftSettings: [.unsafeFlags(["-package-name", colocate])],
       plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")])
   ],
   swiftLanguageModes: [.v6]

@@ -334,12 +334,12 @@ def run_metis(case, seconds, threads, start):
         for a, b in ((l * E + i, (l + 1) * E + j), ((l + 1) * E + j, l * E + i)):
             neighbours[a].append(b)
             weights[a].append(weight)
-    xadj = np.cumsum([0] + [len(n) for n in neighbours]).tolist()
-    flat = [b for n in neighbours for b in n]
+    starts = np.cumsum([0] + [len(n) for n in neighbours]).tolist()
+    graph = pymetis.CSRAdjacency(starts, [b for n in neighbours for b in n])
     # METIS counts edge weights in 32 bits.
     scale = max(1, 2 * case.total // (1 << 30) + 1)
     eweights = [max(1, v // scale) for n in weights for v in n]
-    _, part = pymetis.part_graph(P, xadj=xadj, adjncy=flat, eweights=eweights)
+    _, part = pymetis.part_graph(P, graph, eweights=eweights)
     raw = np.array(part).reshape(L, E)
     fullest = max(int(np.bincount(row, minlength=P).max()) for row in raw)
     labels = raw.copy()
@@ -500,6 +500,7 @@ def main():
         def add(solver, variant, answer):
             row = row_of(case, solver, variant, answer)
             table.append(row)
+            write(table, options, load)
             print("  ".join(f"{k}={shown(k, v)}" for k, v in row.items()), file=sys.stderr, flush=True)
             return row
 
@@ -512,7 +513,6 @@ def main():
             add(solver, "", isolated(run, limit, case, options.time_limit, options.threads, None))
             if solver not in ("METIS",) and start is not None and "licence" not in table[-1]["note"]:
                 add(solver, "from our placement", isolated(run, limit, case, options.time_limit, options.threads, start))
-        write(table, options, load)
     return 0
 
 
