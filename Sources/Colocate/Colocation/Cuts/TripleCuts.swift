@@ -24,6 +24,8 @@ package final class TripleCuts {
   package init(boundary: Int) { self.boundary = boundary }
 
   var count: Int { places.count }
+  /// Of memory, roughly.
+  var bytes: Int { 56 * count }
 
   /// A number for each cut.
   static func key(_ v: SIMD4<Int16>) -> UInt64 {

@@ -29,7 +29,7 @@ package final class WindowSearch {
     /// Partitions that a node's search on losses may hold.
     package var searchStates = 20_000
     /// Bytes that the states of open nodes may take.
-    package var mostBytes = 1e9
+    package var mostBytes = 1.5e9
     package var keepsEvidence = false
     package var nodeLimit = Int.max
     package init() {}
@@ -43,6 +43,9 @@ package final class WindowSearch {
   private var open: [OpenNodes]
   /// Nodes solved.
   package private(set) var solved = 0
+  /// Nodes that have children, and the bytes of all their states when they were made.
+  private var branched = 0
+  private var bytes = 0.0
   /// Iterations of all of them.
   package private(set) var iterations = 0
   /// No placement keeps more.
@@ -96,12 +99,16 @@ package final class WindowSearch {
       // state alone.
       for ((tree, node), result) in zip(round, results) {
         solved += 1
-        result.relaxation.letGo()
+        result.relaxation.keepOnlyState()
         iterations += result.relaxation.iterations
         control.spend(
           result.relaxation.iterations * ColocationRelaxation.iterationWork(tree.problem))
         let children = tree.take(result, of: node)
         tree.release(node)
+        if !children.isEmpty {
+          branched += 1
+          bytes += Double(result.relaxation.stateBytes)
+        }
         for child in children { push(tree, child) }
       }
       if !onRound(self) { return }
@@ -123,8 +130,8 @@ package final class WindowSearch {
   private func push(_ tree: WindowTree, _ node: Int) {
     let bound = tree.nodes[node].bound
     guard bound > tree.best else { return }
-    // Without its parent's state a node starts from the whole's.
-    if Double(openCount) * bytesOfNode > parameters.mostBytes { tree.release(node) }
+    // Without its parent's state a node starts from the whole's. Two children share one.
+    if Double(openCount) * bytes > parameters.mostBytes * Double(branched) { tree.release(node) }
     open[tree.number].push(OpenNodes.Entry(bound: bound, node: node))
   }
 
@@ -133,11 +140,6 @@ package final class WindowSearch {
   /// large as products of loads and multipliers as small in turn.
   private var multiplierBits: Int {
     max(0, (split.problem.caps == nil ? 16 : 28) - split.fractionBits)
-  }
-
-  /// A parent's state, roughly: four blocks of three, and cuts.
-  private var bytesOfNode: Double {
-    Double(whole.experts * whole.experts) * 8 * 30
   }
 
   /// What one call solves, with all that it reads: nothing of it changes while calls run.
