@@ -2,9 +2,10 @@
 import PackageDescription
 
 /// Most of what is measured is no more than `package`, so the benchmarks say that they are of
-/// Colocate's package, which SwiftPM names after its folder.
+/// Colocate's package, which SwiftPM names after its folder, made an identifier.
 let folder = Context.packageDirectory.split(separator: "/").dropLast().last ?? "colocate"
-let colocate = String(folder.lowercased().map { $0.isLetter || $0.isNumber ? $0 : "_" })
+let characters = folder.lowercased().map { $0.isLetter || $0.isNumber ? $0 : "_" }
+let colocate = String(characters[0].isNumber ? ["_"] + characters.dropFirst() : characters)
 
 /// Speed and memory of the solver; a package of its own so that nobody who embeds Colocate builds a
 /// benchmark tool.

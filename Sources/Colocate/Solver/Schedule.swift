@@ -81,8 +81,8 @@ struct Schedule: Sendable {
         part: control.remaining / 2, work: control.workLeft == .max ? .max : control.workLeft / 2,
         of: control)
     }
-    let isShort = problem.groupSize <= 2 || problem.experts <= 16
-    let share = isShort ? 1 : hasWindows ? 0.15 : 0.75
+    let mayProve = problem.groupSize <= 2 || problem.experts <= 16
+    let share = mayProve ? 1 : hasWindows ? 0.15 : 0.75
     return SearchControl(part: control.remaining * share, of: control)
   }
 

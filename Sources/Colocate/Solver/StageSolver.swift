@@ -158,8 +158,9 @@ final class StageSolver {
         if isDone(incumbent) { return false }
         guard searchesWindows else { continue }
         take(searchWindows(incumbent))
-        // What time they leave goes to the relaxation that they came from.
-        if let relaxation, !isDone(incumbent) {
+        // What time they leave goes to the relaxation that they came from, unless a limit of nodes
+        // ended them.
+        if let relaxation, !isDone(incumbent), stopReason == nil {
           let part = schedule.colocation(beforeWindows: false)
           take(run(relaxation, incumbent, part, untilStalled: false))
         }
