@@ -198,6 +198,21 @@ import Testing
     #expect(seen > 20, "\(seen)")
   }
 
+  /// A limit on nodes is named as what ended the run, at whichever shares it was reached: in the
+  /// first trees, or with these two at limit 8 in later ones that lowered no bound.
+  @Test(arguments: [9, 11]) func nodeLimitsAreNamed(seed: UInt64) throws {
+    let counts = try SyntheticTrace(layers: 5, experts: 12, tokens: 2_000, seed: seed).counts()
+    let instance = try Instance(counts: counts, topology: Topology(gpus: 3))
+    for limit in [4, 8, 12, 30] {
+      var options = Self.windowsOnly(seed: 1, work: 1_000_000_000)
+      options.treeNodeLimit = limit
+      let outcome = try Solver(options).solve(instance)
+      #expect(outcome.stages[0].treeNodes <= limit, "\(limit): \(outcome.stages[0].treeNodes)")
+      #expect(outcome.status == .feasible, "\(limit)")
+      #expect(outcome.stopReason == .treeNodes, "\(limit): \(outcome.stopReason)")
+    }
+  }
+
   /// What an optimal placement keeps, of problems that have windows.
   private static func optimum(_ problem: GroupingProblem) -> Int? {
     guard problem.groups > 2, problem.groupSize > 1, problem.layers > 2, problem.caps == nil,

@@ -10,5 +10,5 @@ struct BoundReport: Sendable {
   let evidence: StageProof.Evidence?
   /// The limit that ended the method, where it was one of its own; nil where it came to its end or
   /// the run's control ended it.
-  let stop: StopReason?
+  var stop: StopReason?
 }

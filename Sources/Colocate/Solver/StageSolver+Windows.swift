@@ -32,14 +32,15 @@ extension StageSolver {
         let isBest = bound.value.method == .windows && bound.value.kept == search.keptBound
         report = BoundReport(
           method: .windows, keptBound: search.keptBound,
-          evidence: options.keepsCertificate && isBest ? .windows(search.proof) : nil,
-          stop: treeNodes >= options.treeNodeLimit ?? .max ? .treeNodes : nil)
+          evidence: options.keepsCertificate && isBest ? .windows(search.proof) : nil, stop: nil)
       }
       return search.found
     }
     if options.methods.localSearch { descent.look(under: part) }
     var found = solve(until: Self.leastRest)
-    while options.methods.localSearch, !isDone(incumbent), !part.shouldStop, !part.isWorkOver {
+    while options.methods.localSearch, !isDone(incumbent), !isOutOfNodes, !part.shouldStop,
+      !part.isWorkOver
+    {
       for (w, placements) in found.enumerated() {
         for labels in placements { descent.bundle.add(labels, window: w) }
       }
@@ -51,8 +52,11 @@ extension StageSolver {
       found = solve()
       if !found.contains(where: { !$0.isEmpty }) { break }
     }
+    if isOutOfNodes { report?.stop = .treeNodes }
     return report
   }
+
+  private var isOutOfNodes: Bool { treeNodes >= options.treeNodeLimit ?? .max }
 
   /// The trees at the relaxation's own shares end when they have left to close so many times what
   /// the windows' disagreement costs there.
