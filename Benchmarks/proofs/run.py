@@ -125,8 +125,9 @@ def main():
     parser.add_argument("--checker", help="a Python with numpy")
     parser.add_argument("--out", required=True, help="path of the tables, without extension")
     options = parser.parse_args()
-    if pathlib.Path(f"{options.out}.csv").resolve() == options.cases.resolve():
-        parser.error(f"--out would write over the cases in {options.cases}: choose another name")
+    for read in filter(None, (options.cases, options.before)):
+        if pathlib.Path(f"{options.out}.csv").resolve() == pathlib.Path(read).resolve():
+            parser.error(f"--out would write over {read}, which is read: choose another name")
     rows = []
     with open(options.cases) as file, tempfile.TemporaryDirectory() as scratch:
         for case in csv.DictReader(file):
