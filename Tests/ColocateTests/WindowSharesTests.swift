@@ -213,6 +213,29 @@ import Testing
     }
   }
 
+  /// First trees that are gone on with after others have been given up prove bounds that hold, and
+  /// a limit on nodes counts those of all trees.
+  @Test(arguments: [9, 11]) func firstTreesGoOn(seed: UInt64) throws {
+    let counts = try SyntheticTrace(layers: 5, experts: 12, tokens: 2_000, seed: seed).counts()
+    let instance = try Instance(counts: counts, topology: Topology(gpus: 3))
+    var options = Self.windowsOnly(seed: 1, work: 1_000_000_000)
+    let optimum = try Solver(options).solve(instance)
+    #expect(optimum.status == .optimal)
+    let best = try #require(optimum.value)
+    options.debug.givesTreesUp = true
+    var bounds = [Int]()
+    for limit in [20, 40, 100, 200] {
+      options.treeNodeLimit = limit
+      let outcome = try Solver(options).solve(instance)
+      #expect(outcome.internalFault == nil)
+      #expect(outcome.stages[0].treeNodes <= limit, "\(limit): \(outcome.stages[0].treeNodes)")
+      #expect(outcome.value == best, "\(limit)")
+      bounds.append(try #require(outcome.bound))
+    }
+    // The first ones close, and what is left is what their windows' disagreement costs.
+    #expect(bounds[3] < best && bounds[3] > bounds[0], "\(bounds)")
+  }
+
   /// What an optimal placement keeps, of problems that have windows.
   private static func optimum(_ problem: GroupingProblem) -> Int? {
     guard problem.groups > 2, problem.groupSize > 1, problem.layers > 2, problem.caps == nil,

@@ -17,8 +17,8 @@ extension ColocationRelaxation {
     /// The iteration from which on other cuts join, what their violation over the row's norm must
     /// exceed, and how many join a boundary at a time, over E.
     package var firstSparse = 150
-    package var sparseViolation = 0.05
-    package var sparsePerExpert = 4
+    package var sparseViolation = 0.02
+    package var sparsePerExpert = 20
     /// What the violation of a cover cut must exceed; nil for no such cuts.
     package var coverViolation: Double? = 0.02
     package var hypermetric = HypermetricSearch.Limits()

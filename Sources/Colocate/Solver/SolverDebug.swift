@@ -11,5 +11,8 @@ public struct SolverDebug: Hashable, Sendable {
   /// Faults that a test puts into the path search, to see that the known solution is missed.
   package var pathFaults = PathFaults()
 
+  /// Windows' trees at moved shares are given up as soon as they are compared with the first ones.
+  package var givesTreesUp = false
+
   public init() {}
 }

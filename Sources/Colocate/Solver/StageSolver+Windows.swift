@@ -7,8 +7,9 @@ import ColocateModel
 /// relaxation's own shares the first is least, so trees (`WindowSearch`) begin there, and end when
 /// no more is left to close than the disagreement costs. Then the shares move to where the
 /// windows agree (`SplitDescent`), which leaves more to the trees, and these are searched to the
-/// end. Where they find better placements of their windows than the descent knew, it goes on with
-/// them, and so on.
+/// end, or given up where the first ones promise more for the time that is left (`TreeForecast`):
+/// these then go on. Where trees find better placements of their windows than the descent knew, it
+/// goes on with them, and so on.
 ///
 /// Where the relaxation of the whole has fixed pairs because of the incumbent, its multipliers are
 /// about placements with these pairs and say little of windows without them. The windows start from
@@ -18,30 +19,32 @@ extension StageSolver {
     guard searchesWindows, let relaxation, let best = incumbent.entry else { return nil }
     let whole = relaxation.unfixed ?? relaxation
     guard let multipliers = whole.multipliers,
-      let first = WindowSplit(problem: problem, multipliers: multipliers)
+      let split = WindowSplit(problem: problem, multipliers: multipliers)
     else { return nil }
     let part = schedule.windows
-    var descent = SplitDescent(split: first, seed: options.seed)
-    for w in first.windows.indices {
-      descent.bundle.add(first.labels(best.labels, window: w), window: w)
+    var descent = SplitDescent(split: split, seed: options.seed)
+    for w in split.windows.indices {
+      descent.bundle.add(split.labels(best.labels, window: w), window: w)
     }
     var report: BoundReport?
-    func solve(until: Double = 0) -> [[[Int]]] {
-      let search = solveTrees(whole, descent.bundle, incumbent, part, until: until)
-      if search.keptBound < report?.keptBound ?? .max {
-        let isBest = bound.value.method == .windows && bound.value.kept == search.keptBound
+    func run(_ trees: Trees, until rest: Double = 0, instead earlier: Trees? = nil) {
+      search(trees, incumbent, part, until: rest, instead: earlier)
+      let found = trees.search
+      if found.keptBound < report?.keptBound ?? .max {
+        let isBest = bound.value.method == .windows && bound.value.kept == found.keptBound
         report = BoundReport(
-          method: .windows, keptBound: search.keptBound,
-          evidence: options.keepsCertificate && isBest ? .windows(search.proof) : nil, stop: nil)
+          method: .windows, keptBound: found.keptBound,
+          evidence: options.keepsCertificate && isBest ? .windows(found.proof) : nil, stop: nil)
       }
-      return search.found
     }
     if options.methods.localSearch { descent.look(under: part) }
-    var found = solve(until: Self.leastRest)
+    var trees = plant(whole, descent.bundle, incumbent, part)
+    run(trees, until: Self.leastRest)
+    var first: Trees? = trees
     while options.methods.localSearch, !isDone(incumbent), !isOutOfNodes, !part.shouldStop,
       !part.isWorkOver
     {
-      for (w, placements) in found.enumerated() {
+      for (w, placements) in trees.search.found.enumerated() {
         for labels in placements { descent.bundle.add(labels, window: w) }
       }
       descent.bundle.judge()
@@ -49,29 +52,53 @@ extension StageSolver {
         offer($0, incumbent, part)
       }
       if isDone(incumbent) { break }
-      found = solve()
-      if !found.contains(where: { !$0.isEmpty }) { break }
+      trees = plant(whole, descent.bundle, incumbent, part)
+      run(trees, instead: first)
+      if let first, trees.isGivenUp {
+        run(first)
+        break
+      }
+      first = nil
+      if !trees.search.found.contains(where: { !$0.isEmpty }) { break }
     }
     if isOutOfNodes { report?.stop = .treeNodes }
     return report
   }
 
-  private var isOutOfNodes: Bool { treeNodes >= options.treeNodeLimit ?? .max }
-
   /// The trees at the relaxation's own shares end when they have left to close so many times what
   /// the windows' disagreement costs there.
   private static let leastRest = 1.0
 
-  /// Trees of all windows at the bundle's shares.
-  private func solveTrees(
+  /// Trees of all windows at some shares.
+  private final class Trees {
+    let search: WindowSearch
+    /// What the windows' best placements leave to the next integer above the incumbent, in the
+    /// split's units, and what they exceed the incumbent by.
+    let room: Int128
+    let disagreement: Double
+    /// The sum of what windows may keep for which room is left.
+    let most: Int128
+    var forecast: TreeForecast
+    /// Whether they have been left for others.
+    var isGivenUp = false
+
+    init(
+      search: WindowSearch, room: Int128, disagreement: Double, most: Int128, forecast: TreeForecast
+    ) {
+      (self.search, self.room, self.disagreement) = (search, room, disagreement)
+      (self.most, self.forecast) = (most, forecast)
+    }
+  }
+
+  /// Trees at the bundle's shares, of which nothing is solved.
+  private func plant(
     _ whole: ColocationRelaxation, _ bundle: SplitBundle, _ incumbent: Incumbent,
-    _ part: SearchControl, until rest: Double
-  ) -> WindowSearch {
+    _ part: SearchControl
+  ) -> Trees {
     var parameters = WindowSearch.Parameters()
     parameters.keepsEvidence = options.keepsCertificate
     parameters.nodeIterations = options.methods.windowIterations
     parameters.rootIterations = options.methods.windowRootIterations
-    if let limit = options.treeNodeLimit { parameters.nodeLimit = max(0, limit - treeNodes) }
     let split = bundle.split
     let bests = split.windows.indices.map { w in
       bundle.best(window: w).map { split.windows[w].problem.kept($0) } ?? 0
@@ -86,29 +113,67 @@ extension StageSolver {
       whole: whole, split: split, bests: bests.map { $0 + slack }, parameters: parameters,
       control: part)
     let unit = Double(1 << split.fractionBits)
-    let disagreement = max(0, Double(split.sum(bests)) - Double(kept) * unit)
+    let disagreement = max(0, Double(split.sum(bests)) / unit - Double(kept))
+    return Trees(
+      search: search, room: room, disagreement: disagreement, most: most,
+      forecast: TreeForecast(
+        windows: split.windows.count, floor: Double(kept) + disagreement))
+  }
+
+  /// Solves nodes of the trees, or goes on with them.
+  /// - Parameters:
+  ///   - rest: ends them when they have left to close so many times what the windows' disagreement
+  ///     costs; 0 for not before they are closed.
+  ///   - earlier: gives them up where these promise more.
+  private func search(
+    _ trees: Trees, _ incumbent: Incumbent, _ part: SearchControl, until rest: Double,
+    instead earlier: Trees?
+  ) {
     let begun = (time: part.elapsed, work: part.workSpent)
-    let before = treeNodes
-    search.run { [self] search in
+    let before = treeNodes - trees.search.solved
+    if let limit = options.treeNodeLimit {
+      trees.search.parameters.nodeLimit = max(0, limit - before)
+    }
+    var isCompared = false
+    trees.search.run { [self] search in
       bound.offer(search.keptBound, .windows)
       treeNodes = before + search.solved
       feed.tree(nodes: treeNodes, open: search.openCount)
-      let isClosed =
-        rest > 0
-        && Double(search.keptBound - incumbent.kept) * unit - disagreement <= rest * disagreement
+      trees.forecast.add(nodes: search.solved, bound: search.keptBound)
+      let left = Double(search.keptBound - incumbent.kept) - trees.disagreement
+      let isClosed = rest > 0 && left <= rest * trees.disagreement
       // Where there was room for a proof and the windows' better placements have taken it, other
       // shares will do better; unless there is not the time for them.
-      let isHopeless = room >= 0 && split.sum(search.bests) > most && isEarly(begun, part)
-      return !isDone(incumbent) && !isHopeless && !isClosed
+      let isHopeless =
+        trees.room >= 0 && search.split.sum(search.bests) > trees.most && timesLeft(begun, part) > 2
+      if let earlier, !isCompared, trees.forecast.isSettled {
+        isCompared = true
+        let more = Int(Double(search.solved) * min(1e6, timesLeft(begun, part)))
+        trees.isGivenUp = options.debug.givesTreesUp || promises(earlier, more, than: trees)
+      }
+      return !isDone(incumbent) && !isHopeless && !isClosed && !trees.isGivenUp
     }
-    return search
   }
 
-  /// Whether more than twice as much is left as has been spent since `begun`.
-  private func isEarly(_ begun: (time: Double, work: Int), _ part: SearchControl) -> Bool {
-    if control.isLimitedByWorkOnly { return part.workLeft > 2 * (part.workSpent - begun.work) }
-    return part.remaining > 2 * (part.elapsed - begun.time)
+  /// Whether with so many more nodes `earlier` will have a better bound than `trees`.
+  private func promises(_ earlier: Trees, _ more: Int, than trees: Trees) -> Bool {
+    guard earlier.forecast.isSettled,
+      let before = earlier.forecast.bound(after: earlier.search.solved + more),
+      let now = trees.forecast.bound(after: trees.search.solved + more)
+    else { return false }
+    return before < now
   }
+
+  /// What is left of work or, where that has no limit, of time, over what has been spent since
+  /// `begun`.
+  private func timesLeft(_ begun: (time: Double, work: Int), _ part: SearchControl) -> Double {
+    if part.workLeft != .max {
+      return Double(part.workLeft) / Double(max(1, part.workSpent - begun.work))
+    }
+    return part.remaining / max(1e-3, part.elapsed - begun.time)
+  }
+
+  private var isOutOfNodes: Bool { treeNodes >= options.treeNodeLimit ?? .max }
 
   /// Placements that layers of windows make: to the incumbent, and into the pool.
   private func offer(_ placements: [[Int]], _ incumbent: Incumbent, _ part: SearchControl) {

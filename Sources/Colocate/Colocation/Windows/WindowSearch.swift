@@ -37,7 +37,7 @@ package final class WindowSearch {
 
   package let split: WindowSplit
   let control: SearchControl
-  let parameters: Parameters
+  package var parameters: Parameters
   let trees: [WindowTree]
   private let whole: ColocationRelaxation
   private var open: [OpenNodes]
@@ -76,9 +76,11 @@ package final class WindowSearch {
   }
 
   /// Solves nodes until none is open, a limit is reached, or `onRound`, called after each round,
-  /// returns false.
+  /// returns false. Called again it goes on.
   package func run(onRound: (WindowSearch) -> Bool) {
-    for tree in trees { push(tree, 0) }
+    if solved == 0 {
+      for tree in trees { push(tree, 0) }
+    }
     while openCount > 0, solved < parameters.nodeLimit, !control.shouldStop, !control.isWorkOver {
       let size = min(parameters.roundSize, parameters.nodeLimit - solved)
       var round = [(tree: WindowTree, node: Int)]()
@@ -160,6 +162,8 @@ package final class WindowSearch {
       relaxation.parameters.firstSparse = 5
       relaxation.parameters.separateEvery = 10
       relaxation.parameters.evaluateEvery = 15
+      relaxation.parameters.sparseViolation = 0.05
+      relaxation.parameters.sparsePerExpert = 4
       relaxation.parameters.coverViolation = search.whole.parameters.coverViolation
       relaxation.parameters.hypermetric = search.whole.parameters.hypermetric
       relaxation.parameters.hypermetric.walksPerVertex = min(
