@@ -31,6 +31,20 @@ import Testing
     #expect(forecast.bound(after: 1_000) == 50)
   }
 
+  /// Trees of which levels take less and less are stalled, and the forecast goes by the last nodes;
+  /// not while four levels are not there, and not where levels take the same.
+  @Test func treesStall() {
+    var (slower, steady) = (TreeForecast(windows: 1, floor: 0), TreeForecast(windows: 1, floor: 0))
+    for nodes in 1...32 {
+      slower.add(nodes: nodes, bound: nodes <= 12 ? 1_000 - 20 * nodes : 760)
+      steady.add(nodes: nodes, bound: 1_000 - 10 * nodes)
+      #expect(slower.isStalled == (nodes >= 16), "\(nodes)")
+      #expect(!steady.isStalled, "\(nodes)")
+    }
+    #expect(slower.bound(after: 1_000) == 760)
+    #expect((steady.bound(after: 64) ?? .nan) < 680)
+  }
+
   /// A search that is left after each round and gone on with solves the same nodes.
   @Test func treesGoOn() throws {
     var seen = 0

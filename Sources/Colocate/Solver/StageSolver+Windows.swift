@@ -5,7 +5,7 @@ import ColocateModel
 /// The bound exceeds the incumbent by two things: what the trees have not closed, and what the
 /// windows' best placements keep together beyond the incumbent because they disagree. At the
 /// relaxation's own shares the first is least, so trees (`WindowSearch`) begin there, and end when
-/// no more is left to close than the disagreement costs. Then the shares move to where the
+/// no more is left to close than the disagreement costs, or when they come no further. Then the shares move to where the
 /// windows agree (`SplitDescent`), which leaves more to the trees, and these are searched to the
 /// end, or given up where the first ones promise more for the time that is left (`TreeForecast`):
 /// these then go on. Where trees find better placements of their windows than the descent knew, it
@@ -66,7 +66,7 @@ extension StageSolver {
   }
 
   /// The trees at the relaxation's own shares end when they have left to close so many times what
-  /// the windows' disagreement costs there.
+  /// the windows' disagreement costs there, or come no further.
   private static let leastRest = 1.0
 
   /// Trees of all windows at some shares.
@@ -123,7 +123,7 @@ extension StageSolver {
   /// Solves nodes of the trees, or goes on with them.
   /// - Parameters:
   ///   - rest: ends them when they have left to close so many times what the windows' disagreement
-  ///     costs; 0 for not before they are closed.
+  ///     costs, or come no further; 0 for not before they are closed.
   ///   - earlier: gives them up where these promise more.
   private func search(
     _ trees: Trees, _ incumbent: Incumbent, _ part: SearchControl, until rest: Double,
@@ -141,7 +141,8 @@ extension StageSolver {
       feed.tree(nodes: treeNodes, open: search.openCount)
       trees.forecast.add(nodes: search.solved, bound: search.keptBound)
       let left = Double(search.keptBound - incumbent.kept) - trees.disagreement
-      let isClosed = rest > 0 && left <= rest * trees.disagreement
+      let isClosed =
+        rest > 0 && (left <= rest * trees.disagreement || trees.forecast.isStalled)
       // Where there was room for a proof and the windows' better placements have taken it, other
       // shares will do better; unless there is not the time for them.
       let isHopeless =

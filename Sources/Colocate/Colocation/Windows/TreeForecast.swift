@@ -4,41 +4,64 @@
 /// With W windows of about equal weight n nodes make trees of log2(n / W) levels below their roots.
 /// Where each level takes the same from the bound, and closed trees leave a floor,
 ///
-///     bound(n) = root - φ(n)·(root - floor),    φ(n) = min(1, κ·log2(n / W)),
+///     bound(n) = max(floor, root - ρ·log2(n / W)),
 ///
-/// and κ is known as soon as there are nodes below the roots. (Trees of gpt-oss-20b on 4 GPUs have
-/// κ = 0.2, so 64 nodes a window close them; those of Qwen1.5-MoE, with 15 experts a group, 0.05,
-/// so 400 nodes a window bring a bound down by less than half.) Nothing that is proved depends on
-/// it.
+/// and ρ is known as soon as there are nodes below the roots. (Trees of gpt-oss-20b on 4 GPUs come
+/// a fifth of the way to the floor with each level, so 64 nodes a window close them; those of
+/// Qwen1.5-MoE, with 15 experts a group, a twentieth, so 400 nodes a window bring a bound down by
+/// less than half.)
+///
+/// Trees may stall: what is left of them is placements that no relaxation tells apart, as with load
+/// caps, where the first levels take much and later ones next to nothing. So once there are four
+/// levels, the rate is that of the last quarter of the nodes where this is less, and trees are
+/// stalled where it is less than half the rate of all levels. Nothing that is proved depends on
+/// any of it.
 package struct TreeForecast: Sendable {
   private let windows: Int
   /// The kept weight that the bound comes to where every tree is closed.
   private let floor: Double
-  /// The bound after the roots.
-  private var root: Double?
-  private var last: (nodes: Int, bound: Double)?
+  /// The bounds after the roots and since, with rising nodes.
+  private var bounds = [(nodes: Int, bound: Double)]()
 
   package init(windows: Int, floor: Double) {
     self.windows = max(1, windows)
     self.floor = floor
   }
 
-  /// Takes the bound after so many nodes of these trees.
+  /// Takes the bound after so many nodes of these trees, no fewer than were told before.
   package mutating func add(nodes: Int, bound: Int) {
     guard nodes >= windows else { return }
-    if root == nil { root = Double(bound) }
-    last = (nodes, Double(bound))
+    bounds.append((nodes, Double(bound)))
   }
 
   /// Whether the trees are two levels deep, so that there is something to go by.
-  package var isSettled: Bool { (last?.nodes ?? 0) >= 4 * windows }
+  package var isSettled: Bool { (bounds.last?.nodes ?? 0) >= 4 * windows }
+
+  /// Whether the last nodes brought less than half of what levels brought before.
+  package var isStalled: Bool {
+    guard let rate, let lately else { return false }
+    return lately < rate / 2
+  }
 
   /// The bound that is to be expected after `nodes` nodes; nil before any is below a root.
   package func bound(after nodes: Int) -> Double? {
-    guard let root, let last, last.nodes > windows, nodes >= last.nodes else { return nil }
-    let part = min(1, max(0, root - last.bound) / max(1e-9, root - floor))
-    let share = min(1, part * depth(nodes) / depth(last.nodes))
-    return min(last.bound, root - share * (root - floor))
+    guard let rate, let last = bounds.last, nodes >= last.nodes else { return nil }
+    let expected = min(rate, lately ?? rate) * (depth(nodes) - depth(last.nodes))
+    return min(last.bound, max(floor, last.bound - expected))
+  }
+
+  /// What a level has taken from the bound; nil before any node is below a root.
+  private var rate: Double? {
+    guard let root = bounds.first, let last = bounds.last, last.nodes > windows else { return nil }
+    return max(0, root.bound - last.bound) / depth(last.nodes)
+  }
+
+  /// What a level takes by the last quarter of the nodes; nil before there are four levels.
+  private var lately: Double? {
+    guard let last = bounds.last, last.nodes >= 16 * windows,
+      let before = bounds.last(where: { $0.nodes <= last.nodes * 3 / 4 })
+    else { return nil }
+    return max(0, before.bound - last.bound) / (depth(last.nodes) - depth(before.nodes))
   }
 
   /// log2(n / W), by its chords between powers of two.
