@@ -45,6 +45,25 @@ import Testing
     #expect((steady.bound(after: 64) ?? .nan) < 680)
   }
 
+  /// Trees that took twice as much as others did with as many nodes are expected to go on so: where
+  /// the others have been, and from there on by their rate.
+  @Test func treesGoTheWayOfOthers() {
+    var (first, later) = (TreeForecast(windows: 1, floor: 0), TreeForecast(windows: 1, floor: 500))
+    for (nodes, bound) in [(1, 1_000), (2, 990), (4, 970), (8, 930), (15, 850)] {
+      first.add(nodes: nodes, bound: bound)
+    }
+    #expect(later.bound(after: 8, like: first) == nil)
+    later.add(nodes: 1, bound: 1_100)
+    #expect(later.bound(after: 8, like: first) == nil)
+    later.add(nodes: 4, bound: 1_040)
+    for (nodes, bound) in [(4, 1_040.0), (8, 960), (12, 960), (15, 800), (1_000_000, 500)] {
+      #expect(later.bound(after: nodes, like: first) == bound, "\(nodes)")
+    }
+    #expect(later.bound(after: 8) == 1_010)
+    let rate = 1_000 - (first.bound(after: 30) ?? .nan)
+    #expect(abs((later.bound(after: 30, like: first) ?? .nan) - (1_100 - 2 * rate)) < 1e-9)
+  }
+
   /// A search that is left after each round and gone on with solves the same nodes.
   @Test func treesGoOn() throws {
     var seen = 0

@@ -135,18 +135,6 @@ package final class ColocationRelaxation: @unchecked Sendable {
     if isStarted { makeProjections() }
   }
 
-  /// Lets go of all but the state that another relaxation may start from.
-  func keepOnlyState() {
-    (projections, multipliers, fixingSteps, history) = ([], nil, [], SearchHistory())
-  }
-
-  /// Bytes of that state.
-  var stateBytes: Int {
-    let doubles = matrices.count + duals.count + values.count + sums.count + inverse.count
-    return 8 * (doubles + objective.count) + triples.reduce(0) { $0 + $1.bytes }
-      + sparse.reduce(0) { $0 + $1.bytes }
-  }
-
   /// Units of work of an iteration, an eigen-decomposition of order 2E for each boundary: about
   /// (2E)³ / 5 each.
   package static func iterationWork(_ problem: GroupingProblem) -> Int {

@@ -5,11 +5,11 @@ import ColocateModel
 /// The bound exceeds the incumbent by two things: what the trees have not closed, and what the
 /// windows' best placements keep together beyond the incumbent because they disagree. At the
 /// relaxation's own shares the first is least, so trees (`WindowSearch`) begin there, and end when
-/// no more is left to close than the disagreement costs, or when they come no further. Then the shares move to where the
-/// windows agree (`SplitDescent`), which leaves more to the trees, and these are searched to the
-/// end, or given up where the first ones promise more for the time that is left (`TreeForecast`):
-/// these then go on. Where trees find better placements of their windows than the descent knew, it
-/// goes on with them, and so on.
+/// no more is left to close than the disagreement costs, or when they come no further. Then the
+/// shares move to where the windows agree (`SplitDescent`), which leaves more to the trees, and
+/// these are searched to the end, or given up where the first ones promise more for the time that
+/// is left (`TreeForecast`): these then go on. Where trees find better placements of their windows
+/// than the descent knew, it goes on with them, and so on.
 ///
 /// Where the relaxation of the whole has fixed pairs because of the incumbent, its multipliers are
 /// about placements with these pairs and say little of windows without them. The windows start from
@@ -160,7 +160,7 @@ extension StageSolver {
   private func promises(_ earlier: Trees, _ more: Int, than trees: Trees) -> Bool {
     guard earlier.forecast.isSettled,
       let before = earlier.forecast.bound(after: earlier.search.solved + more),
-      let now = trees.forecast.bound(after: trees.search.solved + more)
+      let now = trees.forecast.bound(after: trees.search.solved + more, like: earlier.forecast)
     else { return false }
     return before < now
   }

@@ -30,8 +30,6 @@ package final class SparseCuts {
   }
 
   var count: Int { shapes.count }
-  /// Of memory, roughly: terms, and for each cut its numbers and its shape, here and in `known`.
-  var bytes: Int { 12 * places.count + 300 * count }
 
   /// Takes a cut with multiplier 0, unless it is here already, malformed or without terms.
   /// - Parameter fixed: whether it is never dropped; such cuts come first.
@@ -59,15 +57,27 @@ package final class SparseCuts {
 
   /// Takes the cuts of another boundary with their multipliers.
   func adopt(_ other: SparseCuts, _ context: ColocationCut.Context, factor: Double = 1) {
+    let multipliers = other.multipliers.lazy.map { factor * $0 }
+    adopt(zip(other.shapes, multipliers).filter { $0.1 > 0 }, context)
+  }
+
+  /// Takes cuts that were kept.
+  func adopt(_ kept: Kept, _ context: ColocationCut.Context) {
+    adopt(Array(zip(kept.shapes, kept.multipliers.lazy.map { Double($0) })), context)
+  }
+
+  private func adopt(
+    _ cuts: [(shape: ColocationCut.Shape, multiplier: Double)], _ context: ColocationCut.Context
+  ) {
     var number = [ColocationCut.Shape: Int]()
     for (index, shape) in shapes.enumerated() { number[shape] = index }
-    for (index, shape) in other.shapes.enumerated() where other.multipliers[index] > 0 {
+    for (shape, multiplier) in cuts {
       if let own = number[shape] {
-        multipliers[own] = factor * other.multipliers[index]
+        multipliers[own] = multiplier
       } else {
         let before = count
         add(shape, context)
-        if count > before { multipliers[before] = factor * other.multipliers[index] }
+        if count > before { multipliers[before] = multiplier }
       }
     }
   }

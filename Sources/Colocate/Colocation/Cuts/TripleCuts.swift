@@ -24,8 +24,6 @@ package final class TripleCuts {
   package init(boundary: Int) { self.boundary = boundary }
 
   var count: Int { places.count }
-  /// Of memory, roughly.
-  var bytes: Int { 56 * count }
 
   /// A number for each cut.
   static func key(_ v: SIMD4<Int16>) -> UInt64 {
@@ -49,11 +47,20 @@ package final class TripleCuts {
 
   /// Takes the cuts of another boundary with their multipliers.
   func adopt(_ other: TripleCuts, _ layout: ColocationLayout, factor: Double = 1) {
-    for index in 0..<other.count where other.multipliers[index] > 0 {
-      if add(other.vertices[index], layout) {
-        multipliers[multipliers.count - 1] = factor * other.multipliers[index]
-      }
+    for (cut, multiplier) in zip(other.vertices, other.multipliers) where multiplier > 0 {
+      adopt(cut, factor * multiplier, layout)
     }
+  }
+
+  /// Takes cuts that were kept.
+  func adopt(_ kept: Kept, _ layout: ColocationLayout) {
+    for (cut, multiplier) in zip(kept.vertices, kept.multipliers) {
+      adopt(cut, Double(multiplier), layout)
+    }
+  }
+
+  private func adopt(_ cut: SIMD4<Int16>, _ multiplier: Double, _ layout: ColocationLayout) {
+    if add(cut, layout) { multipliers[multipliers.count - 1] = multiplier }
   }
 
   /// Adds Aᵀλ by place.

@@ -50,6 +50,19 @@ extension ColocationRelaxation {
     goOn()
   }
 
+  /// Starts from what is kept of another relaxation of the same window.
+  func start(from state: ColocationState) {
+    rho = state.rho
+    for place in 0..<state.matrices.count {
+      matrices[place] = Double(state.matrices[place])
+      duals[place] = Double(state.duals[place])
+    }
+    prepare()
+    triples[0].adopt(state.triples, layout)
+    sparse[0].adopt(state.sparse, context)
+    goOn()
+  }
+
   private func copy(boundary w: Int, of other: ColocationRelaxation, to own: Int) {
     let count = 3 * experts * width
     matrix(own, .left).update(from: other.matrix(w, .left), count: count)

@@ -14,8 +14,15 @@
 /// Trees may stall: what is left of them is placements that no relaxation tells apart, as with load
 /// caps, where the first levels take much and later ones next to nothing. So once there are four
 /// levels, the rate is that of the last quarter of the nodes where this is less, and trees are
-/// stalled where it is less than half the rate of all levels. Nothing that is proved depends on
-/// any of it.
+/// stalled where it is less than half the rate of all levels.
+///
+/// First levels may take less than later ones, so trees that have few are not held against trees
+/// that have many by their rates. Windows are the same at all shares, and so trees b are expected
+/// to go the way that trees a went, with steps as much larger as they have been so far:
+///
+///     b(n') = root_b - (root_b - b(n)) · (root_a - a(n')) / (root_a - a(n)).
+///
+/// Nothing that is proved depends on any of it.
 package struct TreeForecast: Sendable {
   private let windows: Int
   /// The kept weight that the bound comes to where every tree is closed.
@@ -48,6 +55,23 @@ package struct TreeForecast: Sendable {
     guard let rate, let last = bounds.last, nodes >= last.nodes else { return nil }
     let expected = min(rate, lately ?? rate) * (depth(nodes) - depth(last.nodes))
     return min(last.bound, max(floor, last.bound - expected))
+  }
+
+  /// The bound that is to be expected after `nodes` nodes where these trees go the way of others;
+  /// nil before any node is below a root.
+  package func bound(after nodes: Int, like other: TreeForecast) -> Double? {
+    guard let root = bounds.first, let last = bounds.last, last.nodes > windows,
+      nodes >= last.nodes, let begun = other.bounds.first,
+      let now = other.seen(at: last.nodes), let then = other.seen(at: nodes), now < begun.bound
+    else { return bound(after: nodes) }
+    let scale = (root.bound - last.bound) / (begun.bound - now)
+    return min(last.bound, max(floor, root.bound - scale * (begun.bound - then)))
+  }
+
+  /// The bound that was there after so many nodes, or is to be expected.
+  private func seen(at nodes: Int) -> Double? {
+    guard let last = bounds.last, nodes < last.nodes else { return bound(after: nodes) }
+    return bounds.last { $0.nodes <= nodes }?.bound
   }
 
   /// What a level has taken from the bound; nil before any node is below a root.

@@ -28,8 +28,9 @@ package final class WindowSearch {
     package var roundSize = 16
     /// Partitions that a node's search on losses may hold.
     package var searchStates = 20_000
-    /// Bytes that the states of open nodes may take.
-    package var mostBytes = 1.5e9
+    /// Bytes that the states of open nodes may take. Nodes beyond them start from the whole's, with
+    /// as many iterations as a root.
+    package var mostBytes = 1_500_000_000
     package var keepsEvidence = false
     package var nodeLimit = Int.max
     package init() {}
@@ -43,9 +44,8 @@ package final class WindowSearch {
   private var open: [OpenNodes]
   /// Nodes solved.
   package private(set) var solved = 0
-  /// Nodes that have children, and the bytes of all their states when they were made.
-  private var branched = 0
-  private var bytes = 0.0
+  /// Bytes of the open nodes' states. Two children share one, and each counts half.
+  private var bytes = 0
   /// Iterations of all of them.
   package private(set) var iterations = 0
   /// No placement keeps more.
@@ -87,7 +87,7 @@ package final class WindowSearch {
       var taken = trees.map(\.solvedCount)
       while round.count < size, let window = nextWindow(taken), let next = open[window].pop() {
         guard trees[window].isOpen(next.node) else {
-          trees[window].release(next.node)
+          release(next.node, of: trees[window])
           continue
         }
         round.append((trees[window], next.node))
@@ -97,21 +97,15 @@ package final class WindowSearch {
         Task(tree: tree, node: node, search: self)
       }
       let results = concurrentMap(tasks.count, threads: control.threads) { tasks[$0].solve() }
-      // What a stopped relaxation leaves behind is no worse than nothing. Its children need the
-      // state alone.
       for ((tree, node), result) in zip(round, results) {
         solved += 1
-        result.relaxation.keepOnlyState()
-        iterations += result.relaxation.iterations
-        control.spend(
-          result.relaxation.iterations * ColocationRelaxation.iterationWork(tree.problem))
+        iterations += result.iterations
+        control.spend(result.iterations * ColocationRelaxation.iterationWork(tree.problem))
         let children = tree.take(result, of: node)
-        tree.release(node)
-        if !children.isEmpty {
-          branched += 1
-          bytes += Double(result.relaxation.stateBytes)
-        }
+        release(node, of: tree)
         for child in children { push(tree, child) }
+        // A better placement may have closed what waits.
+        if let top = open[tree.number].top, top.bound <= tree.best { clear(tree) }
       }
       if !onRound(self) { return }
     }
@@ -131,10 +125,21 @@ package final class WindowSearch {
 
   private func push(_ tree: WindowTree, _ node: Int) {
     let bound = tree.nodes[node].bound
-    guard bound > tree.best else { return }
-    // Without its parent's state a node starts from the whole's. Two children share one.
-    if Double(openCount) * bytes > parameters.mostBytes * Double(branched) { tree.release(node) }
+    guard bound > tree.best else { return tree.release(node) }
+    let more = (tree.nodes[node].state?.bytes ?? 0) / 2
+    if bytes + more > parameters.mostBytes { tree.release(node) } else { bytes += more }
     open[tree.number].push(OpenNodes.Entry(bound: bound, node: node))
+  }
+
+  /// Forgets a window's open nodes.
+  private func clear(_ tree: WindowTree) {
+    while let next = open[tree.number].pop() { release(next.node, of: tree) }
+  }
+
+  /// Lets go of the state of a node that is no longer open.
+  private func release(_ node: Int, of tree: WindowTree) {
+    bytes -= (tree.nodes[node].state?.bytes ?? 0) / 2
+    tree.release(node)
   }
 
   /// q of the windows' multipliers, whose units are the split's already: more digits make a
@@ -157,7 +162,7 @@ package final class WindowSearch {
         control: SearchControl(part: .infinity, of: search.control, threads: 1),
         fractionBits: search.multiplierBits)
       relaxation.parameters.maxIterations =
-        node == 0 ? parameters.rootIterations : parameters.nodeIterations
+        entry.state == nil ? parameters.rootIterations : parameters.nodeIterations
       relaxation.parameters.firstCuts = 5
       relaxation.parameters.firstSparse = 5
       relaxation.parameters.separateEvery = 10
@@ -173,8 +178,8 @@ package final class WindowSearch {
       relaxation.incumbent = tree.best
       let known = ColocationFixings(problem: tree.problem, decisions: entry.decisions)
       relaxation.fixings = known
-      if let parent = entry.relaxation {
-        relaxation.start(from: parent)
+      if let state = entry.state {
+        relaxation.start(from: state)
       } else {
         relaxation.start(
           fromBoundary: tree.number, of: search.whole, window: tree.window,
@@ -185,9 +190,11 @@ package final class WindowSearch {
       relaxation.run(targetKept: tree.best)
       if let kept = placement?.kept, kept <= tree.best { placement = nil }
       let isClosed = relaxation.keptBound <= relaxation.incumbent
+      let branch = isClosed ? nil : WindowTree.branch(relaxation)
       return WindowTree.Solved(
-        relaxation: relaxation, best: relaxation.incumbent, placement: placement?.labels,
-        branch: isClosed ? nil : WindowTree.branch(relaxation),
+        bound: relaxation.keptBound, iterations: relaxation.iterations, best: relaxation.incumbent,
+        placement: placement?.labels, branch: branch,
+        state: branch == nil ? nil : ColocationState(of: relaxation),
         evidence: parameters.keepsEvidence
           ? WindowEvidence(
             relaxation: relaxation, known: known, best: relaxation.incumbent,

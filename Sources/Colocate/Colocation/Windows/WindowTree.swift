@@ -35,8 +35,8 @@ final class WindowTree {
     /// In the window's units.
     var bound: Int
     var evidence: Evidence
-    /// What children start from; nil before the node is solved, and once both are.
-    var relaxation: ColocationRelaxation?
+    /// What it starts from, its parent's; nil where there is none, and once it is solved.
+    var state: ColocationState?
     /// Numbers of the children, and what they decide.
     var children: (together: Int, apart: Int)?
     var isSolved = false
@@ -73,11 +73,15 @@ final class WindowTree {
 
   /// What solving a node has found.
   struct Solved {
-    let relaxation: ColocationRelaxation
+    /// No placement that meets the node's decisions keeps more, or more than `best`.
+    let bound: Int
+    let iterations: Int
     let best: Int
     /// A placement that keeps `best`, where one was found that is better than what was known.
     let placement: [Int]?
     let branch: (Int, Int)?
+    /// What children start from, where there is a pair to branch on.
+    let state: ColocationState?
     /// Why the relaxation's bound holds, where that is to be kept.
     let evidence: Evidence?
   }
@@ -88,10 +92,9 @@ final class WindowTree {
     if let placement = solved.placement, solved.best > best { found.append(placement) }
     best = max(best, solved.best)
     solvedCount += 1
-    let relaxation = solved.relaxation
     nodes[node].isSolved = true
-    if relaxation.keptBound <= nodes[node].bound {
-      nodes[node].bound = relaxation.keptBound
+    if solved.bound <= nodes[node].bound {
+      nodes[node].bound = solved.bound
       if let evidence = solved.evidence { nodes[node].evidence = evidence }
     }
     guard isOpen(node), let (a, b) = solved.branch else { return [] }
@@ -103,14 +106,14 @@ final class WindowTree {
           decisions: nodes[node].decisions + [
             Decision(first: a, second: b, isTogether: isTogether)
           ],
-          bound: nodes[node].bound, evidence: nodes[node].evidence, relaxation: relaxation))
+          bound: nodes[node].bound, evidence: nodes[node].evidence, state: solved.state))
     }
     nodes[node].evidence = Evidence()
     return [first, first + 1]
   }
 
-  /// Lets go of the state that a node started from.
-  func release(_ node: Int) { nodes[node].relaxation = nil }
+  /// Lets go of the state that a node would start from.
+  func release(_ node: Int) { nodes[node].state = nil }
 
   // MARK: Branching
 

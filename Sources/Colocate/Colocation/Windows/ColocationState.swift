@@ -1,0 +1,72 @@
+/// What a window's relaxation needs to go on: M and U and the cuts that have multipliers, in little
+/// space.
+///
+/// Open nodes wait with the state of their parents, thousands at a time, so what a relaxation can
+/// derive anew (X, the objective, places of cuts) is not kept, and numbers are single precision:
+/// where ADMM starts proves nothing, and M and U change by more with every iteration. A window of
+/// two layers of 60 experts takes a tenth of what its relaxation does.
+final class ColocationState: Sendable {
+  let rho: Double
+  /// M and U/ρ, each the three blocks of `ColocationLayout`, `[3, E, width]`.
+  let matrices: [Float]
+  let duals: [Float]
+  let triples: TripleCuts.Kept
+  let sparse: SparseCuts.Kept
+
+  /// - Parameter relaxation: of one boundary.
+  init(of relaxation: ColocationRelaxation) {
+    precondition(relaxation.boundaries == 1)
+    rho = relaxation.rho
+    matrices = (0..<relaxation.matrices.count).map { Float(relaxation.matrices.base[$0]) }
+    duals = (0..<relaxation.duals.count).map { Float(relaxation.duals.base[$0]) }
+    triples = relaxation.triples[0].kept
+    sparse = relaxation.sparse[0].kept
+  }
+
+  /// Of memory, roughly.
+  var bytes: Int {
+    4 * (matrices.count + duals.count) + triples.bytes + sparse.bytes
+  }
+}
+
+extension TripleCuts {
+  /// The cuts with a positive multiplier.
+  struct Kept: Sendable {
+    fileprivate(set) var vertices = [SIMD4<Int16>]()
+    fileprivate(set) var multipliers = [Float]()
+
+    var bytes: Int { 12 * vertices.count }
+  }
+
+  var kept: Kept {
+    var kept = Kept()
+    let count = multipliers.reduce(0) { $1 > 0 ? $0 + 1 : $0 }
+    kept.vertices.reserveCapacity(count)
+    kept.multipliers.reserveCapacity(count)
+    for (cut, multiplier) in zip(vertices, multipliers) where multiplier > 0 {
+      kept.vertices.append(cut)
+      kept.multipliers.append(Float(multiplier))
+    }
+    return kept
+  }
+}
+
+extension SparseCuts {
+  /// The cuts with a positive multiplier. Lists of vertices are shared with other states that have
+  /// the same cuts.
+  struct Kept: Sendable {
+    fileprivate(set) var shapes = [ColocationCut.Shape]()
+    fileprivate(set) var multipliers = [Float]()
+
+    var bytes: Int { 100 * shapes.count }
+  }
+
+  var kept: Kept {
+    var kept = Kept()
+    for (shape, multiplier) in zip(shapes, multipliers) where multiplier > 0 {
+      kept.shapes.append(shape)
+      kept.multipliers.append(Float(multiplier))
+    }
+    return kept
+  }
+}
