@@ -51,7 +51,7 @@ extension ColocationRelaxation {
   }
 
   /// Starts from what is kept of another relaxation of the same window.
-  func start(from state: ColocationState) {
+  package func start(from state: ColocationState) {
     rho = state.rho
     for place in 0..<state.matrices.count {
       matrices[place] = Double(state.matrices[place])

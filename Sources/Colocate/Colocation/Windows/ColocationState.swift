@@ -5,7 +5,7 @@
 /// derive anew (X, the objective, places of cuts) is not kept, and numbers are single precision:
 /// where ADMM starts proves nothing, and M and U change by more with every iteration. A window of
 /// two layers of 60 experts takes a tenth of what its relaxation does.
-final class ColocationState: Sendable {
+package final class ColocationState: Sendable {
   let rho: Double
   /// M and U/ρ, each the three blocks of `ColocationLayout`, `[3, E, width]`.
   let matrices: [Float]
@@ -14,7 +14,7 @@ final class ColocationState: Sendable {
   let sparse: SparseCuts.Kept
 
   /// - Parameter relaxation: of one boundary.
-  init(of relaxation: ColocationRelaxation) {
+  package init(of relaxation: ColocationRelaxation) {
     precondition(relaxation.boundaries == 1)
     rho = relaxation.rho
     matrices = (0..<relaxation.matrices.count).map { Float(relaxation.matrices.base[$0]) }
@@ -24,7 +24,7 @@ final class ColocationState: Sendable {
   }
 
   /// Of memory, roughly.
-  var bytes: Int {
+  package var bytes: Int {
     4 * (matrices.count + duals.count) + triples.bytes + sparse.bytes
   }
 }

@@ -45,7 +45,7 @@ package final class WindowSearch {
   /// Nodes solved.
   package private(set) var solved = 0
   /// Bytes of the open nodes' states. Two children share one, and each counts half.
-  private var bytes = 0
+  package private(set) var bytes = 0
   /// Iterations of all of them.
   package private(set) var iterations = 0
   /// No placement keeps more.
