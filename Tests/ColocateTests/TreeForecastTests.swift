@@ -15,12 +15,14 @@ import Testing
     forecast.add(nodes: 20, bound: 80)
     #expect(!forecast.isSettled)
     forecast.add(nodes: 40, bound: 60)
-    #expect(forecast.isSettled)
     for (nodes, bound) in [(40, 60.0), (80, 40), (120, 30), (160, 20), (10_240, 20)] {
       let found = forecast.bound(after: nodes) ?? .nan
       #expect(abs(found - bound) < 1e-9, "\(nodes): \(found)")
     }
     #expect(forecast.bound(after: 39) == nil)
+    #expect(!forecast.isSettled)
+    forecast.add(nodes: 160, bound: 20)
+    #expect(forecast.isSettled)
   }
 
   /// Trees that have not moved are expected to stay where they are.

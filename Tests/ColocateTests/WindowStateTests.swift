@@ -50,7 +50,7 @@ import Testing
             {
               ($0.rootIterations, $0.nodeIterations, $0.mostBytes) = (5, 5, most)
               $0.roundSize = 4
-              $0.nodeLimit = 2_000
+              $0.nodeLimit = 500
             })
         else { continue }
         search.run { search in

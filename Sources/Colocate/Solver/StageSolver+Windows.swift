@@ -41,6 +41,7 @@ extension StageSolver {
     var trees = plant(whole, descent.bundle, incumbent, part)
     run(trees, until: Self.leastRest)
     var first: Trees? = trees
+    var foundNothing = false
     while options.methods.localSearch, !isDone(incumbent), !isOutOfNodes, !part.shouldStop,
       !part.isWorkOver
     {
@@ -48,18 +49,23 @@ extension StageSolver {
         for labels in placements { descent.bundle.add(labels, window: w) }
       }
       descent.bundle.judge()
+      let (before, target) = (descent.bundle.value, Double(incumbent.kept << split.fractionBits))
       descent.run(under: schedule.descent(of: part), kept: { incumbent.kept }) {
         offer($0, incumbent, part)
       }
       if isDone(incumbent) { break }
+      // All is known of the windows at the shares before, and no others are better.
+      if foundNothing, before - descent.bundle.value < 0.01 * (before - target) { break }
       trees = plant(whole, descent.bundle, incumbent, part)
       run(trees, instead: first)
       if let first, trees.isGivenUp {
         run(first)
-        break
+        // Where these are closed and there is time after all.
+        trees.isGivenUp = false
+        run(trees)
       }
       first = nil
-      if !trees.search.found.contains(where: { !$0.isEmpty }) { break }
+      foundNothing = trees.search.found.allSatisfy(\.isEmpty)
     }
     if isOutOfNodes { report?.stop = .treeNodes }
     return report

@@ -41,8 +41,8 @@ package struct TreeForecast: Sendable {
     bounds.append((nodes, Double(bound)))
   }
 
-  /// Whether the trees are two levels deep, so that there is something to go by.
-  package var isSettled: Bool { (bounds.last?.nodes ?? 0) >= 4 * windows }
+  /// Whether the trees are four levels deep, so that there is something to go by.
+  package var isSettled: Bool { (bounds.last?.nodes ?? 0) >= 16 * windows }
 
   /// Whether the last nodes brought less than half of what levels brought before.
   package var isStalled: Bool {
@@ -52,9 +52,14 @@ package struct TreeForecast: Sendable {
 
   /// The bound that is to be expected after `nodes` nodes; nil before any is below a root.
   package func bound(after nodes: Int) -> Double? {
+    guard let last = bounds.last, let bound = continued(to: nodes) else { return nil }
+    return min(last.bound, max(floor, bound))
+  }
+
+  /// The same without a floor.
+  private func continued(to nodes: Int) -> Double? {
     guard let rate, let last = bounds.last, nodes >= last.nodes else { return nil }
-    let expected = min(rate, lately ?? rate) * (depth(nodes) - depth(last.nodes))
-    return min(last.bound, max(floor, last.bound - expected))
+    return last.bound - min(rate, lately ?? rate) * (depth(nodes) - depth(last.nodes))
   }
 
   /// The bound that is to be expected after `nodes` nodes where these trees go the way of others;
@@ -68,9 +73,9 @@ package struct TreeForecast: Sendable {
     return min(last.bound, max(floor, root.bound - scale * (begun.bound - then)))
   }
 
-  /// The bound that was there after so many nodes, or is to be expected.
+  /// The bound that was there after so many nodes, or would be without a floor.
   private func seen(at nodes: Int) -> Double? {
-    guard let last = bounds.last, nodes < last.nodes else { return bound(after: nodes) }
+    guard let last = bounds.last, nodes < last.nodes else { return continued(to: nodes) }
     return bounds.last { $0.nodes <= nodes }?.bound
   }
 
