@@ -39,7 +39,8 @@ extension StageSolver {
     }
     if options.methods.localSearch { descent.look(under: part) }
     var trees = plant(whole, descent.bundle, incumbent, part)
-    run(trees, until: Self.leastRest)
+    // Without local search no others come after them.
+    run(trees, until: options.methods.localSearch ? Self.leastRest : 0)
     var first: Trees? = trees
     var foundNothing = false
     while options.methods.localSearch, !isDone(incumbent), !isOutOfNodes, !part.shouldStop,
@@ -55,7 +56,8 @@ extension StageSolver {
       }
       if isDone(incumbent) { break }
       // All is known of the windows at the shares before, and no others are better.
-      if foundNothing, before - descent.bundle.value < 0.01 * (before - target) { break }
+      let hasFallen = before - descent.bundle.value > 0.01 * max(0, before - target)
+      if foundNothing, !hasFallen { break }
       trees = plant(whole, descent.bundle, incumbent, part)
       run(trees, instead: first)
       if let first, trees.isGivenUp {
