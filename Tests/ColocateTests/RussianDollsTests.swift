@@ -34,6 +34,35 @@ import Testing
     }
   }
 
+  /// Chains of twelve layers, most of whose experts are cold: nearly all ways to match them are
+  /// within any limit, and exchanges and the layers after the next decide what is expanded.
+  @Test(arguments: 0..<60)
+  func coldExpertsEqualTheChainProgram(seed: Int) throws {
+    var random = SeededGenerator(seed: UInt64(seed) + 77_000)
+    let (layers, experts, groups) = [(12, 8, 4), (12, 8, 2), (9, 9, 3)][seed % 3]
+    let hot = 1 + random.next(below: experts)
+    let weights = (0..<((layers - 1) * experts * experts)).map { index in
+      let (i, j) = (index / experts % experts, index % experts)
+      return i < hot && j < hot ? random.next(below: 200) : random.next(below: 8) / 7
+    }
+    let counts = try TransitionCounts(layers: layers, experts: experts, weights: weights)
+    let problem = GroupingProblem(
+      layers: layers, experts: experts, groups: groups, weights: weights, loads: counts.loads)
+    let program = try #require(ChainProgram(problem))
+    let optimum = try #require(program.solve(control: SearchControl()))
+    let evaluation = try Self.evaluation(problem)
+    for below in [1, optimum.kept / 10 + 1] {
+      let dolls = RussianDolls(
+        evaluation, incumbent: { optimum.kept - below }, control: SearchControl())
+      guard case .optimum(let kept, let labels) = dolls.run() else {
+        Issue.record("seed \(seed): no optimum")
+        continue
+      }
+      #expect(kept == optimum.kept, "seed \(seed)")
+      #expect(problem.isFeasible(labels) && problem.kept(labels) == kept, "seed \(seed)")
+    }
+  }
+
   /// Every doll is what its suffix loses at the least: the suffix solved as a problem of its own.
   @Test(arguments: 0..<40)
   func dollsBoundTheirSuffix(seed: Int) throws {
@@ -196,10 +225,20 @@ import Testing
         generator.next(below: 3) == 0 ? Int32.max : Int32(generator.next(below: 50))
       }, filler: 0)
     let limit = 20 + generator.next(below: 60)
+    // Of a third of the seeds none, of another third hardly a limit.
+    let slacks =
+      seed % 3 == 0
+      ? nil
+      : SharedBuffer((0..<subsets.count).map { _ in Int32(generator.next(below: 30)) }, filler: 0)
+    let slackLimit = seed % 3 == 1 ? 1000 : 5 + generator.next(below: 60)
+    func slack(_ state: [UInt16]) -> Int {
+      guard let slacks else { return 0 }
+      return state.reduce(0) { $0 + Int(slacks[Int($1)]) }
+    }
     var expected = Set<[UInt16]>()
     func extend(_ state: [UInt16], _ used: UInt64, _ sum: Int) {
       if state.count == groups {
-        expected.insert(state)
+        if slack(state) <= slackLimit { expected.insert(state) }
         return
       }
       let e = (~used).trailingZeroBitCount
@@ -211,7 +250,8 @@ import Testing
     }
     extend([], 0, 0)
     let list = StartList(
-      subsets: subsets, penalties: penalties, experts: experts, groups: groups, limit: limit)
+      subsets: subsets, penalties: penalties, experts: experts, groups: groups, limit: limit,
+      slacks: slacks, slackLimit: slackLimit)
     for depth in 0...2 {
       let walk = StartList.Walk(list, stepsBefore: seed % 2 == 0 ? 0 : 4096)
       var found = [[UInt16]]()

@@ -11,6 +11,7 @@ extension ColocationRelaxation {
   /// Rounds the multipliers, evaluates their bound rigorously and keeps them if it is the best.
   func evaluate() {
     let begun = control.elapsed
+    evaluatedAt = iterations
     defer { evaluationSeconds = control.elapsed - begun }
     let unit = Double(1 << fractionBits) * rho
     let candidate = ColocationMultipliers(

@@ -8,8 +8,10 @@ extension ColocationRelaxation {
     /// The iteration from which on cuts are separated, and how many lie between separations.
     package var firstCuts = 60
     package var separateEvery = 15
-    /// How many iterations lie between evaluations of the bound.
+    /// How many iterations lie between evaluations of the bound, and which share of the iterations
+    /// so far where that is more.
     package var evaluateEvery = 20
+    package var evaluateShare = 0.0
     /// What a violation of a cut on three vertices must exceed for it to join.
     package var violation = 0.02
     /// New cuts on three vertices in a boundary at a time, over E.
@@ -34,8 +36,11 @@ extension ColocationRelaxation {
     package init(experts: Int, groups: Int) {
       if groups == 2 { penalty = 0.5 }
       if experts > 128 {
+        // There an evaluation costs as much as three iterations, and the last bound is the best.
         evaluateEvery = 5
+        evaluateShare = 0.125
         firstCuts = 20
+        firstSparse = 50
       }
     }
   }

@@ -66,6 +66,8 @@ package final class ColocationRelaxation: @unchecked Sendable {
   package var known: KnownSolution?
   var history = SearchHistory()
   package private(set) var iterations = 0
+  /// The iterations when the bound was evaluated last.
+  var evaluatedAt = 0
   /// Cuts with a multiplier now.
   package var cutCount: Int {
     triples.reduce(0) { $0 + $1.count } + sparse.reduce(0) { $0 + $1.count }
@@ -203,7 +205,7 @@ package final class ColocationRelaxation: @unchecked Sendable {
       dualStep()
       if control.shouldStop { return }
       if isTimeToSeparate { separate() }
-      if iterations % parameters.evaluateEvery == 0 {
+      if isTimeToEvaluate {
         evaluate()
         guard report() else { return }
         if let targetKept, keptBound <= targetKept { return }
@@ -212,6 +214,12 @@ package final class ColocationRelaxation: @unchecked Sendable {
     }
     evaluate()
     _ = report()
+  }
+
+  private var isTimeToEvaluate: Bool {
+    let share = Int(parameters.evaluateShare * Double(iterations))
+    return share <= parameters.evaluateEvery
+      ? iterations % parameters.evaluateEvery == 0 : iterations - evaluatedAt >= share
   }
 
   private var isTimeToSeparate: Bool {

@@ -93,13 +93,45 @@ package struct RowPotentials {
   }
 
   /// r: half of a number between the `count`-th and the next largest entry of `line`, which it
-  /// sorts.
+  /// reorders.
   private mutating func potential(_ count: Int) -> Int {
-    line.sort(by: >)
-    let above = line[count - 1]
-    let below = count < line.count ? line[count] : above
+    let above = line.withUnsafeMutableBufferPointer { Self.moveLargest(count, toFrontOf: $0) }
+    var below = -Double.infinity
+    for j in count..<line.count { below = max(below, line[j]) }
+    if count == line.count { below = above }
     guard above.isFinite else { return 0 }
     let middle = below.isFinite ? 0.5 * (above + below) : above
     return Magnitude.whole(0.5 * middle, limit: ColocationMultipliers.limit)
+  }
+
+  /// Moves the `count` largest numbers to the front, in no order (Hoare, Comm. ACM 4, 1961: what
+  /// is split by a pivot goes on in the part where the `count`-th is).
+  /// - Returns: the least of them.
+  private static func moveLargest(
+    _ count: Int, toFrontOf x: UnsafeMutableBufferPointer<Double>
+  ) -> Double {
+    let wanted = count - 1
+    var (low, high) = (0, x.count - 1)
+    while low < high {
+      let pivot = x[(low + high) / 2]
+      var (i, j) = (low, high)
+      while i <= j {
+        while x[i] > pivot { i += 1 }
+        while x[j] < pivot { j -= 1 }
+        if i <= j {
+          x.swapAt(i, j)
+          i += 1
+          j -= 1
+        }
+      }
+      if wanted <= j {
+        high = j
+      } else if wanted >= i {
+        low = i
+      } else {
+        break
+      }
+    }
+    return x[wanted]
   }
 }

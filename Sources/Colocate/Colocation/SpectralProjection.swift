@@ -9,7 +9,8 @@
 ///     M = J/P + Σ_k g_k f_k f_kᵀ,    g_k = clip(λ_k - t, 0, 2c),    Σ g_k = 2c(P-1).
 ///
 /// The sum falls as t rises, so t is found by bisection. Only the eigenvectors with g_k > 0 are
-/// needed, often a third of all or fewer.
+/// needed, often a third of all or fewer. With √g_k in the vectors an entry of M is a plain product
+/// of two columns, and four rows by four columns at a time need one load for two multiplications.
 ///
 /// **Basis.** The range of Q has dimension 2(E-1). The reflection
 ///
@@ -34,11 +35,12 @@ package final class SpectralProjection {
   private let eigen: SymmetricEigen
   /// z, `[2(E-1), eigen.stride]`.
   private let vectors: AlignedRows
-  /// 1, then f, `[2(E-1) + 1, 2·width]`: the halves start at 0 and at `width`.
-  private let full: AlignedRows
-  /// 1/P, then g, `[2(E-1) + 1]`.
-  private let gains: AlignedRows
-  /// How many rows of `full` and `gains` are used.
+  /// √(1/P)·1, then √g_k·f_k, four entries of each at a time: `[2, width / 4, 2(E-1) + 1, 4]`, the
+  /// half, the four entries, k, and which of the four.
+  private let panels: AlignedRows
+  /// One panel with each number twice, `[2(E-1) + 1, 4, 2]`.
+  private let doubled: AlignedRows
+  /// How many vectors the panels hold.
   private var rank = 0
   /// A block B of the target, `[E, width]`; vᵀB and B v, `[width]`.
   private let target: AlignedRows
@@ -58,8 +60,8 @@ package final class SpectralProjection {
     let order = 2 * (experts - 1)
     eigen = SymmetricEigen(order: order, control: control)
     vectors = AlignedRows(rows: order, stride: eigen.stride)
-    full = AlignedRows(rows: order + 1, stride: 2 * width)
-    gains = AlignedRows(stride: order + 1)
+    panels = AlignedRows(rows: 2 * (width / 4), stride: 4 * (order + 1))
+    doubled = AlignedRows(stride: 8 * (order + 1))
     target = AlignedRows(rows: experts, stride: width)
     columns = AlignedRows(stride: width)
     rows = AlignedRows(stride: width)
@@ -125,14 +127,21 @@ package final class SpectralProjection {
     var wanted = 0
     while wanted < eigen.order && eigen.values[wanted] > t { wanted += 1 }
     eigen.vectors(count: wanted, into: vectors)
-    for j in 0..<full.stride { full[j] = j % width < experts ? 1 : 0 }
-    gains[0] = 1 / Double(groups)
+    let constant = (1 / Double(groups)).squareRoot()
+    for side in 0..<2 {
+      for i in 0..<experts { panel(side, i / 4)[i % 4] = constant }
+    }
     for k in 0..<wanted {
-      gains[k + 1] = min(cap, eigen.values[k] - t)
-      restoreBasis(vectors.row(k), full.row(k + 1))
+      restoreBasis(vectors.row(k), times: min(cap, eigen.values[k] - t).squareRoot(), to: k + 1)
     }
     rank = wanted + 1
     return true
+  }
+
+  private var tiles: Int { width / 4 }
+
+  private func panel(_ side: Int, _ tile: Int) -> UnsafeMutablePointer<Double> {
+    panels.row(side * tiles + tile)
   }
 
   /// t with Σ clip(λ - t, 0, cap) = `sum`.
@@ -154,51 +163,94 @@ package final class SpectralProjection {
     return 0.5 * (low + high)
   }
 
-  /// f = H·(0, z) in each half; layer l+1's half of z comes first.
-  private func restoreBasis(
-    _ z: UnsafeMutablePointer<Double>, _ f: UnsafeMutablePointer<Double>
-  ) {
+  /// f = H·(0, z) in each half, times a factor, to number `k` of the panels; layer l+1's half of z
+  /// comes first.
+  private func restoreBasis(_ z: UnsafePointer<Double>, times factor: Double, to k: Int) {
     let half = experts - 1
     for side in 0..<2 {
       let from = z + side * half
-      let to = f + side * width
       var sum = 0.0
       for i in 0..<half { sum += from[i] }
       let q = u * sum
-      to[0] = -q
-      for i in 0..<half { to[i + 1] = from[i] - beta * u * q }
+      panel(side, 0)[4 * k] = -q * factor
+      for i in 1...half {
+        panel(side, i / 4)[4 * k + i % 4] = (from[i - 1] - beta * u * q) * factor
+      }
     }
   }
 
   // MARK: The result
 
-  /// Writes a block of M, `[E, width]`: entries Σ_k g_k f_k[i] f_k[j], two rows and four columns in
-  /// registers at a time.
+  /// Writes a block of M, `[E, width]`.
   package func write(_ block: ColocationLayout.Block, to out: UnsafeMutablePointer<Double>) {
-    let firstRow = full.base + (1 - block.rowHalf) * width
-    let firstColumn = full.base + (1 - block.columnHalf) * width
-    let (wide, rank, gains) = (full.stride, rank, gains.base)
-    var i = 0
-    while i < experts {
-      let two = i + 1 < experts
-      let a = firstRow + i
-      let step = two ? 1 : 0
-      var j = 0
-      while j < width {
-        let b = firstColumn + j
-        var s0 = SIMD4<Double>.zero
-        var s1 = s0
-        for k in 0..<rank {
-          let line = load4(b, k * wide)
-          let g = gains[k]
-          s0 += SIMD4(repeating: g * a[k * wide]) * line
-          s1 += SIMD4(repeating: g * a[k * wide + step]) * line
-        }
-        store4(out, i * width + j, s0)
-        if two { store4(out, (i + 1) * width + j, s1) }
-        j += 4
+    for tile in 0..<tiles {
+      let rows = panel(1 - block.rowHalf, tile)
+      for k in 0..<rank {
+        for r in 0..<4 { store2(doubled.base, 8 * k + 2 * r, SIMD2(repeating: rows[4 * k + r])) }
       }
-      i += 2
+      let isSymmetric = block != .between
+      for other in 0..<(isSymmetric ? tile + 1 : tiles) {
+        let square = Square(doubled.base, panel(1 - block.columnHalf, other), count: rank)
+        square.write(to: out + 4 * tile * width + 4 * other, rows: experts - 4 * tile, width)
+        if isSymmetric && other < tile {
+          square.writeTransposed(to: out + 4 * other * width + 4 * tile, width)
+        }
+      }
+    }
+  }
+
+  /// The entries of four rows and four columns: Σ_k a_k[i]·b_k[j], in eight registers.
+  private struct Square {
+    private var s00, s01, s10, s11, s20, s21, s30, s31: SIMD2<Double>
+
+    /// - Parameters:
+    ///   - a: four rows, each number twice, `[count, 4, 2]`.
+    ///   - b: four columns, `[count, 4]`.
+    @inline(__always)
+    init(_ a: UnsafePointer<Double>, _ b: UnsafePointer<Double>, count: Int) {
+      (s00, s01, s10, s11) = (.zero, .zero, .zero, .zero)
+      (s20, s21, s30, s31) = (.zero, .zero, .zero, .zero)
+      for k in 0..<count {
+        let (b0, b1) = (load2(b, 4 * k), load2(b, 4 * k + 2))
+        let (a0, a1) = (load2(a, 8 * k), load2(a, 8 * k + 2))
+        let (a2, a3) = (load2(a, 8 * k + 4), load2(a, 8 * k + 6))
+        s00 += a0 * b0
+        s01 += a0 * b1
+        s10 += a1 * b0
+        s11 += a1 * b1
+        s20 += a2 * b0
+        s21 += a2 * b1
+        s30 += a3 * b0
+        s31 += a3 * b1
+      }
+    }
+
+    /// - Parameter rows: how many there are, where they are fewer than four.
+    @inline(__always)
+    func write(to out: UnsafeMutablePointer<Double>, rows: Int, _ width: Int) {
+      store2(out, 0, s00)
+      store2(out, 2, s01)
+      guard rows > 1 else { return }
+      store2(out, width, s10)
+      store2(out, width + 2, s11)
+      guard rows > 2 else { return }
+      store2(out, 2 * width, s20)
+      store2(out, 2 * width + 2, s21)
+      guard rows > 3 else { return }
+      store2(out, 3 * width, s30)
+      store2(out, 3 * width + 2, s31)
+    }
+
+    @inline(__always)
+    func writeTransposed(to out: UnsafeMutablePointer<Double>, _ width: Int) {
+      store2(out, 0, SIMD2(s00[0], s10[0]))
+      store2(out, 2, SIMD2(s20[0], s30[0]))
+      store2(out, width, SIMD2(s00[1], s10[1]))
+      store2(out, width + 2, SIMD2(s20[1], s30[1]))
+      store2(out, 2 * width, SIMD2(s01[0], s11[0]))
+      store2(out, 2 * width + 2, SIMD2(s21[0], s31[0]))
+      store2(out, 3 * width, SIMD2(s01[1], s11[1]))
+      store2(out, 3 * width + 2, SIMD2(s21[1], s31[1]))
     }
   }
 }

@@ -10,6 +10,8 @@ package final class PathArcs: Sendable {
   let slack: SharedBuffer<Int32>
   /// slack(S,T) + pen(T).
   let penalty: SharedBuffer<Int32>
+  /// The least slack of each row; `Int32.max` where it is empty, `[n_l]`.
+  let leastSlack: SharedBuffer<Int32>
 
   private struct Arc {
     var penalty: Int32
@@ -43,6 +45,12 @@ package final class PathArcs: Sendable {
     mask = SharedBuffer(repeating: 0, count: arcs.count)
     slack = SharedBuffer(repeating: 0, count: arcs.count)
     penalty = SharedBuffer(repeating: 0, count: arcs.count)
+    leastSlack = SharedBuffer(repeating: Int32.max, count: evaluation.layers[l].count)
+    for s in 0..<leastSlack.count {
+      for index in Int(start[s])..<Int(start[s + 1]) {
+        leastSlack[s] = min(leastSlack[s], arcs.base[index].slack)
+      }
+    }
     let masks = evaluation.layers[l + 1].masks
     for index in 0..<arcs.count {
       let arc = arcs.base[index]

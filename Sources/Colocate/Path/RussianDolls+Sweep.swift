@@ -20,8 +20,13 @@ extension RussianDolls {
     let end: SweepEnd
     /// The states of every layer, where the sweep began with the first.
     var tables: [PartitionTable] = []
-    /// States of the largest layer.
-    var largest: Int
+    let cost: Cost
+
+    /// Nodes of searches: for the states of the first layer, and for their successors.
+    struct Cost {
+      var starts = 0
+      var steps = 0
+    }
   }
 
   /// What the workers of a sweep tell each other.
@@ -29,6 +34,8 @@ extension RussianDolls {
     let limit: Int
     private let control: SearchControl
     private let states = Atomic(0)
+    private let starts = Atomic(0)
+    private let steps = Atomic(0)
     private let overflow = Atomic(false)
     private let stopped = Atomic(false)
 
@@ -56,6 +63,14 @@ extension RussianDolls {
       }
     }
 
+    var cost: Sweep.Cost {
+      Sweep.Cost(
+        starts: starts.load(ordering: .relaxed), steps: steps.load(ordering: .relaxed))
+    }
+
+    func spend(starts count: Int) { starts.wrappingAdd(count, ordering: .relaxed) }
+    func spend(steps count: Int) { steps.wrappingAdd(count, ordering: .relaxed) }
+
     /// Looks at the clock too.
     func looksOver() -> Bool {
       if control.shouldStop { stopped.store(true, ordering: .relaxed) }
@@ -68,31 +83,29 @@ extension RussianDolls {
     let shared = Shared(limit: limits.states, control: control)
     var table = PartitionTable(groups: groups)
     listStarts(layer: k, limit: limit, into: table, shared: shared)
-    var largest = table.count
-    if let end = shared.end { return Sweep(end: end, largest: largest) }
+    if let end = shared.end { return Sweep(end: end, cost: shared.cost) }
     var tables = [table]
     for l in k..<(layers - 1) {
-      if table.count == 0 { return Sweep(end: .failed, largest: largest) }
+      if table.count == 0 { return Sweep(end: .failed, cost: shared.cost) }
       // Parents are followed from the first layer's doll alone.
       let next = PartitionTable(groups: groups, previous: k == 0 ? table : nil)
       expand(layer: l, from: table, into: next, limit: limit, shared: shared)
-      largest = max(largest, next.count)
-      if let end = shared.end { return Sweep(end: end, largest: largest) }
+      if let end = shared.end { return Sweep(end: end, cost: shared.cost) }
       expanded += table.count
       control.spend(Self.workPerState * table.count)
-      if control.isWorkOver { return Sweep(end: .stopped, largest: largest) }
+      if control.isWorkOver { return Sweep(end: .stopped, cost: shared.cost) }
       if k == 0 {
         tables.append(next)
         if tables.reduce(0, { $0 + $1.bytes }) > limits.bytes {
-          return Sweep(end: .overflow, largest: largest)
+          return Sweep(end: .overflow, cost: shared.cost)
         }
       }
       table = next
     }
     guard let (loss, last) = best(of: table), loss <= limit else {
-      return Sweep(end: .failed, largest: largest)
+      return Sweep(end: .failed, cost: shared.cost)
     }
-    return Sweep(end: .reached(loss: loss, last: last), tables: tables, largest: largest)
+    return Sweep(end: .reached(loss: loss, last: last), tables: tables, cost: shared.cost)
   }
 
   /// The state of the last layer that has lost least, the penalties of its groups included; of
@@ -118,13 +131,15 @@ extension RussianDolls {
     return best
   }
 
-  /// All partitions of layer k with penalties and cuts of at most `limit`: exact cover by
-  /// depth-first search (`StartList`), split at its second level for the workers.
+  /// All partitions of layer k with penalties and cuts of at most `limit`, and within it by the
+  /// least slacks of their groups and the next layer's doll: exact cover by depth-first search
+  /// (`StartList`), split at its second level for the workers.
   private func listStarts(layer k: Int, limit: Int, into table: PartitionTable, shared: Shared) {
     let costs = self.costs[k]
     let list = StartList(
       subsets: evaluation.layers[k], penalties: costs.penalties, experts: evaluation.experts,
-      groups: groups, limit: limit)
+      groups: groups, limit: limit, slacks: k < layers - 1 ? arcs[k].leastSlack : nil,
+      slackLimit: limit - dolls[min(k + 1, layers)])
     let groups = self.groups
     let prefixes = list.prefixes(depth: min(2, groups))
     let parts = min(prefixes.count, 8 * threads)
@@ -147,6 +162,7 @@ extension RussianDolls {
           shared.looksOver()
         }
       }
+      shared.spend(starts: walk.steps)
     }
   }
 
@@ -156,14 +172,16 @@ extension RussianDolls {
     shared: Shared
   ) {
     shared.beginLayer()
-    let (groups, experts, doll) = (groups, evaluation.experts, dolls[l + 1])
+    let (groups, experts, dolls) = (groups, evaluation.experts, dolls)
+    let following = l + 1 < layers - 1 ? arcs[l + 1].leastSlack : nil
     let (arcs, costs) = (arcs[l], costs[l + 1])
     concurrentFor(PartitionTable.shardCount, threads: threads) { _, shard in
       let content = table.contents(ofShard: shard)
       // A single state can have millions of successors: the expansion looks at the clock itself.
-      let expansion = StateExpansion(
-        arcs: arcs, costs: costs, experts: experts, groups: groups, limit: limit, doll: doll,
-        into: next, isOver: shared.looksOver)
+      var expansion = StateExpansion(
+        arcs: arcs, costs: costs, experts: experts, groups: groups, limit: limit,
+        dolls: (dolls[l + 1], dolls[l + 2]), following: following, into: next,
+        isOver: shared.looksOver)
       for position in 0..<content.count {
         if shared.isOver { return }
         expansion.expand(
@@ -175,6 +193,7 @@ extension RussianDolls {
         }
       }
       shared.add(expansion.takeInserted())
+      shared.spend(steps: expansion.steps)
     }
   }
 }

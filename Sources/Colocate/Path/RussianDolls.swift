@@ -19,18 +19,22 @@ import Synchronization
 /// **Search.** The states of layer l are unlabelled partitions; the loss g of a state is the least
 /// that the layers up to it can have lost, `cut(π_l)` included. A layer is made from the one before
 /// by matching the groups of each state to disjoint subsets along arcs. Under a limit D a state is
-/// kept if what is still to come leaves it a chance, by two bounds on that:
+/// kept if what is still to come leaves it a chance, by three bounds on that:
 ///
 /// * a path that has lost s in slacks on its way to S is at most `f(S) − s + b(S)` long, so it
 ///   loses `s + pen(S)` or more: a state is left out where `g + Σ_S pen(S)` is over D;
 /// * any completion loses at least `doll_l` from layer l on, `cut(π_l)` included: the same with
-///   what g was before `cut(π_l)`, plus `doll_l`.
+///   what g was before `cut(π_l)`, plus `doll_l`;
+/// * from each group one arc goes on, and from layer l + 1 on at least `doll_{l+1}` is lost: the
+///   same with g, plus the least slacks of the groups' arcs, plus `doll_{l+1}`. (That a state is
+///   bad is mostly seen in its next step. Where all partitions of a layer are within the limit by
+///   their penalties, this bound leaves few of them to start with.)
 ///
 /// **Dolls.** Those values come from the same search on suffixes, last layer first (Verfaillie,
 /// Lemaître, Schiex: Russian doll search, AAAI 1996). For k = L−1 … 0 every partition of layer k
 /// starts with g = cut(π_k). If the search under D reaches the last layer, the
 /// least loss there is doll_k. If it does not, every completion loses more than D, so
-/// `doll_k ≥ D + 1`, and D is raised in small steps from doll_{k+1} ≤ doll_k until it is. Once
+/// `doll_k ≥ D + 1`, and D is raised step by step from doll_{k+1} ≤ doll_k until it is. Once
 /// doll_k > G, no placement is better than the incumbent, because what a placement loses from k on
 /// is at least doll_k, and the terms before are not negative. Otherwise doll_0 is found, and
 /// `B − doll_0` is the optimum, with a placement from the back-pointers. Without the dolls a prefix
@@ -75,8 +79,8 @@ package final class RussianDolls {
   static let workPerState = 20
   /// Ticks below which a budget must be, so that sums of a few stay within 32 bits.
   private static let mostBudget = 1 << 29
-  /// States of a layer from which on a failed sweep is dear: then the steps no longer grow.
-  private static let dearStates = 30_000
+  /// What a sweep may cost, in steps of `StateExpansion`, and count as nothing.
+  private static let cheap = 10_000
 
   package let evaluation: PathEvaluation
   let limits: Limits
@@ -95,6 +99,11 @@ package final class RussianDolls {
   package private(set) var reached: Int
   /// States expanded so far.
   var expanded = 0
+  /// The least by which the limit of a sweep is raised at first, in ticks.
+  private var leastStep = 1
+  /// How fast the cost of a sweep grows with its limit: the logarithm's derivative by ticks. 0
+  /// while it is not known.
+  private var rate = 0.0
 
   private let known: KnownSolution?
   private let faults: PathFaults
@@ -148,23 +157,30 @@ package final class RussianDolls {
     guard budget < Self.mostBudget, prepare(budget: budget) else {
       return control.shouldStop ? .stopped : .overflow
     }
-    // What a doll adds to the next one, on average; a sweep that overshoots it costs more than one
-    // that fails, but failures add up. A weak or missing incumbent must not make the steps large:
-    // then at most 1 % of B is taken for the gap.
+    // A weak or missing incumbent must not make the steps large: then at most 1 % of B is taken for
+    // the gap.
     let gap = min(budget, Int(evaluation.boundInTicks * 0.01))
-    let share = max(1, gap / (2 * layers))
+    leastStep = max(1, gap / (64 * layers))
     for k in stride(from: layers - 1, through: 0, by: -1) {
-      if let result = findDoll(k, step: share) { return result }
+      if let result = findDoll(k) { return result }
       progress(self)
     }
     return .proved
   }
 
-  /// Finds doll_k, raising the limit from doll_{k+1} by `step` at first.
+  /// Finds doll_k, raising the limit from doll_{k+1} step by step.
+  ///
+  /// What a sweep costs grows exponentially with its limit, so one far above the doll is much
+  /// dearer than several below it. The first limit is the last doll, because a layer often adds
+  /// nothing. From there the steps double while sweeps cost little, and then are such that each
+  /// should cost e times the one before: of all constant factors that one comes to the least, where
+  /// nothing is known of the doll.
   /// - Returns: nil where it is found and more are to come.
-  private func findDoll(_ k: Int, step first: Int) -> Result? {
-    var step = first
-    var limit = dolls[k + 1] + step
+  private func findDoll(_ k: Int) -> Result? {
+    var step = leastStep
+    if k + 2 <= layers { step = max(step, (dolls[k + 1] - dolls[k + 2]) / 8) }
+    var limit = dolls[k + 1]
+    var costBefore = 0
     dolls[k] = dolls[k + 1]
     while true {
       let budget = self.budget
@@ -179,7 +195,8 @@ package final class RussianDolls {
         dolls[k] = limit + 1
         watch(k)
         if limit >= budget { return .proved }
-        if sweep.largest < Self.dearStates { step *= 2 }
+        step = nextStep(after: step, cost: sweep.cost, before: costBefore)
+        costBefore = sweep.cost.steps
         limit += step
       case .reached(let loss, let last):
         dolls[k] = loss
@@ -191,6 +208,19 @@ package final class RussianDolls {
         return .optimum(kept: kept, labels: labels(tables: sweep.tables, last: last))
       }
     }
+  }
+
+  /// How far to raise a limit next, whose last rise by `step` took the cost from `before` to
+  /// `cost.steps`. With that cost b, with a for listing the starts and r for the rate, the next
+  /// sweep costs e·(a + b) in all if the limit is raised by ln(e + (e - 1)·a/b) / r.
+  private func nextStep(after step: Int, cost: Sweep.Cost, before: Int) -> Int {
+    if before > Self.cheap / 16, cost.steps > before {
+      rate = Elementary.log(Double(cost.steps) / Double(before)) / Double(step)
+    }
+    guard cost.steps > Self.cheap, rate > 0 else { return 2 * step }
+    let e = Elementary.exp(1)
+    let wanted = Elementary.log(e + (e - 1) * Double(cost.starts) / Double(cost.steps)) / rate
+    return max(1, Int(min(wanted, 2 * Double(step))))
   }
 
   /// Holds the known solution against the doll of layer k.

@@ -48,8 +48,8 @@ struct Schedule: Sendable {
   /// What local search may take before any bound.
   ///
   /// - All there is where no bound is wanted, and 30 s without a limit.
-  /// - A tenth, at most 1 s, of up to 16 experts: there the path relaxation leads to a proof, and
-  ///   the dolls find the optimum from any start.
+  /// - A tenth, at most 1 s, of up to 16 experts, and of up to 32 in groups of two: there the path
+  ///   relaxation leads to a proof, and the dolls find the optimum from any start.
   /// - Otherwise a quarter, at most 60 s, and 20 s without a limit. A short time is shared alike:
   ///   up to 5 s, half of it. What a bound is begun with and cannot finish is worth less than the
   ///   placement that the search would have found in the meantime.
@@ -61,7 +61,7 @@ struct Schedule: Sendable {
     let seconds: Double
     if !options.proves {
       seconds = remaining.isFinite ? remaining : 30
-    } else if problem.experts <= 16 {
+    } else if problem.experts <= 16 || (problem.experts <= 32 && problem.groupSize == 2) {
       seconds = min(1, remaining * 0.1)
     } else {
       seconds =

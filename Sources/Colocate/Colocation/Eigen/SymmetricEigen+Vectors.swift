@@ -11,7 +11,7 @@
 /// a tiny one, which is within the error of λ.
 ///
 /// The eigenvector of the matrix itself is H_{n-1} ⋯ H_2 z: the reflections of the reduction,
-/// applied to the vector z of T in the opposite order.
+/// applied to the vector z of T in the opposite order (`SymmetricEigen+BackTransformation`).
 extension SymmetricEigen {
   /// Approximate unit eigenvectors of the `count` largest eigenvalues, to the first rows of `out`,
   /// `[≥ count, ≥ stride]`. Needs `reduce`.
@@ -35,11 +35,7 @@ extension SymmetricEigen {
       factor(shift, tiny)
       iterate(k, cluster: first, out)
     }
-    for i in 2..<max(order, 2) where tau[i] != 0 {
-      for k in 0..<count {
-        removeComponent(out.row(k), along: matrix.row(i), factor: tau[i], length: i)
-      }
-    }
+    applyReflections(count: count, to: out)
   }
 
   /// The largest sum of magnitudes in a row of T.
@@ -101,7 +97,7 @@ extension SymmetricEigen {
 
   /// `x -= factor · (x·v) · v` over the first `length` entries.
   @inline(__always)
-  private func removeComponent(
+  func removeComponent(
     _ x: UnsafeMutablePointer<Double>, along v: UnsafeMutablePointer<Double>, factor: Double,
     length: Int
   ) {

@@ -10,7 +10,8 @@ import ColocateModel
 ///    reflections; 4/3·n³ operations.
 /// 2. `SymmetricEigen+Values`: the eigenvalues of T alone, by implicit QL; O(n²).
 /// 3. `SymmetricEigen+Vectors`: the wanted vectors z of T by inverse iteration, O(n) each and more
-///    inside clusters, and H z, 2·n² each.
+///    inside clusters.
+/// 4. `SymmetricEigen+BackTransformation`: H z, 2·n² each.
 ///
 /// What was tried and dropped: QL that accumulates all vectors (6·n³ operations, four times the
 /// reduction itself), and Jacobi sweeps that start from the last iteration's vectors (three to five
@@ -25,7 +26,8 @@ package final class SymmetricEigen {
   /// Doubles from one row to the next.
   package let stride: Int
   /// The matrix, `[n, stride]`: fill the lower triangle (`column ≤ row`). `reduce` overwrites it
-  /// with the reflections: row i, columns `0 ..< i`, holds v of the reflection of row i.
+  /// with the reflections: row i, columns `0 ..< i`, holds v of the reflection of row i. What is
+  /// on and above the diagonal then means nothing.
   package let matrix: AlignedRows
   /// After `reduce`: all eigenvalues, largest first, `[n]`.
   package let values: AlignedRows
